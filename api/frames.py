@@ -1,0 +1,201 @@
+"""Frames in memory: one task follows every venue's published frames; readers are answered without Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import msgspec
+import structlog
+
+from racing.entries import Runner
+from racing.errors import StoreError
+from racing.metrics import METRICS
+from racing.model import Frame
+from racing.rule import Rule, parse_rule
+from racing.store.client import AsyncClient, store_errors_async
+from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
+from racing.store.desk import Desk, Venue
+from racing.store.keys import VenueKeys
+
+log = structlog.get_logger("saima.frames")
+
+STALE_MS = 3_000
+"""Data older than this is marked stale: a lease has gone by without a commit."""
+_BLOCK_MS = 200
+_VENUES_EVERY_S = 1.0
+_PRODUCTS_MAX = 2_000_000
+"""Product numbers cached per venue; above that the cache starts anew."""
+
+_encode = msgspec.json.Encoder().encode
+_SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
+
+
+@dataclass
+class VenueView:
+    """What this process knows of a venue: its current frame, rule and runner data."""
+
+    venue: Venue
+    frame: Frame
+    rule: Rule
+    rule_version: int
+    last_id: str = "0-0"
+    commit: CommitRecord = NO_COMMIT
+    age_ms: float | None = None
+    age_read_s: float = 0.0
+    runners: dict[int, Runner] = field(default_factory=dict)
+    numbers: dict[str, int] = field(default_factory=dict)
+    shown: asyncio.Event = field(default_factory=asyncio.Event)
+    _bodies: dict[tuple[int, bool], bytes] = field(default_factory=dict)
+
+    def age(self) -> int | None:
+        """Age of the data now, ms; None before the first commit."""
+        if self.age_ms is None:
+            return None
+        return int(self.age_ms + (time.monotonic() - self.age_read_s) * 1000)
+
+    def stale(self) -> bool:
+        """Whether readers must be told that the data no longer moves."""
+        age = self.age()
+        return age is not None and age > STALE_MS
+
+    def show(self, frame: Frame, runners: dict[int, Runner]) -> None:
+        """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
+        self.frame, self.runners, self._bodies = frame, runners, {}
+        self.shown.set()
+        self.shown = asyncio.Event()
+
+    def body(self, limit: int, *, stale: bool) -> bytes:
+        """The answer of GET slots, encoded once per frame, limit and state."""
+        known = self._bodies.get((limit, stale))
+        if known is None:
+            known = self._bodies[(limit, stale)] = self._encode(limit, stale=stale)
+        return known
+
+    def _encode(self, limit: int, *, stale: bool) -> bytes:
+        frame = self.frame
+        slots = []
+        for slot in frame.slots[:limit]:
+            runner = self.runners.get(slot.runner)
+            given = {name: getattr(runner, name) for name in _SHOWN} if runner else dict.fromkeys(_SHOWN)
+            slots.append({"slot": slot.slot, "product": slot.product, **given, "score": slot.score, "terms": slot.terms})
+        head = {
+            name: getattr(frame, name) for name in ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
+        }
+        return _encode({**head, "stale": stale, "slots": slots})
+
+
+class Frames:
+    """All venues of the deployment as this process sees them, kept fresh by one task."""
+
+    def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient) -> None:
+        self._desk = desk
+        self._client = client
+        self._reader = reader
+        self.views: dict[str, VenueView] = {}
+        self.redis_ok = False
+        self._listed_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to follow; never fails, an absent Redis is tried again."""
+        self._task = asyncio.create_task(self._follow(), name="frames")
+
+    async def stop(self) -> None:
+        """End the task."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def view(self, venue: str) -> VenueView | None:
+        """A venue's view; looks at Redis for one not seen yet, at most five times a second."""
+        found = self.views.get(venue)
+        if found is None and time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
+            await self.refresh()
+            found = self.views.get(venue)
+        return found
+
+    async def refresh(self) -> None:
+        """Take note of venues that are new or gone. Raises StoreError."""
+        self._listed_s = time.monotonic()
+        listed = {venue.venue: venue for venue in await self._desk.venues()}
+        for name, venue in listed.items():
+            if name not in self.views:
+                version = await self._desk.rule(name)
+                empty = Frame(name, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
+                self.views.setdefault(name, VenueView(venue, empty, parse_rule(version.rule), version.version))
+        for name in set(self.views) - set(listed):
+            del self.views[name]
+
+    async def refresh_rule(self, view: VenueView) -> None:
+        """Read the venue's current rule anew: what kinds of events it takes."""
+        version = await self._desk.rule(view.venue.venue)
+        view.rule, view.rule_version = parse_rule(version.rule), version.version
+
+    async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
+        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
+        missing = products - view.numbers.keys()
+        if missing:
+            if len(view.numbers) > _PRODUCTS_MAX:
+                view.numbers.clear()
+                missing = products
+            view.numbers.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
+        return view.numbers
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                if time.monotonic() - self._listed_s > _VENUES_EVERY_S:
+                    await self.refresh()
+                await self._read_frames()
+                await self._read_commits()
+                self.redis_ok = True
+            except StoreError as exc:
+                if self.redis_ok:
+                    log.warning("Redis is away, frames are served as they were", reason=str(exc))
+                self.redis_ok = False
+                await asyncio.sleep(0.25)
+            except Exception:
+                log.exception("unexpected error while following frames")
+                await asyncio.sleep(0.25)
+
+    async def _read_frames(self) -> None:
+        if not self.views:
+            await asyncio.sleep(_BLOCK_MS / 1000)
+            return
+        streams = {VenueKeys(name).frames: view.last_id for name, view in self.views.items()}
+        by_key = {VenueKeys(name).frames.encode(): view for name, view in self.views.items()}
+        async with store_errors_async():
+            # the last frame of each stream is all that a reader needs; later issues keep the ones between
+            replies = await self._reader.xread(streams, block=_BLOCK_MS)  # type: ignore[arg-type]  # invariant dict
+        for key, raws in replies or []:
+            view = by_key[key]
+            await self._show(view, decode_frame(raws[-1][1][b"frame"]))
+            view.last_id = raws[-1][0].decode()
+
+    async def _show(self, view: VenueView, frame: Frame) -> None:
+        wanted = {slot.runner for slot in frame.slots}
+        known = view.runners if frame.roster == view.frame.roster else {}
+        missing = sorted(wanted - known.keys())
+        runners = {**{n: known[n] for n in wanted & known.keys()}, **await self._desk.runners(view.venue.venue, missing)}
+        if frame.rule_version != view.rule_version:
+            await self.refresh_rule(view)
+        view.show(frame, runners)
+
+    async def _read_commits(self) -> None:
+        views = list(self.views.items())
+        if not views:
+            return
+        async with store_errors_async():
+            pipe = self._client.pipeline(transaction=False)
+            pipe.time()
+            for name, _ in views:
+                pipe.get(VenueKeys(name).commit)
+            (seconds, micros), *raws = await pipe.execute()
+        now_ms = int(seconds) * 1000 + int(micros) / 1000
+        for (name, view), raw in zip(views, raws, strict=True):
+            if raw:
+                view.commit = decode_commit(raw)
+                view.age_ms, view.age_read_s = max(0.0, now_ms - view.commit.as_of_ms), time.monotonic()
+                METRICS.set("saima_frame_age_ms", name, view.age_ms)

@@ -1,0 +1,1 @@
+"""One module per kind of caller: operators, event sources, front ends, machines."""

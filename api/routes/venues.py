@@ -1,0 +1,174 @@
+"""Operators: venues, runners and the rule."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Body, Header, Query, Response
+
+from api.errors import RESPONSES, ProblemError
+from api.frames import VenueView
+from api.schemas import (
+    BULK_MAX,
+    EnrolledList,
+    EnrolledOut,
+    RuleChanged,
+    RunnerIn,
+    RunnerList,
+    RunnerOut,
+    RunnersIn,
+    VenueIn,
+    VenueList,
+    VenueOut,
+)
+from api.service import JsonBody, Service, Serving, Viewed
+from racing.errors import ConflictError
+from racing.rule import DEFAULT_RULE, Rule, parse_rule
+
+router = APIRouter(prefix="/v1/venues", tags=["operators"], responses=RESPONSES)
+
+AUTHOR = "anonymous"
+"""Who changes things while no keys are in force."""
+_VISIBLE_WAIT_S = 1.0
+
+Limit = Annotated[int, Query(ge=1, le=200, description="at most this many")]
+
+
+async def _out(service: Service, view: VenueView) -> VenueOut:
+    return VenueOut(
+        venue=view.venue.venue,
+        title=view.venue.title,
+        created_ms=view.venue.created_ms,
+        slots=view.rule.board.slots,
+        runners=await service.desk.runner_count(view.venue.venue),
+        rule_version=view.rule_version,
+        frame=view.frame.frame,
+        counts=view.commit.counts,
+    )
+
+
+@router.post("", status_code=201, dependencies=[JsonBody], operation_id="createVenue")
+async def create_venue(venue: VenueIn, service: Serving, response: Response) -> VenueOut:
+    """Create a venue; it races from now on. 409 if it exists."""
+    rule = DEFAULT_RULE if venue.rule is None else parse_rule(venue.rule)
+    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=AUTHOR)
+    await service.frames.refresh()
+    response.headers["Location"] = f"/v1/venues/{venue.venue}"
+    return await _out(service, service.frames.views[venue.venue])
+
+
+@router.get("", operation_id="listVenues")
+async def list_venues(service: Serving, limit: Limit = 100, cursor: str | None = None) -> VenueList:
+    """Venues in order of id, a page at a time."""
+    await service.frames.refresh()
+    names = sorted(name for name in service.frames.views if name > (cursor or ""))
+    page = [await _out(service, service.frames.views[name]) for name in names[:limit]]
+    return VenueList(venues=page, next_cursor=page[-1].venue if len(names) > limit else None)
+
+
+@router.get("/{venue}", operation_id="readVenue")
+async def read_venue(view: Viewed, service: Serving) -> VenueOut:
+    """One venue as it stands."""
+    return await _out(service, view)
+
+
+@router.post("/{venue}/runners", status_code=201, dependencies=[JsonBody], operation_id="enrolRunner")
+async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving) -> EnrolledOut:
+    """Enrol one product, or replace its data. Safe to repeat."""
+    return (await _enrol(service, view, [runner]))[0]
+
+
+@router.post("/{venue}/runners/bulk", status_code=201, dependencies=[JsonBody], operation_id="enrolRunners")
+async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> EnrolledList:
+    """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
+    return EnrolledList(runners=await _enrol(service, view, runners.runners))
+
+
+async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> list[EnrolledOut]:
+    enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners])
+    view.numbers.update({each.product: each.runner for each in enrolled})
+    return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
+
+
+@router.get("/{venue}/runners", operation_id="listRunners")
+async def list_runners(
+    view: Viewed,
+    service: Serving,
+    limit: Annotated[int, Query(ge=1, le=BULK_MAX)] = 100,
+    cursor: Annotated[int, Query(ge=0, description="enrolment number to begin with")] = 0,
+) -> RunnerList:
+    """Enrolled products in enrolment order, a page at a time."""
+    found = await service.desk.runners(view.venue.venue, range(cursor, cursor + limit + 1))
+    rows = [
+        RunnerOut.model_validate({**msgspec.to_builtins(runner), "runner": number})
+        for number, runner in sorted(found.items())
+    ]
+    return RunnerList(runners=rows[:limit], next_cursor=str(cursor + limit) if len(rows) > limit else None)
+
+
+def _rule_etag(version: int) -> str:
+    return f'"rule-{version}"'
+
+
+@router.get("/{venue}/rule", operation_id="readRule")
+async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
+    """The current rule document; its version is in ETag, for If-Match."""
+    version = await service.desk.rule(view.venue.venue)
+    response.headers["ETag"] = _rule_etag(version.version)
+    response.headers["Cache-Control"] = "no-cache"
+    return parse_rule(version.rule)
+
+
+@router.put(
+    "/{venue}/rule",
+    dependencies=[JsonBody],
+    operation_id="putRule",
+    responses={202: {"model": RuleChanged, "description": "logged; no frame shows it within 1 s"}},
+    openapi_extra={
+        "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rule"}}}}
+    },
+)
+async def put_rule(  # noqa: PLR0913, PLR0917  # each is a part of the request
+    view: Viewed,
+    service: Serving,
+    document: Annotated[Any, Body()],
+    response: Response,
+    note: Annotated[str, Query(max_length=200, description="why, for the history")] = "",
+    if_match: Annotated[str | None, Header(examples=['"rule-3"'])] = None,
+) -> RuleChanged:
+    """Make this document the rule. Answers with the frame that shows it, or 202 if none does within 1 s."""
+    rule = parse_rule(document)
+    current = await service.desk.rule(view.venue.venue)
+    if if_match not in {None, "*", _rule_etag(current.version)}:
+        raise ProblemError(
+            "precondition_failed", f"If-Match {if_match}: the current rule is {_rule_etag(current.version)}"
+        )
+    try:
+        made, entry = await service.desk.put_rule(
+            view.venue.venue, rule, after=current.version, author=AUTHOR, note=note
+        )
+    except ConflictError as exc:
+        if if_match is None:
+            raise
+        raise ProblemError("precondition_failed", str(exc)) from exc
+    view.rule, view.rule_version = rule, made.version
+    response.headers["ETag"] = _rule_etag(made.version)
+    shown = await _shown(view, made.version)
+    response.status_code = 200 if shown else 202
+    frame = view.frame if shown else None
+    return RuleChanged(
+        version=made.version, entry=entry, epoch=frame.epoch if frame else None, frame=frame.frame if frame else None
+    )
+
+
+async def _shown(view: VenueView, version: int) -> bool:
+    """Whether a frame scored by this rule version (or a later one) comes within a second."""
+    try:
+        async with asyncio.timeout(_VISIBLE_WAIT_S):
+            while view.frame.rule_version < version:
+                await view.shown.wait()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,212 @@
+"""Requests and answers of the HTTP contract (pydantic), as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from racing.entries import Runner
+from racing.model import ID_PATTERN
+
+Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["hall-1"])]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+Link = Annotated[str, Field(min_length=1, max_length=2048)]
+Money = Annotated[int, Field(ge=0, le=10**12, description="minor units, e.g. cents or fen")]
+AttributeValue = Annotated[str, Field(max_length=256)] | bool | Annotated[float, Field(allow_inf_nan=False)]
+
+ATTRIBUTES_MAX = 16
+BULK_MAX = 1000
+
+
+class Strict(BaseModel):
+    """Unknown fields are refused, values are not bent into shape."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class VenueIn(Strict):
+    """A venue (会场) to create."""
+
+    venue: Id
+    title: Text | None = Field(None, description="shown to people; the id by default")
+    rule: dict[str, Any] | None = Field(None, description="the first rule; the default rule where absent")
+
+
+class VenueOut(BaseModel):
+    """A venue as it stands."""
+
+    venue: str = Field(examples=["hall-1"])
+    title: str = Field(examples=["Double 11 main hall"])
+    created_ms: int = Field(examples=[1763740800000])
+    slots: int = Field(examples=[50], description="slots (坑位) on the page")
+    runners: int = Field(examples=[1200], description="products enrolled")
+    rule_version: int = Field(examples=[3])
+    frame: int = Field(examples=[48210], description="number of the current frame; 0 before the first")
+    counts: dict[str, int] = Field(
+        examples=[{"counted": 90210, "late": 3, "future": 0, "duplicate": 12}],
+        description="what became of every event since the race began, as of the last commit",
+    )
+
+
+class VenueList(BaseModel):
+    """A page of venues."""
+
+    venues: list[VenueOut]
+    next_cursor: str | None = Field(None, description="pass as cursor for the next page; null at the end")
+
+
+class RunnerIn(Strict):
+    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+
+    product: Annotated[str, Field(pattern=ID_PATTERN, examples=["p-1001"])]
+    merchant: Annotated[str, Field(pattern=ID_PATTERN, examples=["m-7"])]
+    title: Annotated[str, Field(min_length=1, max_length=200, examples=["Noise-cancelling earbuds"])]
+    category: Text | None = None
+    series: Text | None = None
+    tier: Text | None = None
+    price: Money | None = Field(None, examples=[19900])
+    list_price: Money | None = None
+    stock: Annotated[int, Field(ge=0, le=10**9)] | None = None
+    image: Link | None = None
+    url: Link | None = None
+    entry_score: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] | None = None
+    attributes: dict[Id, AttributeValue] = Field(default={}, max_length=ATTRIBUTES_MAX)
+
+    def runner(self) -> Runner:
+        """The runner as the store keeps it."""
+        return Runner(**self.model_dump())
+
+
+class RunnersIn(Strict):
+    """Up to 1,000 products to enrol at once; all or none."""
+
+    runners: Annotated[list[RunnerIn], Field(min_length=1, max_length=BULK_MAX)]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        seen: set[str] = set()
+        for index, runner in enumerate(self.runners):
+            if runner.product in seen:
+                raise ValueError(f"runners[{index}].product {runner.product!r} comes twice: name each product once")
+            seen.add(runner.product)
+        return self
+
+
+class EnrolledOut(BaseModel):
+    """What became of one product."""
+
+    product: str = Field(examples=["p-1001"])
+    runner: int = Field(examples=[0], description="enrolment number; decides ties, never reused")
+    state: str = Field(examples=["enrolled"], description="enrolled, changed or unchanged")
+
+
+class EnrolledList(BaseModel):
+    """What became of each product, in the order sent."""
+
+    runners: list[EnrolledOut]
+
+
+class RunnerOut(BaseModel):
+    """A product and its data as given at enrolment."""
+
+    model_config = ConfigDict(extra="allow")
+
+    product: str = Field(examples=["p-1001"])
+    merchant: str = Field(examples=["m-7"])
+    title: str = Field(examples=["Noise-cancelling earbuds"])
+    runner: int = Field(examples=[0])
+
+
+class RunnerList(BaseModel):
+    """A page of runners in enrolment order."""
+
+    runners: list[RunnerOut]
+    next_cursor: str | None = None
+
+
+class Refused(BaseModel):
+    """An event that was not taken, and why."""
+
+    index: int = Field(examples=[2], description="place in the batch, from 0")
+    code: str = Field(examples=["unknown_product"])
+    reason: str = Field(examples=["product: 'p-9' is not enrolled in venue 'hall-1'"])
+
+
+class EventsOut(BaseModel):
+    """What became of a batch: accepted + duplicate + refused = all that were sent."""
+
+    accepted: int = Field(examples=[498], description="in the log; each is counted exactly once")
+    duplicate: int = Field(examples=[1], description="ids known to have come before; counted once, as ever")
+    refused: list[Refused]
+    position: str | None = Field(examples=["1763740800123-0"], description="log entry of the batch; null if none was taken")
+
+
+class TermOut(BaseModel):
+    """One term of a score."""
+
+    name: str = Field(examples=["click surge"])
+    weight: float = Field(examples=[1.0])
+    value: float = Field(examples=[3.2])
+    contribution: float = Field(examples=[3.2])
+
+
+class SlotOut(BaseModel):
+    """One slot (坑位) of the board."""
+
+    slot: int = Field(examples=[1], description="counted from 1")
+    product: str = Field(examples=["p-1001"])
+    merchant: str | None = Field(examples=["m-7"])
+    title: str | None = Field(examples=["Noise-cancelling earbuds"])
+    category: str | None = None
+    price: int | None = Field(None, description="minor units")
+    image: str | None = None
+    url: str | None = None
+    score: float = Field(examples=[12.31])
+    terms: list[TermOut]
+
+
+class SlotsOut(BaseModel):
+    """The first slots of one frame (帧)."""
+
+    venue: str = Field(examples=["hall-1"])
+    frame: int = Field(examples=[48210], description="0 before the first frame")
+    epoch: int = Field(examples=[1763740800000])
+    position: str = Field(examples=["1763740800123-0"], description="log entry up to which everything is counted")
+    at_ms: int = Field(examples=[1763740800123])
+    rule_version: int = Field(examples=[3])
+    runners: int = Field(examples=[1200])
+    stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
+    slots: list[SlotOut]
+
+
+class RuleChanged(BaseModel):
+    """A rule version, and the frame from which it is visible."""
+
+    version: int = Field(examples=[4])
+    entry: str = Field(examples=["1763740800123-0"])
+    epoch: int | None = Field(examples=[1763740800000], description="null while no frame shows it yet")
+    frame: int | None = Field(examples=[48213], description="null while no frame shows it yet")
+
+
+class Health(BaseModel):
+    """Whether the process lives."""
+
+    status: str = Field(examples=["ok"])
+
+
+class VenueHealth(BaseModel):
+    """How fresh one venue's data is."""
+
+    venue: str
+    frame: int
+    age_ms: int | None = Field(description="age of the data that readers get; null before the first commit")
+    stale: bool
+
+
+class Readiness(BaseModel):
+    """Whether Redis answers, and how fresh each venue is."""
+
+    status: str = Field(examples=["ready"])
+    redis: str = Field(examples=["ok"])
+    venues: list[VenueHealth]

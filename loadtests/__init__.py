@@ -1,0 +1,1 @@
+"""Load, benchmarks and the choice of the default rule."""

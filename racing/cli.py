@@ -1,0 +1,248 @@
+"""The command ``saima``: thin commands over the modules that do the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from racing.errors import RacingError, StoreUnavailableError
+from racing.logs import set_up
+from racing.settings import Settings, load_settings
+from racing.supervisor import end_with_parent, halt_on_signals
+
+app = typer.Typer(
+    name="saima",
+    help="Real-time slot ranking for promotion venues (赛马). Begin with: saima demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+
+Host = Annotated[str | None, typer.Option(help="Address that the API listens on. [SAIMA_HOST, default 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port that the API listens on. [SAIMA_PORT, default 8080]")]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the embedded server's data. [SAIMA_DATA_DIR, default ./saima-data]")
+]
+RedisUrl = Annotated[
+    str | None, typer.Option(help="Redis or Valkey to use, redis://host:6379/0. [SAIMA_REDIS_URL, default: embedded]")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _fail(message: str) -> NoReturn:
+    err.print(f"[bold red]error[/]: {message}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _settings(**given: object) -> Settings:
+    try:
+        return load_settings(**given)
+    except ValidationError as exc:
+        error = exc.errors()[0]
+        name = str(error["loc"][0]) if error["loc"] else "?"
+        _fail(f"setting {name} (SAIMA_{name.upper()}): {error['msg']}, not {error['input']!r}")
+
+
+def _url(settings: Settings) -> str:
+    """The Redis of this deployment: the one set, or the embedded one that runs on this machine."""
+    from racing.store.embedded import EmbeddedServer  # noqa: PLC0415  # commands import what they need: --help stays quick
+
+    if settings.redis_url:
+        return settings.redis_url
+    server = EmbeddedServer(settings.data_dir)
+    if not server.answers():
+        raise StoreUnavailableError(
+            f"no embedded server answers in {str(settings.data_dir)!r}: start `saima serve` there, or set SAIMA_REDIS_URL"
+        )
+    return server.url
+
+
+@app.command()
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """Run API and scorer, with an embedded Valkey unless a Redis is set. Ctrl-C ends all of it."""
+    from racing import supervisor  # noqa: PLC0415  # as above
+
+    settings = _settings(host=host, port=port, data_dir=data_dir, redis_url=redis_url)
+    set_up(settings.log_level)
+    err.print(f"Saima on http://{settings.host}:{settings.port}  (API docs: /docs, live race: /)", highlight=False)
+    supervisor.serve(settings, halt_on_signals())
+
+
+@app.command()
+def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> None:
+    """Run one API process over the Redis in SAIMA_REDIS_URL (or a running embedded one)."""
+    import uvicorn  # noqa: PLC0415  # as above
+
+    from api.app import create_app  # noqa: PLC0415  # as above
+
+    settings = _settings(host=host, port=port, redis_url=redis_url)
+    set_up(settings.log_level)
+    end_with_parent()
+    uvicorn.run(
+        create_app(settings, _url(settings)),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+
+
+@app.command()
+def scorer(redis_url: RedisUrl = None) -> None:
+    """Run one scorer process: it races every venue whose lease it gets."""
+    from racing.scorer import Scorer  # noqa: PLC0415  # as above
+
+    settings = _settings(redis_url=redis_url)
+    set_up(settings.log_level)
+    end_with_parent()
+    name = f"{socket.gethostname()}-{os.getpid()}"
+    Scorer(_url(settings), name, settings).run(halt_on_signals())
+
+
+@app.command()
+def demo(
+    port: Port = None,
+    data_dir: DataDir = None,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated demand.")] = 1,
+    products: Annotated[int, typer.Option(min=10, max=5000, help="Products that race.")] = 300,
+) -> None:
+    """Run everything with simulated shoppers, and race until stopped. Needs nothing but this program."""
+    from racing import demo_traffic, supervisor  # noqa: PLC0415  # as above
+
+    settings = _settings(port=port, data_dir=data_dir)
+    set_up(settings.log_level)
+    halt = halt_on_signals()
+    address = f"http://{settings.host}:{settings.port}"
+    traffic = threading.Thread(
+        target=_until_halt(lambda: demo_traffic.race(address, seed=seed, products=products, halt=halt), halt), daemon=True
+    )
+    out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
+    traffic.start()
+    supervisor.serve(settings, halt)
+    traffic.join(timeout=5)
+
+
+def _until_halt(work: Callable[[], None], halt: threading.Event) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            work()
+        except RacingError as exc:
+            err.print(f"[bold red]error[/]: {exc}")
+            halt.set()
+
+    return run
+
+
+Maps = Annotated[list[str] | None, typer.Option("--map", help="Another name for an event kind, as in: --map buy_now=pay")]
+
+
+@app.command()
+def replay(  # noqa: PLR0913, PLR0917  # command-line options
+    file: Annotated[Path, typer.Argument(help="Event file: CSV or NDJSON, plain or gzip.")],
+    url: Annotated[str, typer.Option(help="Address of the running service.")] = "http://127.0.0.1:8080",
+    venue: Annotated[str, typer.Option(help="Venue to race in; made if missing.")] = "replay",
+    speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Times faster than recorded.")] = 1.0,
+    maps: Maps = None,
+    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+) -> None:
+    """Send recorded events to a running service, shifted to now and compressed by --speed."""
+    from racing import replaying  # noqa: PLC0415  # as above
+
+    summary = replaying.run(file, url=url, venue=venue, speed=speed, maps=maps or [], console=err)
+    if as_json:
+        out.print_json(json.dumps(summary))
+        return
+    table = Table("sent", "accepted", "duplicate", "refused", "seconds", title=f"replayed into {venue}")
+    table.add_row(*(str(summary[name]) for name in ("sent", "accepted", "duplicate", "refused", "seconds")))
+    out.print(table)
+
+
+@app.command()
+def verify(
+    venue: Annotated[str | None, typer.Argument(help="Venue to verify; all of them if left out.")] = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+) -> None:
+    """Recompute venues from their logs and compare with what Redis holds. Exits 1 where they differ."""
+    from racing import verify as verifying  # noqa: PLC0415  # as above
+    from racing.store import reads  # noqa: PLC0415  # as above
+    from racing.store.client import connect  # noqa: PLC0415  # as above
+
+    client = connect(_url(_settings(data_dir=data_dir, redis_url=redis_url)))
+    names = [venue] if venue else reads.venues(client)
+    reports = []
+    for name in names:
+        with err.status(f"recomputing {name} from its log"):
+            reports.append(verifying.verify(client, name))
+    if as_json:
+        out.print_json(json.dumps([{**_plain(report), "clean": report.clean} for report in reports]))
+    else:
+        for report in reports:
+            _print_report(report)
+    if not all(report.clean for report in reports):
+        raise typer.Exit(1)
+
+
+def _plain(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any dataclass of ours
+    plain: dict[str, Any] = msgspec.to_builtins(value)
+    return plain
+
+
+def _print_report(report: Any) -> None:  # noqa: ANN401  # verify.Report, imported late
+    verdict = "[green]clean[/]" if report.clean else f"[bold red]{len(report.differences)} differences[/]"
+    out.print(
+        f"{report.venue}: {verdict}  position {report.position}, frame {report.frame}, {report.entries} entries refolded,"
+        f" {report.members} set members compared",
+        highlight=False,
+    )
+    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in report.counts.items())}", highlight=False)
+    for line in (*report.notes, *report.differences):
+        out.print(f"  {line}", highlight=False)
+
+
+@app.command()
+def doctor(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:  # noqa: FBT002  # a flag of the command line
+    """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
+    from racing import doctor as doctoring  # noqa: PLC0415  # as above
+    from racing.store.client import connect  # noqa: PLC0415  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    findings = doctoring.examine(connect(_url(settings)), settings)
+    if as_json:
+        out.print_json(json.dumps([_plain(finding) for finding in findings]))
+    else:
+        table = Table("", "what", "found", "advice")
+        marks = {"ok": "[green]ok[/]", "warning": "[yellow]warning[/]", "problem": "[bold red]problem[/]"}
+        for each in findings:
+            table.add_row(marks[each.grade], each.what, each.found, each.advice)
+        out.print(table)
+    if any(each.grade == "problem" for each in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line; our own errors become one line and exit code 1."""
+    try:
+        app()
+    except RacingError as exc:
+        err.print(f"[bold red]error[/]: {exc}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

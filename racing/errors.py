@@ -1,0 +1,43 @@
+"""The one family of errors that Saima raises for its callers."""
+
+from __future__ import annotations
+
+
+class RacingError(Exception):
+    """Base of every error that a caller of Saima can act on."""
+
+
+class RuleError(RacingError):
+    """A rule document that cannot be scored; says the field, the value and what would be right."""
+
+
+class CorruptRecordError(RacingError):
+    """Packed bytes (entry or checkpoint) that do not carry what their checksum promises."""
+
+
+class RecordedFileError(RacingError):
+    """An event file that cannot be read at all."""
+
+
+class StoreError(RacingError):
+    """Redis answered, but not in a way that lets us go on."""
+
+
+class StoreUnavailableError(StoreError):
+    """Redis did not answer in time. Retryable: nothing is known about the last write."""
+
+
+class FencedError(StoreError):
+    """Another owner has committed: what this owner remembers is void, it must restore."""
+
+
+class ConflictError(RacingError):
+    """What was to be made exists already, or has moved on since it was read."""
+
+
+class NotFoundError(RacingError):
+    """The named thing does not exist."""
+
+
+class IdempotencyMismatchError(RacingError):
+    """An Idempotency-Key was used again with another body."""

@@ -1,0 +1,147 @@
+"""Event columns: one batch of events as arrays, how it is packed, and other vocabularies' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+
+from racing.columns import Array, pack, unpack
+from racing.errors import CorruptRecordError
+from racing.model import IntArray
+
+NO_TIME_MS = 2**62
+"""Stands for "at arrival": the fold takes min(event time, moment of its entry)."""
+
+ALIASES = {
+    "pv": "click",
+    "view": "click",
+    "view_item": "click",
+    "select_item": "click",
+    "fav": "favorite",
+    "add_to_wishlist": "favorite",
+    "addtocart": "cart",
+    "add_to_cart": "cart",
+    "buy": "pay",
+    "transaction": "pay",
+    "purchase": "pay",
+    "view_item_list": "impression",
+    "exposure": "impression",
+}
+"""Event kinds of other vocabularies in event files (Taobao, Google Analytics 4, RetailRocket)."""
+
+HashArray = npt.NDArray[np.uint64]
+
+
+def hash_id(kind: str, text: str) -> int:
+    """64-bit name of an event id within its kind, never 0, the same in every process.
+
+    Two different ids among ten million share it with probability 3e-6 (birthday bound).
+    """
+    return int.from_bytes(blake2b(f"{kind}\0{text}".encode(), digest_size=8).digest(), "little") or 1
+
+
+def hash_user(secret: bytes, user: str) -> int:
+    """64-bit keyed hash of a user id, never 0: all that is ever stored of a user."""
+    return int.from_bytes(blake2b(user.encode(), digest_size=8, key=secret).digest(), "little") or 1
+
+
+@dataclass(frozen=True, slots=True)
+class EventBatch:
+    """Events of one log entry as columns of one length.
+
+    kinds: names; kind: index into kinds, (n,). runner: enrolment number. time_ms: event time or
+    NO_TIME_MS. amount: minor units, 0 where absent. Hashes: 0 where absent. The remaining columns
+    are None where no event of the batch has them; sources and segments are tables like kinds,
+    with index 0 for "absent".
+    """
+
+    kinds: tuple[str, ...]
+    kind: IntArray
+    runner: IntArray
+    time_ms: IntArray
+    amount: IntArray | None = None
+    id_hash: HashArray | None = None
+    user_hash: HashArray | None = None
+    quantity: IntArray | None = None
+    slot: IntArray | None = None
+    frame: IntArray | None = None
+    source: IntArray | None = None
+    segment: IntArray | None = None
+    sources: tuple[str, ...] = field(default=())
+    segments: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def pack(self) -> bytes:
+        """The batch as one log entry; times are kept relative to the earliest one."""
+        known = self.time_ms < NO_TIME_MS
+        base_ms = int(self.time_ms[known].min()) if known.any() else 0
+        columns: dict[str, Array] = {"kind": self.kind, "runner": self.runner}
+        if known.any():
+            # 0 says "at arrival", so that a batch without times carries no column at all
+            columns["time"] = np.where(known, self.time_ms - base_ms + 1, 0)
+        for name in _OPTIONAL:
+            column = getattr(self, name)
+            if column is not None and column.any():
+                columns[name] = column
+        header = {"n": len(self), "base_ms": base_ms, "kinds": self.kinds}
+        for name in ("sources", "segments"):
+            if getattr(self, name):
+                header[name] = getattr(self, name)
+        return pack(header, columns)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> EventBatch:
+        """The batch that was packed. Raises CorruptRecordError."""
+        header, columns = unpack(data)
+        try:
+            return cls._from_record(header, columns)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise CorruptRecordError(f"not an event batch: {exc!r}") from exc
+
+    @classmethod
+    def _from_record(cls, header: dict[str, object], columns: dict[str, Array]) -> EventBatch:
+        size, base_ms, kinds = header["n"], header["base_ms"], header["kinds"]
+        if not isinstance(size, int) or not isinstance(base_ms, int) or not isinstance(kinds, list):
+            raise TypeError("header fields of other types")
+        if any(len(column) != size for column in columns.values()):
+            raise ValueError("columns of different lengths")
+        kind = columns["kind"].astype(np.int64)
+        if size and int(kind.max()) >= len(kinds):
+            raise ValueError("a kind outside the batch's own table")
+        time = columns["time"].astype(np.int64) if "time" in columns else np.zeros(size, np.int64)
+        optional = {
+            name: columns[name].astype(np.uint64 if name.endswith("hash") else np.int64)
+            for name in _OPTIONAL
+            if name in columns
+        }
+        tables = {name: tuple(header.get(name, ())) for name in ("sources", "segments")}  # type: ignore[arg-type]  # checked by use
+        return cls(
+            kinds=tuple(map(str, kinds)),
+            kind=kind,
+            runner=columns["runner"].astype(np.int64),
+            time_ms=np.where(time == 0, NO_TIME_MS, time - 1 + base_ms),
+            **optional,
+            **tables,
+        )
+
+
+_OPTIONAL = tuple(
+    f.name
+    for f in fields(EventBatch)
+    if f.name not in {"kinds", "kind", "runner", "time_ms", "sources", "segments"}
+)
+
+
+def table_of(values: Sequence[str | None]) -> tuple[IntArray | None, tuple[str, ...]]:
+    """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None."""
+    if not any(value is not None for value in values):
+        return None, ()
+    codes: dict[str, int] = {}
+    index = [0 if value is None else codes.setdefault(value, len(codes) + 1) for value in values]
+    return np.array(index, np.int64), tuple(codes)

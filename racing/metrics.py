@@ -1,0 +1,66 @@
+"""Every metric of Saima by name: what it counts and its unit. An unknown name is a type error."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+CounterName = Literal[
+    "saima_events_accepted_total",  # events answered as accepted, per venue
+    "saima_events_duplicate_total",  # events answered as known duplicates, per venue
+    "saima_events_refused_total",  # events refused at the door, per venue and reason
+    "saima_commits_total",  # commits written, per venue
+    "saima_frames_total",  # frames published, per venue
+    "saima_takeovers_total",  # times this process became a venue's owner, per venue
+    "saima_conflicts_total",  # times an owner found that another had committed, per venue
+]
+GaugeName = Literal[
+    "saima_fold_lag_ms",  # age of what the last commit holds, per venue
+    "saima_sets_pending_members",  # changed set members not yet written, per venue
+    "saima_frame_age_ms",  # age of the data that readers are served, per venue
+    "saima_race_counted_events",  # events counted since the race began, per venue
+    "saima_race_late_events",  # events that came after their time had left the base, per venue
+    "saima_race_future_events",  # events further ahead than the clock skew allows, per venue
+    "saima_race_duplicate_events",  # events whose id had been counted, per venue
+    "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
+]
+HistogramName = Literal[
+    "saima_commit_seconds",  # read, fold and commit of one batch, per venue
+    "saima_append_seconds",  # append of one event batch to the log
+]
+
+_VENUE = ("venue",)
+
+
+class Metrics:
+    """The metrics of one process, registered once."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.registry = registry
+        self._known: dict[str, Counter | Gauge | Histogram] = {}
+
+    def count(self, name: CounterName, venue: str, amount: float = 1, **labels: str) -> None:
+        """Add to a counter; a name has the same labels in every call."""
+        metric = self._known.get(name)
+        if metric is None:
+            metric = self._known[name] = Counter(name, name, (*_VENUE, *labels), registry=self.registry)
+        metric.labels(venue, *labels.values()).inc(amount)  # type: ignore[union-attr]  # the name says which it is
+
+    def set(self, name: GaugeName, venue: str, value: float) -> None:
+        """Set a gauge."""
+        metric = self._known.get(name)
+        if metric is None:
+            metric = self._known[name] = Gauge(name, name, _VENUE, registry=self.registry)
+        metric.labels(venue).set(value)  # type: ignore[union-attr]  # the name says which it is
+
+    def observe(self, name: HistogramName, venue: str, seconds: float) -> None:
+        """Add an observation, seconds."""
+        metric = self._known.get(name)
+        if metric is None:
+            metric = self._known[name] = Histogram(name, name, _VENUE, registry=self.registry)
+        metric.labels(venue).observe(seconds)  # type: ignore[union-attr]  # the name says which it is
+
+
+METRICS = Metrics()
+"""This process's metrics; served at /metrics by the API."""

@@ -1,0 +1,91 @@
+"""The words of the race as frozen types: position, entry, slot, board, frame."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, NewType
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+VenueId = NewType("VenueId", str)
+ProductId = NewType("ProductId", str)
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+
+ID_PATTERN = r"^[A-Za-z0-9._-]{1,64}$"
+"""Ids go into Redis keys and hash tags: no braces, colons, spaces or control characters."""
+
+EVENT_KINDS = ("impression", "click", "favorite", "cart", "order", "pay", "refund")
+"""Event kinds that every venue knows; a rule's metrics may declare more."""
+
+KINDS_MAX = 64
+"""Event kinds that one race keeps measures for; a bound on memory, far above any rule seen."""
+
+
+class Position(NamedTuple):
+    """A place in the log: the stream id of an entry. Its ms part is the entry's moment."""
+
+    ms: int
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.ms}-{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> Position:
+        """The position written as ``ms-seq``. Raises ValueError on anything else."""
+        ms, _, seq = (text.decode() if isinstance(text, bytes) else text).partition("-")
+        return cls(int(ms), int(seq))
+
+
+START = Position(0, 0)
+"""Before the first entry of any log."""
+
+
+class Term(msgspec.Struct, frozen=True):
+    """One term of a score as shown: its name, weight, signal value and what it contributes."""
+
+    name: str
+    weight: float
+    value: float
+    contribution: float
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """One position of the board. slot counts from 1; runner is the enrolment number, from 0."""
+
+    slot: int
+    runner: int
+    product: str
+    score: float
+    terms: tuple[Term, ...] = ()
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One immutable, numbered board of a venue: what every reader answers from.
+
+    (epoch, frame) grows with every published frame, also across take-overs and failovers.
+    position is the log entry up to which everything is folded; at_ms is its moment. roster counts the
+    enrolment entries folded: product data read under another roster may be older or newer.
+    """
+
+    venue: str
+    frame: int
+    epoch: int
+    position: str
+    at_ms: int
+    rule_version: int
+    runners: int
+    roster: int
+    slots: tuple[Slot, ...]
+
+    @property
+    def name(self) -> str:
+        """The frame's name in ETags and cursors, unique for all time: ``epoch-frame``."""
+        return f"{self.epoch}-{self.frame}"
+
+    def shows(self) -> tuple[Any, ...]:
+        """What a reader can see change: the slots in order and the rule that scored them."""
+        return (self.rule_version, self.roster, self.slots)

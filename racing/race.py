@@ -1,0 +1,314 @@
+"""The fold: one venue's whole state, and apply(), the only thing that changes it.
+
+entry -> Race.apply -> windows -> scores -> board. Time moves only by entries; nothing here knows Redis, a
+clock or chance, so the same log gives the same bits on any machine, however its entries were batched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from racing.board import Leaders
+from racing.columns import Array, pack, unpack
+from racing.entries import Body, Enrolment, Entry, RuleChange, Unreadable
+from racing.errors import CorruptRecordError, RuleError
+from racing.events import EventBatch
+from racing.formula import Formula, Held, Sums
+from racing.intake import Arrived, Counts, Intake, Span
+from racing.model import START, FloatArray, IntArray, Position, Slot, Term
+from racing.roster import Roster
+from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
+from racing.windows import MEASURES_MAX, NO_CELLS, Windows
+
+_SCORED_AT_ONCE = 65_536
+"""Runners scored in one go at a bucket boundary: bounds the temporaries."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What moved since it was last asked for: runners with a new score, cells with a new sum."""
+
+    runners: IntArray
+    keys: IntArray
+
+
+class Race:
+    """One venue's state. Sums, ids and counts are exact; scores are a pure function of them."""
+
+    def __init__(self) -> None:
+        self.rule: Rule = DEFAULT_RULE
+        self.rule_version = 0
+        self.position: Position = START
+        self.moment_ms = 0
+        self.roster = Roster()
+        self.windows = Windows(window_ms=self.rule.window_ms, bucket_ms=self.rule.bucket_ms)
+        self.held = Held(np.zeros(MEASURES_MAX, np.int64), np.zeros(MEASURES_MAX, np.int64))
+        self.scores: FloatArray = np.zeros(0)
+        self.checkpoint_due = False
+        self._full_due = True
+        self._intake = Intake()
+        self._score_room: FloatArray = np.zeros(0)
+        self._formula = Formula(self.rule, self.kinds, self.held)
+        self._leaders = Leaders(self.rule.board.slots)
+        self._changed_runners: list[IntArray] = []
+        self._changed_keys: list[IntArray] = []
+
+    @property
+    def products(self) -> list[str]:
+        """Product by runner number."""
+        return self.roster.products
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """Event kinds that the race keeps measures for, by name."""
+        return self._intake.kinds
+
+    @property
+    def counts(self) -> Counts:
+        """What became of every event and entry so far."""
+        return self._intake.counts
+
+    # -- the fold ------------------------------------------------------------------------------------
+
+    def apply(self, entries: Iterable[Entry]) -> None:
+        """Fold entries in log order. Any split of a log into calls gives the same state, bit for bit.
+
+        Entries not after ``position`` are passed over, so that folding a batch again changes nothing.
+        """
+        waiting: list[Arrived] = []
+        for entry in entries:
+            if entry.position <= self.position:
+                continue
+            moment_ms, body = entry.position.ms, entry.body
+            if waiting and (not isinstance(body, EventBatch) or moment_ms >= self.windows.next_step_ms()):
+                self._count(waiting)
+                waiting = []
+            self._advance(moment_ms)
+            self.position = entry.position
+            if isinstance(body, EventBatch):
+                waiting.append((moment_ms, body))
+            else:
+                self._decide(body)
+        if waiting:
+            self._count(waiting)
+
+    def next_step_ms(self) -> int:
+        """The first moment at which the race moves by itself: a tick is due then."""
+        return self.windows.next_step_ms()
+
+    def _advance(self, moment_ms: int) -> None:
+        """Let time reach a moment: sums move by steps, and at a bucket boundary the venue's own sums are held anew."""
+        self.moment_ms = moment_ms
+        bucket, tenths = self.windows.place(moment_ms)
+        if bucket == self.windows.bucket:
+            if tenths != self.windows.tenths:
+                self._sums_moved(self.windows.move(bucket, tenths))
+            return
+        self.held = Held(*self.windows.venue_sums(bucket))
+        touched = self.windows.move(bucket, tenths)
+        self._intake.ids.purge(moment_ms)
+        self._formula = Formula(self.rule, self.kinds, self.held)
+        self.checkpoint_due = True
+        self._changed_keys.append(touched)
+        self._score_runners(self._active(touched))
+
+    def _active(self, touched: IntArray) -> IntArray:
+        """Every runner with a sum in the windows, or that just lost its last: all whose score can differ."""
+        marked = np.zeros(len(self.roster), np.bool_)
+        for keys in (touched, *self.windows.live_keys()):
+            marked[keys // MEASURES_MAX] = True
+        return np.flatnonzero(marked)
+
+    def _count(self, batches: Sequence[Arrived]) -> None:
+        """Count the events of entries that lie within one step, in log order."""
+        windows = self.windows
+        span = Span(windows.bucket_ms, windows.oldest)
+        cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule)
+        if len(cells.key):
+            windows.grow(len(self.roster), 2 * len(self.kinds))
+            windows.add(cells.bucket, cells.key, cells.value)
+            self._sums_moved(cells.key)
+
+    def _decide(self, body: Body) -> None:
+        if isinstance(body, RuleChange):
+            self._change_rule(body)
+        elif isinstance(body, Enrolment):
+            self._enrol(body)
+        elif isinstance(body, Unreadable):
+            self.counts.unreadable += 1
+
+    def _enrol(self, enrolment: Enrolment) -> None:
+        self.roster.entries += 1
+        for number, runner in enrolment.runners:
+            self.roster.enrol(number, runner.product, runner.numbers())
+        self._grow()
+        self._score_runners(np.unique(np.array([number for number, _ in enrolment.runners], np.int64)), shown=True)
+
+    def _grow(self) -> None:
+        """Room for the sums and scores of all who are enrolled; amortised by doubling."""
+        runners = len(self.roster)
+        self.windows.grow(runners, 2 * len(self.kinds))
+        if runners > len(self._score_room):
+            grown = np.zeros(max(runners, 2 * len(self._score_room)))
+            grown[: len(self.scores)] = self.scores
+            self._score_room = grown
+        self.scores = self._score_room[:runners]
+
+    def _change_rule(self, change: RuleChange) -> None:
+        try:
+            rule = parse_rule(change.rule)
+        except RuleError:
+            self.counts.unreadable += 1  # refused at the door; only a damaged log can bring it here
+            return
+        self._set_rule(rule, change.version)
+        self._score_runners(np.arange(len(self.roster)), shown=True)
+
+    def _set_rule(self, rule: Rule, version: int) -> None:
+        self._intake.kind_table(sorted(rule.kinds() - set(self.kinds)))
+        if (rule.window_ms, rule.bucket_ms) != (self.rule.window_ms, self.rule.bucket_ms):
+            old = self.windows
+            self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
+            self._intake.ids.recut(old, self.windows)
+            self.held = Held(*self.windows.venue_sums(self.windows.bucket))
+            self._changed_keys += [*old.live_keys(), *self.windows.live_keys()]
+            self._full_due = self.checkpoint_due = True
+        self.rule, self.rule_version = rule, version
+        self._grow()
+        self._formula = Formula(rule, self.kinds, self.held)
+        self._leaders = Leaders(rule.board.slots)
+
+    # -- scores --------------------------------------------------------------------------------------
+
+    def _sums_moved(self, keys: IntArray) -> None:
+        """Score the runners of these cells again."""
+        if len(keys):
+            self._changed_keys.append(keys)
+            self._score_runners(np.unique(keys // MEASURES_MAX))
+
+    def _score_runners(self, runners: IntArray, *, shown: bool = False) -> None:
+        """Score runners, each once, from their sums; shown: take them for changed whatever their score."""
+        for start in range(0, len(runners), _SCORED_AT_ONCE):
+            some = runners[start : start + _SCORED_AT_ONCE]
+            scores = self._formula.scores(self.sums(some))
+            changed = some if shown else some[scores != self.scores[some]]
+            self.scores[some] = scores
+            if len(changed):
+                self._changed_runners.append(changed)
+                self._leaders.update(changed, self.scores)
+
+    def sums(self, runners: IntArray) -> Sums:
+        """The sums from which these runners are scored; copies."""
+        named = {term.attribute for term in self.rule.terms if isinstance(term, AttributeTerm)}
+        windows = self.windows
+        return Sums(
+            windows.window[runners],
+            windows.base_tenths[runners],
+            windows.total[runners],
+            {name: self.roster.values(name, runners) for name in named},
+        )
+
+    # -- what is shown -------------------------------------------------------------------------------
+
+    def order(self) -> IntArray:
+        """The numbers of the best runners in standing order, one per slot. Cost: one sort of the leaders."""
+        return self._leaders.best(self.scores)
+
+    def slots(self) -> tuple[Slot, ...]:
+        """The board as it stands: the best runners in standing order, each with its terms."""
+        runners = self.order()
+        formula = self._formula
+        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
+        return tuple(
+            Slot(
+                slot=index + 1,
+                runner=runner,
+                product=self.products[runner],
+                score=float(self.scores[runner]),
+                terms=tuple(
+                    Term(name, weight, values[index], weight * values[index])
+                    for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
+                ),
+            )
+            for index, runner in enumerate(runners.tolist())
+        )
+
+    def take_changes(self) -> Changes:
+        """Runners and cells that moved since the last call, each once."""
+        runners = np.unique(np.concatenate([NO_CELLS, *self._changed_runners]))
+        keys = np.unique(np.concatenate([NO_CELLS, *self._changed_keys]))
+        self._changed_runners, self._changed_keys = [], []
+        return Changes(runners, keys)
+
+    # -- checkpoints ---------------------------------------------------------------------------------
+
+    def checkpoint(self, *, full: bool = False) -> tuple[bytes, bool]:
+        """(record, whether it is full): all that was folded since the last record, or everything.
+
+        A race is restored from the last full record and those after it. A record is full when asked
+        for, the first time, and when the buckets were cut anew.
+        """
+        full = full or self._full_due
+        header = {
+            "full": full,
+            "position": str(self.position),
+            "rule_version": self.rule_version,
+            "rule": self.rule.model_dump(mode="json", exclude_none=True),
+            "kinds": list(self.kinds),
+            "counts": msgspec.to_builtins(self.counts),
+            "enrolments": self.roster.entries,
+            "runners": self.roster.save(full=full),
+        }
+        columns = {
+            **self.windows.save(full=full),
+            "held_now": self.held.now,
+            "held_before": self.held.before,
+            **self._intake.ids.save(full=full),
+        }
+        self.checkpoint_due = self._full_due = False
+        return pack(header, columns), full
+
+    @classmethod
+    def restore(cls, records: Sequence[bytes]) -> Race:
+        """The race as it stood at the last record: a full one and those after it, in order; a new race of none.
+
+        Raises CorruptRecordError where a record is damaged or the first one is not full.
+        """
+        race = cls()
+        for index, record in enumerate(records):
+            header, columns = unpack(record)
+            try:
+                if index == 0 and not header["full"]:
+                    raise CorruptRecordError("the first checkpoint to restore from is not a full one")
+                race._load(header, columns)
+            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
+                raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
+        race._score_runners(np.arange(len(race.roster)), shown=True)
+        race.take_changes()
+        race.checkpoint_due = False
+        race._full_due = not records
+        return race
+
+    def _load(self, header: dict[str, Any], columns: dict[str, Array]) -> None:
+        wide = {name: values if values.dtype == np.uint64 else values.astype(np.int64) for name, values in columns.items()}
+        self.position = Position.parse(header["position"])
+        self.moment_ms = self.position.ms
+        self._intake.kind_table(header["kinds"])
+        self._intake.counts = msgspec.convert(header["counts"], Counts)
+        self.roster.load(header["runners"])
+        self.roster.entries = header["enrolments"]
+        rule = parse_rule(header["rule"])
+        if header["full"]:
+            self.windows = Windows(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms)
+            self.rule = rule  # the buckets come as this rule cuts them: nothing is to be cut anew
+        self._grow()
+        self.windows.move(*self.windows.place(self.moment_ms))
+        self.windows.load(wide)
+        self._intake.ids.load(wide)
+        self._intake.ids.purge(self.moment_ms)
+        self.held = Held(wide["held_now"], wide["held_before"])
+        self._set_rule(rule, header["rule_version"])

@@ -1,0 +1,249 @@
+"""The rule document (赛马规则): what is counted, how it is weighed, what the board looks like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from racing.errors import RuleError
+from racing.events import ALIASES
+from racing.model import EVENT_KINDS
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
+BUCKETS_MAX = 720
+"""Buckets to a window: bounds the work of a bucket boundary."""
+PRIOR_DEFAULT = 10.0
+"""Prior strength in events where a term names none; the default of Metarank's rate, typical 5 to 10."""
+
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Prior = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+MetricSignal = Literal["level", "root", "total", "uplift", "growth", "surge"]
+RatioSignal = Literal["rate", "rate_uplift"]
+WITH_PRIOR = {"growth", "surge", "rate", "rate_uplift"}
+WITH_TIDE = {"uplift", "growth", "surge"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Metric(_Strict):
+    """What is summed: events of one kind, or their amount in minor units."""
+
+    event: Name = Field(description="event kind; one of the built-in kinds, or one that this rule declares by naming it")
+    sum: Literal["count", "amount"] = "count"
+
+    @field_validator("event")
+    @classmethod
+    def _canonical(cls, event: str) -> str:
+        if event in ALIASES and event not in EVENT_KINDS:
+            raise ValueError(f"{event!r} is another vocabulary's name: write {ALIASES[event]!r}")
+        return event
+
+
+class MetricTerm(_Strict):
+    """weight * signal of one metric."""
+
+    metric: Name
+    signal: MetricSignal
+    weight: Weight
+    prior: Prior | None = Field(None, description="k, in events; only for growth and surge; default 10")
+    tide: bool = Field(default=False, description="compare with g*p: the venue's own rise or fall is left out")
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> Self:
+        if self.prior is not None and self.signal not in WITH_PRIOR:
+            raise ValueError(f"prior has no effect on {self.signal!r}: leave it out, or use growth or surge")
+        if self.tide and self.signal not in WITH_TIDE:
+            raise ValueError(f"tide has no effect on {self.signal!r}: leave it out, or use uplift, growth or surge")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The term as shown: ``metric signal``."""
+        return f"{self.metric} {self.signal}"
+
+
+class RatioTerm(_Strict):
+    """weight * signal of a ratio of two metrics, for example orders per click."""
+
+    ratio: list[Name] = Field(min_length=2, max_length=2, description="[numerator metric, denominator metric]")
+    signal: RatioSignal
+    weight: Weight
+    prior: Prior | None = Field(None, description="k, in units of the denominator; default 10")
+
+    @property
+    def name(self) -> str:
+        """The term as shown: ``numerator/denominator signal``."""
+        return f"{'/'.join(self.ratio)} {self.signal}"
+
+
+class AttributeTerm(_Strict):
+    """weight * a number given at enrolment, 0 where it was not given."""
+
+    attribute: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    weight: Weight
+
+    @property
+    def name(self) -> str:
+        """The term as shown: the attribute's name."""
+        return self.attribute
+
+
+def _kind_of_term(value: object) -> str:
+    keys = value.keys() if isinstance(value, dict) else vars(value).keys()
+    return next((kind for kind in ("ratio", "attribute") if kind in keys), "metric")
+
+
+Term = Annotated[
+    Annotated[MetricTerm, Tag("metric")]
+    | Annotated[RatioTerm, Tag("ratio")]
+    | Annotated[AttributeTerm, Tag("attribute")],
+    Discriminator(_kind_of_term),
+]
+
+
+class BoardSettings(_Strict):
+    """How scores become slots."""
+
+    slots: int = Field(50, ge=1, le=1000, description="slots (坑位) of the venue page")
+
+
+class Rule(_Strict):
+    """A whole rule. score = sum of weight * signal over the terms, in their order."""
+
+    window_s: int = Field(300, ge=1, le=86400, description="length of the window; the base is as long, before it")
+    bucket_s: int = Field(10, ge=1, le=3600, description="length of a bucket; divides window_s")
+    lateness_s: int | None = Field(
+        None, ge=0, description="events older than this are late; default and most: two windows"
+    )
+    clock_skew_s: int = Field(
+        300, ge=0, le=3600, description="events at most this far ahead count as of now; further ones are refused"
+    )
+    metrics: dict[Name, Metric] = Field(min_length=1, max_length=32)
+    terms: list[Term] = Field(min_length=1, max_length=32)
+    board: BoardSettings = BoardSettings()  # type: ignore[call-arg]  # the mypy plugin is off: slots has a default
+
+    @field_validator("bucket_s")
+    @classmethod
+    def _divides(cls, bucket_s: int, info: ValidationInfo) -> int:
+        window_s = info.data.get("window_s")
+        if window_s is None:
+            return bucket_s
+        if window_s % bucket_s:
+            raise ValueError(f"must divide window_s = {window_s}, for example {_divisors(window_s)}")
+        if window_s // bucket_s > BUCKETS_MAX:
+            raise ValueError(f"makes {window_s // bucket_s} buckets to a window, at most {BUCKETS_MAX}")
+        return bucket_s
+
+    @field_validator("lateness_s")
+    @classmethod
+    def _within_base(cls, lateness_s: int | None, info: ValidationInfo) -> int | None:
+        window_s = info.data.get("window_s")
+        if lateness_s is not None and window_s is not None and lateness_s > 2 * window_s:
+            raise ValueError(f"at most two windows = {2 * window_s}: older events have left the base")
+        return lateness_s
+
+    @model_validator(mode="after")
+    def _metrics_named(self) -> Self:
+        known = ", ".join(sorted(self.metrics))
+        for index, term in enumerate(self.terms):
+            named = [term.metric] if isinstance(term, MetricTerm) else getattr(term, "ratio", [])
+            for metric in named:
+                if metric not in self.metrics:
+                    raise ValueError(f"terms[{index}] names metric {metric!r}; metrics has: {known}")
+        return self
+
+    @property
+    def window_ms(self) -> int:
+        """Window length in ms."""
+        return self.window_s * 1000
+
+    @property
+    def bucket_ms(self) -> int:
+        """Bucket length in ms."""
+        return self.bucket_s * 1000
+
+    @property
+    def lateness_ms(self) -> int:
+        """Events older than this are late."""
+        return 1000 * (2 * self.window_s if self.lateness_s is None else self.lateness_s)
+
+    @property
+    def id_memory_ms(self) -> int:
+        """How long an event id is remembered: the longer of two windows and 15 minutes."""
+        return max(2 * self.window_ms, 15 * 60 * 1000)
+
+    def kinds(self) -> set[str]:
+        """The event kinds that a venue under this rule takes."""
+        return {*EVENT_KINDS, *(metric.event for metric in self.metrics.values())}
+
+
+def _divisors(window_s: int) -> str:
+    fitting = [n for n in (1, 2, 5, 10, 15, 30, 60, 300) if window_s % n == 0 and window_s // n <= BUCKETS_MAX]
+    return ", ".join(map(str, fitting[-3:]))
+
+
+def parse_rule(document: Any) -> Rule:  # noqa: ANN401  # any JSON value may come in
+    """The rule in a JSON value, or in JSON text as bytes or str.
+
+    Raises RuleError, whose text names each wrong field, its value and what would be right.
+    """
+    try:
+        if isinstance(document, (str, bytes)):
+            return Rule.model_validate_json(document)
+        return Rule.model_validate(document)
+    except ValidationError as exc:
+        raise RuleError("; ".join(describe_error(error) for error in exc.errors())) from exc
+
+
+def describe_error(error: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails has no public type
+    """One validation error in words: field, what would be right, and the value that came."""
+    where = field_path(error["loc"])
+    shown = "" if error["type"] == "missing" else f", not {str(error['input'])[:80]!r}"
+    return f"{where}: {error['msg'].removeprefix('Value error, ')}{shown}"
+
+
+def field_path(loc: tuple[int | str, ...]) -> str:
+    """A field's place as written in code, ``terms[2].weight``; tags of unions are left out."""
+    path = ""
+    for index, part in enumerate(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not (index and isinstance(loc[index - 1], int) and part in {"metric", "ratio", "attribute"}):
+            path += f".{part}" if path else part
+    return path or "document"
+
+
+DEFAULT_RULE = parse_rule(
+    {
+        "window_s": 300,
+        "bucket_s": 10,
+        "metrics": {
+            "click": {"event": "click"},
+            "order": {"event": "order"},
+            "pay_amount": {"event": "pay", "sum": "amount"},
+        },
+        "terms": [
+            {"metric": "click", "signal": "surge", "weight": 1.0, "prior": 10.0, "tide": True},
+            {"metric": "order", "signal": "root", "weight": 0.3},
+            {"metric": "pay_amount", "signal": "surge", "weight": 2.0, "prior": 10.0, "tide": True},
+            {"ratio": ["order", "click"], "signal": "rate", "weight": 20.0, "prior": 50.0},
+        ],
+        "board": {"slots": 50},
+    }
+)
+"""Chosen on simulated demand that is known: docs/rule-guide.md has the table, ``make rules`` repeats it."""

@@ -1,0 +1,294 @@
+"""The loop: lease, read, fold, commit, publish; one thread per venue, one writer per venue at a time.
+
+Light load: a batch is one event. Heavy load: what has arrived while the last commit ran is folded and committed
+at once, so batches grow by themselves. After any conflict the race in memory is dropped and restored.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import structlog
+
+from racing.entries import Entry
+from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError
+from racing.metrics import METRICS
+from racing.model import Frame, Position
+from racing.race import Race
+from racing.settings import Settings
+from racing.store import reads
+from racing.store.checkpoints import Chain
+from racing.store.client import BLOCK_MAX_MS, SyncClient, connect, server_ms, store_errors
+from racing.store.commit import Batch, Committer, CommitRecord, last_frame
+from racing.store.keys import VenueKeys
+from racing.store.log import append_tick, entries_between, read_after
+from racing.store.scripts import source
+from racing.store.sets import SetWriter, everything
+
+log = structlog.get_logger("saima.scorer")
+
+HEARTBEAT_MS = 500
+"""A commit is written at least this often, so that readers know how fresh their frame is."""
+_RETRY_S = 0.25
+_LEASES_PER_TERM = 3
+
+
+class VenueScorer:
+    """One venue's race and its commits, from take-over until it is fenced. Time comes in as arguments."""
+
+    def __init__(self, client: SyncClient, keys: VenueKeys, settings: Settings) -> None:
+        self._client = client
+        self._keys = keys
+        self._settings = settings
+        self._committer = Committer(client, keys)
+        record = self._committer.take_over()
+        self.race, self._chain, self._sets = restore(client, keys, record)
+        self._frame = last_frame(client, keys)
+        self._published_ms = self._committed_ms = 0
+        self._moved = True
+
+    def step(self, entries: list[Entry], now_ms: int) -> CommitRecord | None:
+        """Fold what was read and commit it; None when there was nothing to write.
+
+        Call with entries read after ``race.position``. Raises FencedError or StoreError, after which this
+        object is void. What was not committed is not lost: it is in the log, and the next owner folds it.
+        """
+        if not entries and not self._due(now_ms):
+            return None
+        self._committer.begin()
+        self.race.apply(entries)
+        if entries:
+            self._moved = True
+            self._sets.note(self.race.take_changes())
+        batch = self._batch(now_ms, caught_up=not entries)
+        record = self._committer.commit(batch)
+        self._committed_ms = now_ms
+        if batch.frame is not None:
+            self._frame, self._published_ms, self._moved = batch.frame, now_ms, False
+            METRICS.count("saima_frames_total", self._keys.venue)
+        return record
+
+    def wait_ms(self, now_ms: int) -> int:
+        """How long nothing is due: the reader may block so long for the next entry."""
+        if self._sets.pending:
+            return 0
+        due_ms = self._committed_ms + HEARTBEAT_MS
+        if self._moved:
+            due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
+        if self.race.windows.buckets:
+            due_ms = min(due_ms, self.race.next_step_ms())
+        return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
+
+    def tick_due(self, now_ms: int) -> bool:
+        """Whether a step is due that no entry has brought: then a tick must be appended.
+
+        A race without live cells moves by nothing but events, and needs no ticks.
+        """
+        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms()
+
+    def _due(self, now_ms: int) -> bool:
+        frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
+        return frame_due or bool(self._sets.pending) or now_ms - self._committed_ms >= HEARTBEAT_MS
+
+    def _batch(self, now_ms: int, *, caught_up: bool) -> Batch:
+        race = self.race
+        batch = Batch(
+            position=race.position,
+            sets_position=race.position,
+            as_of_ms=now_ms if caught_up else race.moment_ms,
+            counts=msgspec.structs.asdict(race.counts),
+            frame=self._next_frame(now_ms),
+        )
+        if race.checkpoint_due:
+            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, race.rule.id_memory_ms))
+            name, batch.gone = self._chain.add(race.position, len(record), full=full)
+            batch.checkpoint = (name, record)
+            trim_ms = self._chain.trim_ms() if full else None
+            if trim_ms is not None:
+                batch.trim_ms = min(trim_ms, race.moment_ms - 1000 * self._settings.log_keep_s)
+        batch.set_commands = self._sets.take(race, now_ms)
+        batch.sets_position = self._sets.complete
+        METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending)
+        return batch
+
+    def _next_frame(self, now_ms: int) -> Frame | None:
+        """The frame to publish now, if one is due and the board shows something else than the last one."""
+        if not self._moved or now_ms - self._published_ms < self._settings.frame_ms:
+            return None
+        race, before = self.race, self._frame
+        frame = Frame(
+            venue=self._keys.venue,
+            frame=before.frame + 1 if before else 1,
+            epoch=self._committer.last.epoch,
+            position=str(race.position),
+            at_ms=race.moment_ms,
+            rule_version=race.rule_version,
+            runners=len(race.products),
+            roster=race.roster.entries,
+            slots=race.slots(),
+        )
+        self._moved = False
+        if before is not None and before.shows() == frame.shows():
+            return None
+        return frame
+
+
+def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[Race, Chain, SetWriter]:
+    """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
+
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
+    where neither suffices.
+    """
+    kept = reads.checkpoints(client, keys)
+    chain = Chain.of(kept)
+    try:
+        race = Race.restore([kept[name] for name in chain.latest()])
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, refolding from the log", venue=keys.venue, reason=str(exc))
+        chain, race = Chain(), reads.oldest_race(client, keys)
+    sets = SetWriter(keys, Position.parse(record.sets_position))
+    if race.position > sets.complete:
+        sets.note(everything(race))
+    for entries in entries_between(client, keys, race.position, Position.parse(record.position)):
+        written = [entry for entry in entries if entry.position <= sets.complete]
+        race.apply(written)
+        if written:
+            race.take_changes()
+        race.apply(entries[len(written) :])
+        sets.note(race.take_changes())
+    return race, chain, sets
+
+
+@dataclass
+class _Clock:
+    """The server's clock as this process sees it: its own monotonic one plus an offset, read now and then."""
+
+    offset_ms: float = 0.0
+
+    def set(self, client: SyncClient) -> None:
+        before = time.monotonic()
+        with store_errors():
+            at_ms = server_ms(client)
+        self.offset_ms = at_ms - (before + time.monotonic()) / 2 * 1000
+
+    def now_ms(self) -> int:
+        return int(time.monotonic() * 1000 + self.offset_ms)
+
+
+class VenueThread(threading.Thread):
+    """Runs one venue for as long as this process holds its lease; restores after every conflict."""
+
+    def __init__(self, url: str, venue: str, name: str, settings: Settings) -> None:
+        super().__init__(name=f"venue-{venue}", daemon=True)
+        self._keys = VenueKeys(venue)
+        self._owner = name
+        self._settings = settings
+        self._client = connect(url)
+        self._reader = connect(url, block_ms=BLOCK_MAX_MS)
+        self._clock = _Clock()
+        self._leased_ms = 0
+        self._halt = threading.Event()
+
+    def stop(self) -> None:
+        """Ask the thread to end after its present step; join() waits for it."""
+        self._halt.set()
+
+    def run(self) -> None:
+        """Hold, restore, step, and again, until stopped."""
+        venue = self._keys.venue
+        while not self._halt.is_set():
+            try:
+                self._clock.set(self._client)
+                if self._hold():
+                    self._race()
+            except FencedError as exc:
+                METRICS.count("saima_conflicts_total", venue)
+                log.warning("fenced, restoring", venue=venue, reason=str(exc))
+            except StoreError as exc:
+                log.warning("store trouble, retrying", venue=venue, reason=str(exc))
+            except RacingError:
+                log.exception("race cannot be restored, retrying", venue=venue)
+            except Exception:
+                log.exception("unexpected error, restoring", venue=venue)
+            self._halt.wait(_RETRY_S)
+        self._drop()
+
+    def _race(self) -> None:
+        scorer = VenueScorer(self._client, self._keys, self._settings)
+        venue = self._keys.venue
+        METRICS.count("saima_takeovers_total", venue)
+        log.info("racing", venue=venue, position=str(scorer.race.position), runners=len(scorer.race.products))
+        while not self._halt.is_set():
+            now_ms = self._clock.now_ms()
+            if now_ms - self._leased_ms > self._settings.lease_ms // _LEASES_PER_TERM:
+                self._clock.set(self._client)
+                if not self._hold():
+                    log.warning("lease lost", venue=venue)
+                    return
+            entries = read_after(self._reader, self._keys, scorer.race.position, block_ms=scorer.wait_ms(now_ms))
+            begun_ms = self._clock.now_ms()
+            if not entries and scorer.tick_due(begun_ms):
+                append_tick(self._client, self._keys)
+                continue
+            record = scorer.step(entries, begun_ms)
+            if record is not None:
+                self._report(scorer, record, begun_ms)
+
+    def _report(self, scorer: VenueScorer, record: CommitRecord, begun_ms: int) -> None:
+        venue, now_ms = self._keys.venue, self._clock.now_ms()
+        METRICS.count("saima_commits_total", venue)
+        METRICS.observe("saima_commit_seconds", venue, (now_ms - begun_ms) / 1000)
+        METRICS.set("saima_fold_lag_ms", venue, now_ms - record.as_of_ms)
+        counts = scorer.race.counts
+        METRICS.set("saima_race_counted_events", venue, counts.counted)
+        METRICS.set("saima_race_late_events", venue, counts.late)
+        METRICS.set("saima_race_future_events", venue, counts.future)
+        METRICS.set("saima_race_duplicate_events", venue, counts.duplicate)
+        METRICS.set("saima_race_unreadable_entries", venue, counts.unreadable)
+
+    def _hold(self) -> bool:
+        with store_errors():
+            held = self._client.eval(source("hold_lease"), 1, self._keys.lease, self._owner, self._settings.lease_ms)
+        self._leased_ms = self._clock.now_ms()
+        return held == 1
+
+    def _drop(self) -> None:
+        try:
+            with store_errors():
+                self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
+        except StoreError:
+            pass  # it expires by itself
+        self._client.close()
+        self._reader.close()
+
+
+class Scorer:
+    """All venues of a deployment, each in its own thread; new venues are found within half a second."""
+
+    def __init__(self, url: str, name: str, settings: Settings) -> None:
+        self._url = url
+        self._name = name
+        self._settings = settings
+        self._threads: dict[str, VenueThread] = {}
+
+    def run(self, halt: threading.Event) -> None:
+        """Run until halt is set; then end every venue after its present commit."""
+        client: Any = connect(self._url)
+        while not halt.is_set():
+            try:
+                for venue in reads.venues(client):
+                    if venue not in self._threads:
+                        self._threads[venue] = VenueThread(self._url, venue, self._name, self._settings)
+                        self._threads[venue].start()
+            except StoreError as exc:
+                log.warning("cannot list venues", reason=str(exc))
+            halt.wait(0.5)
+        for thread in self._threads.values():
+            thread.stop()
+        for thread in self._threads.values():
+            thread.join(timeout=5)
+        client.close()

@@ -1,0 +1,40 @@
+"""Settings, each from an environment variable ``SAIMA_<NAME>`` or the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """All that a deployment can set. Frozen; unknown values are refused where they are read."""
+
+    model_config = SettingsConfigDict(env_prefix="SAIMA_", frozen=True, extra="forbid")
+
+    redis_url: str | None = Field(
+        None,
+        pattern=r"^(redis|rediss|unix)://",
+        description="Redis or Valkey to use, redis://host:6379/0, rediss:// or unix:///path; empty: an embedded Valkey",
+    )
+    data_dir: Path = Field(Path("saima-data"), description="folder of the embedded server's append-only file")
+    host: str = Field("127.0.0.1", description="address that the API listens on")
+    port: int = Field(8080, ge=1, le=65535, description="port that the API listens on")
+    frame_ms: int = Field(100, ge=0, le=60_000, description="a frame is published at most this often, ms")
+    idempotency_ms: int = Field(
+        900_000, ge=1_000, le=86_400_000, description="how long the answer to an Idempotency-Key is kept, ms"
+    )
+    lease_ms: int = Field(3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms")
+    log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
+    body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
+    batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")
+    appendfsync: str = Field(
+        "everysec", pattern="^(everysec|always|no)$", description="how the embedded server syncs its append-only file"
+    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged")
+
+
+def load_settings(**given: object) -> Settings:
+    """The settings in force: what is given (None counts as not given), then the environment, then defaults."""
+    return Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # pydantic checks them

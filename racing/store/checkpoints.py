@@ -1,0 +1,78 @@
+"""The chain of checkpoint records: a full one, the parts after it, and the full one before for recounts.
+
+One record form serves restart, recount and totals: parts are small and come at every bucket boundary; a new
+full record is due when the parts after the last one outweigh it and two windows (and the id memory) have
+passed. Then all before the previous full record goes, and the log before it may be trimmed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from racing.columns import unpack
+from racing.errors import CorruptRecordError
+from racing.model import Position
+
+_FULL, _PART = "full", "part"
+_OUTWEIGHED_BYTES_MIN = 65_536
+"""Parts of a quiet venue may weigh this much before a full record is worth it."""
+
+
+@dataclass(slots=True)
+class Chain:
+    """Names and sizes of the records that a venue keeps, oldest first."""
+
+    records: list[tuple[str, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, kept: dict[str, bytes]) -> Chain:
+        """The chain of what a venue's checkpoints hash holds."""
+        return cls(sorted((name, len(record)) for name, record in kept.items()))
+
+    def full_names(self) -> list[str]:
+        """The full records, oldest first."""
+        return [name for name, _ in self.records if name.endswith(_FULL)]
+
+    def latest(self) -> list[str]:
+        """The names to restore from, in order: the last full record and the parts after it."""
+        fulls = self.full_names()
+        return [name for name, _ in self.records if name >= fulls[-1]] if fulls else []
+
+    def full_wanted(self, moment_ms: int, apart_ms: int) -> bool:
+        """Whether the next record should be a full one."""
+        names = self.latest()
+        if not names:
+            return True
+        sizes = dict(self.records)
+        parts = sum(sizes[name] for name in names[1:])
+        old_enough = moment_ms - moment_of(names[0]) >= apart_ms
+        return old_enough and parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN)
+
+    def add(self, position: Position, size: int, *, full: bool) -> tuple[str, list[str]]:
+        """(name of the new record, names that go): the chain with one more record."""
+        name = f"{position.ms:015d}-{position.seq:010d}:{_FULL if full else _PART}"
+        gone: list[str] = []
+        fulls = self.full_names()
+        if full and fulls:
+            gone = [each for each, _ in self.records if each < fulls[-1]]
+        self.records = [*((each, n) for each, n in self.records if each not in gone and each != name), (name, size)]
+        return name, gone
+
+    def trim_ms(self) -> int | None:
+        """The log before this moment is not needed by any record; None while all of it is."""
+        fulls = self.full_names()
+        return moment_of(fulls[0]) if len(fulls) > 1 else None
+
+
+def moment_of(name: str) -> int:
+    """The moment of a record by its name, ms."""
+    return int(name.split("-")[0])
+
+
+def position_of(record: bytes) -> Position:
+    """The position that a record was taken at. Raises CorruptRecordError."""
+    header, _ = unpack(record)
+    try:
+        return Position.parse(header["position"])
+    except (KeyError, ValueError, TypeError) as exc:
+        raise CorruptRecordError("a checkpoint names no position") from exc

@@ -1,0 +1,89 @@
+"""Redis clients as Saima needs them: none retries a write, every wait is bounded.
+
+redis-py's own retry repeats a command whose reply was lost, which doubles what is not idempotent; so all
+clients here have no retry, and those who write know how to ask whether a write has happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from racing.errors import StoreError, StoreUnavailableError
+
+SOCKET_TIMEOUT_S = 0.8
+"""Writers must hear of trouble within 1 s."""
+BLOCK_MAX_MS = 1000
+"""Longest blocking read; the reader's socket waits 2 s more than that."""
+POOL_MAX = 64
+POOL_WAIT_S = 0.2
+
+SyncClient = redis.Redis
+AsyncClient = redis.asyncio.Redis
+
+AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
+_LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
+
+
+def connect(url: str, *, block_ms: int = 0) -> SyncClient:
+    """A client of one process's scorer or tool; with block_ms one for blocking reads. Does not connect yet."""
+    timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
+    return redis.Redis.from_url(
+        url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=SOCKET_TIMEOUT_S, protocol=2
+    )
+
+
+def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
+    """A client of the API with a bounded pool: waits POOL_WAIT_S for a connection, then StoreUnavailableError."""
+    timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=POOL_MAX,
+        timeout=POOL_WAIT_S,
+        retry=AsyncRetry(NoBackoff(), 0),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        protocol=2,
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+def _wrapped(exc: Exception) -> StoreError:
+    text = str(exc) or type(exc).__name__
+    if isinstance(exc, AWAY) or text.startswith(_LOADING):
+        return StoreUnavailableError(f"Redis is away: {text}")
+    return StoreError(f"Redis refused: {text}")
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Raise redis-py's errors as StoreUnavailableError (retryable) or StoreError."""
+    try:
+        yield
+    except (redis.exceptions.RedisError, OSError) as exc:
+        raise _wrapped(exc) from exc
+
+
+@asynccontextmanager
+async def store_errors_async() -> AsyncIterator[None]:
+    """store_errors for ``async with``."""
+    with store_errors():
+        yield
+
+
+def server_ms(client: SyncClient) -> int:
+    """The server's clock, ms."""
+    seconds, micros = client.time()
+    return int(seconds) * 1000 + int(micros) // 1000
+
+
+def as_text(value: Any) -> str:  # noqa: ANN401  # whatever a reply holds
+    """A bytes or str reply as str."""
+    return value.decode() if isinstance(value, bytes) else str(value)

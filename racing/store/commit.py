@@ -1,0 +1,187 @@
+"""The fenced commit: what one owner writes after folding, all or nothing, and only while it is the owner.
+
+Safety rests on one watched key. A commit is (epoch, number): epochs never repeat, numbers count up within
+one, and a digest tells the owner's own commit, whose reply was lost, from anything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+import redis
+
+from racing.errors import FencedError, StoreUnavailableError
+from racing.model import START, Frame, Position
+from racing.store.client import SyncClient, server_ms, store_errors
+from racing.store.keys import VenueKeys
+
+FRAMES_MAX = 3_000
+"""Frames kept: 5 minutes at one per 100 ms."""
+
+
+class CommitRecord(msgspec.Struct, frozen=True):
+    """What the commit key holds, as JSON.
+
+    position: all entries up to it are folded and in frame. sets_position: the sorted sets are
+    complete up to it. as_of_ms: server time at which nothing folded was missing. counts: what became
+    of every event so far.
+    """
+
+    epoch: int
+    number: int
+    position: str
+    sets_position: str
+    frame: int
+    as_of_ms: int
+    counts: dict[str, int] = {}
+    digest: str = ""
+
+
+NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
+_encode = msgspec.json.Encoder().encode
+decode_commit = msgspec.json.Decoder(CommitRecord).decode
+decode_frame = msgspec.json.Decoder(Frame).decode
+
+
+@dataclass(slots=True)
+class Batch:
+    """All that one commit writes."""
+
+    position: Position
+    sets_position: Position
+    as_of_ms: int
+    counts: dict[str, int] = field(default_factory=dict)
+    frame: Frame | None = None
+    checkpoint: tuple[str, bytes] | None = None
+    gone: Sequence[str] = ()
+    trim_ms: int | None = None
+    set_commands: Sequence[tuple[Any, ...]] = field(default_factory=list)
+
+
+def read_commit(client: SyncClient, keys: VenueKeys) -> CommitRecord:
+    """The last commit of a venue; NO_COMMIT before the first."""
+    with store_errors():
+        raw = client.get(keys.commit)
+    return decode_commit(raw) if raw else NO_COMMIT
+
+
+class Committer:
+    """The commits of one owner under its own epoch. After FencedError it is of no more use.
+
+    Its client has one connection to the venue's node; every error on the way is resolved by reading
+    the commit key again.
+    """
+
+    def __init__(self, client: SyncClient, keys: VenueKeys) -> None:
+        self._client = client
+        self._keys = keys
+        self._pipe = client.pipeline(transaction=True)
+        self.last = NO_COMMIT
+
+    def take_over(self) -> CommitRecord:
+        """Become the owner: a new epoch in the commit key, so that any other owner's EXEC is refused.
+
+        Returns the record from which to go on. Raises FencedError where two take over at once.
+        """
+        with store_errors():
+            self._pipe.reset()
+            self._pipe.watch(self._keys.commit)
+            raw = self._pipe.get(self._keys.commit)
+            before = decode_commit(raw) if raw else NO_COMMIT  # type: ignore[arg-type]  # immediate mode answers bytes
+            now_ms = server_ms(self._client)
+            record = msgspec.structs.replace(before, epoch=max(before.epoch + 1, now_ms), number=0, digest="")
+            self._execute([("SET", self._keys.commit, _encode(record))])
+        self.last = record
+        return record
+
+    def begin(self) -> None:
+        """Watch the commit key before folding. Raises FencedError when it is not as this owner left it."""
+        with store_errors():
+            self._pipe.reset()
+            self._pipe.watch(self._keys.commit)
+            raw = self._pipe.get(self._keys.commit)
+        if raw is None or decode_commit(raw) != self.last:  # type: ignore[arg-type]  # immediate mode answers bytes
+            raise FencedError(f"venue {self._keys.venue}: another owner has committed")
+
+    def commit(self, batch: Batch) -> CommitRecord:
+        """Write a batch, all or nothing, if nobody has committed since begin(). Returns the new record.
+
+        Raises FencedError when nothing was written because the key moved, or when it can't be told;
+        a commit whose reply was lost is recognised by its number and digest.
+        """
+        record, commands = self._commands(batch)
+        try:
+            with store_errors():
+                self._execute(commands)
+        except StoreUnavailableError:
+            self._resolve(record)
+        self.last = record
+        return record
+
+    def _resolve(self, record: CommitRecord) -> None:
+        """After a lost reply: quiet if the commit is there, else FencedError."""
+        self._pipe.reset()
+        try:
+            found = read_commit(self._client, self._keys)
+        except StoreUnavailableError as exc:
+            raise FencedError(f"venue {self._keys.venue}: a commit's reply was lost and Redis is away") from exc
+        if found != record:
+            raise FencedError(f"venue {self._keys.venue}: a commit was lost")
+
+    def _execute(self, commands: Sequence[tuple[Any, ...]]) -> None:
+        self._pipe.multi()
+        for command in commands:
+            self._pipe.execute_command(*command)
+        try:
+            self._pipe.execute()
+        except redis.exceptions.WatchError as exc:
+            if isinstance(exc.__cause__ or exc.__context__, redis.exceptions.ConnectionError):
+                raise redis.exceptions.ConnectionError(str(exc)) from exc
+            raise FencedError(f"venue {self._keys.venue}: another owner has committed") from exc
+
+    def _commands(self, batch: Batch) -> tuple[CommitRecord, list[tuple[Any, ...]]]:
+        keys, last = self._keys, self.last
+        body: list[tuple[Any, ...]] = []
+        frame = last.frame
+        if batch.frame is not None:
+            frame = batch.frame.frame
+            body.append(("XADD", keys.frames, "MAXLEN", "~", FRAMES_MAX, batch.frame.name, "frame", _encode(batch.frame)))
+        if batch.checkpoint is not None:
+            body.append(("HSET", keys.checkpoints, *batch.checkpoint))
+        if batch.gone:
+            body.append(("HDEL", keys.checkpoints, *batch.gone))
+        if batch.trim_ms is not None:
+            body.append(("XTRIM", keys.log, "MINID", "~", batch.trim_ms))
+        body += batch.set_commands
+        record = CommitRecord(
+            epoch=last.epoch,
+            number=last.number + 1,
+            position=str(batch.position),
+            sets_position=str(batch.sets_position),
+            frame=frame,
+            as_of_ms=batch.as_of_ms,
+            counts=batch.counts,
+            digest=_digest(body),
+        )
+        return record, [("SET", keys.commit, _encode(record)), *body]
+
+
+def _digest(commands: Sequence[tuple[Any, ...]]) -> str:
+    """Names what a commit writes: its frame and checkpoint by content, its set members by number."""
+    hashed = blake2b(digest_size=8)
+    for command in commands:
+        parts = command if command[0] in {"XADD", "HSET"} else (command[0], command[1], len(command))
+        for part in parts:
+            hashed.update(part if isinstance(part, bytes) else str(part).encode())
+    return hashed.hexdigest()
+
+
+def last_frame(client: SyncClient, keys: VenueKeys) -> Frame | None:
+    """The current frame; None before the first. Raises StoreUnavailableError."""
+    with store_errors():
+        raws = client.xrevrange(keys.frames, count=1)
+    return decode_frame(raws[0][1][b"frame"]) if raws else None

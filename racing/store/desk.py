@@ -1,0 +1,189 @@
+"""What the API does with a deployment: create venues, enrol, append events, change rules. Asynchronous.
+
+Every method raises StoreUnavailableError when Redis does not answer in time: then nothing is known about the
+write, and repeating it is safe where the method says so.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
+from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError
+from racing.rule import Rule
+from racing.store.client import AsyncClient, as_text, store_errors_async
+from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.scripts import Script, source
+
+
+class Venue(msgspec.Struct, frozen=True):
+    """A venue's own data."""
+
+    venue: str
+    title: str
+    created_ms: int
+
+
+class RuleVersion(msgspec.Struct, frozen=True):
+    """One version of a venue's rule: the document, who made it, why and when."""
+
+    version: int
+    rule: dict[str, Any]
+    author: str
+    note: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """What became of one runner: its number and whether it was new, changed or unchanged."""
+
+    product: str
+    runner: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The log entry of a batch and the answer that belongs to it; repeated when the key was known."""
+
+    entry: str
+    answer: bytes
+    repeated: bool
+
+
+_STATES = ("unchanged", "enrolled", "changed")
+_encode = msgspec.json.Encoder().encode
+_decode_venue = msgspec.json.Decoder(Venue).decode
+_decode_version = msgspec.json.Decoder(RuleVersion).decode
+_decode_runner = msgspec.json.Decoder(Runner).decode
+
+
+class Desk:
+    """The asynchronous side of the store, one per API process."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+        self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
+
+    async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401  # each script's own reply
+        async with store_errors_async():
+            return await self._scripts[name](keys=list(keys), args=list(args))
+
+    async def secret(self) -> bytes:
+        """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""
+        async with store_errors_async():
+            await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
+            return bytes(await self._client.get(SECRET))  # type: ignore[arg-type]  # just set
+
+    async def create(self, venue: str, title: str, rule: Rule, *, author: str) -> Venue:
+        """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.
+
+        The venue is listed, and raced, only when its own keys are complete.
+        """
+        now_ms = time.time_ns() // 1_000_000
+        made = Venue(venue, title, now_ms)
+        document = rule.model_dump(mode="json", exclude_none=True)
+        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
+        async with store_errors_async():
+            fresh = await self._client.hsetnx(VENUES, venue, _encode(made))  # type: ignore[misc]  # redis-py types it for both clients
+        if not fresh:
+            raise ConflictError(f"venue {venue!r} exists already")
+        return made
+
+    async def venues(self) -> list[Venue]:
+        """All venues, sorted by id."""
+        async with store_errors_async():
+            raws = await self._client.hvals(VENUES)  # type: ignore[misc]  # redis-py types it for both clients
+        return sorted((_decode_venue(raw) for raw in raws), key=lambda venue: venue.venue)
+
+    async def enrol(self, venue: str, runners: Sequence[Runner]) -> list[Enrolled]:
+        """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
+        keys = VenueKeys(venue)
+        args = [part for runner in runners for part in (runner.product, _encode(runner))]
+        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log), args)
+        return [
+            Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
+            for i, runner in enumerate(runners)
+        ]
+
+    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
+        """Runner numbers of those products that are enrolled."""
+        if not products:
+            return {}
+        async with store_errors_async():
+            found = await self._client.hmget(VenueKeys(venue).products, list(products))  # type: ignore[misc]  # both clients
+        return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
+
+    async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
+        """Data of runners by number."""
+        if not numbers:
+            return {}
+        async with store_errors_async():
+            raws = await self._client.hmget(VenueKeys(venue).runners, [str(number) for number in numbers])  # type: ignore[misc]  # both clients
+        return {number: _decode_runner(raw) for number, raw in zip(numbers, raws, strict=True) if raw is not None}
+
+    async def runner_count(self, venue: str) -> int:
+        """How many products are enrolled."""
+        async with store_errors_async():
+            return int(await self._client.hlen(VenueKeys(venue).products))  # type: ignore[misc]  # both clients
+
+    async def append(self, venue: str, packed: bytes) -> str:
+        """Append an event batch; returns its entry id. NOT safe to repeat: a lost reply may have been counted."""
+        async with store_errors_async():
+            return as_text(await self._client.xadd(VenueKeys(venue).log, {EVENTS_FIELD: packed}))
+
+    async def append_once(
+        self, venue: str, packed: bytes, *, key: str, digest: str, answer: bytes, keep_ms: int
+    ) -> Appended:
+        """Append an event batch unless this key was used before; then the answer of that time. Safe to repeat.
+
+        Raises IdempotencyMismatchError when the key came with another body.
+        """
+        keys = VenueKeys(venue)
+        args = (packed, digest, keep_ms, answer)
+        reply = await self._run("append_events", (keys.log, keys.idempotency(key)), args)
+        if reply[0] == 1:
+            return Appended(as_text(reply[1]), answer, repeated=False)
+        if as_text(reply[1]) != digest:
+            raise IdempotencyMismatchError("this Idempotency-Key was used with another body")
+        return Appended(as_text(reply[2]), bytes(reply[3]), repeated=True)
+
+    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
+        """A rule version, the current one by default. Raises NotFoundError."""
+        keys = VenueKeys(venue)
+        async with store_errors_async():
+            wanted = str(version) if version else await self._client.hget(keys.rules, "current")  # type: ignore[misc]  # both clients
+            raw = await self._client.hget(keys.rules, as_text(wanted)) if wanted else None  # type: ignore[misc]  # both clients
+        if raw is None:
+            raise NotFoundError(f"venue {venue!r} has no rule version {version or ''}".rstrip())
+        return _decode_version(raw)
+
+    async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
+        """Make version after + 1 current; returns it and its log entry. Raises ConflictError if after is not current."""
+        document = rule.model_dump(mode="json", exclude_none=True)
+        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000)
+        entry = await self._put_rule(VenueKeys(venue), made)
+        if entry is None:
+            raise ConflictError(f"rule version {after} is no longer the current one")
+        return made, entry
+
+    async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
+        change = RuleChange(made.version, made.rule, made.author, made.note)
+        args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
+        reply = await self._run("put_rule", (keys.rules, keys.log), args)
+        return as_text(reply[1]) if reply[0] == 1 else None
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        async with store_errors_async():
+            await self._client.ping()  # type: ignore[misc]  # both clients
+
+
+_SCRIPTS: tuple[Script, ...] = ("append_events", "enrol_runners", "put_rule")

@@ -1,0 +1,82 @@
+"""Every Redis key of Saima, its type and what it holds; the only place where names are made.
+
+All keys of a venue carry its hash tag, so they live in one cluster slot; deployment-wide ones carry {saima}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VENUES = "saima:{saima}:venues"
+"""hash: venue -> JSON of the venue's own data."""
+
+SECRET = "saima:{saima}:secret"  # noqa: S105  # the name of a key, not a secret
+"""string: 32 random bytes that key the hashes of user ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class VenueKeys:
+    """The keys of one venue."""
+
+    venue: str
+
+    def _key(self, name: str) -> str:
+        return f"saima:{{{self.venue}}}:{name}"
+
+    @property
+    def log(self) -> str:
+        """stream: events (packed), decisions (JSON) and ticks, in the order that counts."""
+        return self._key("log")
+
+    @property
+    def commit(self) -> str:
+        """string: JSON of the last commit; watched by every commit."""
+        return self._key("commit")
+
+    @property
+    def checkpoints(self) -> str:
+        """hash: record name -> packed checkpoint."""
+        return self._key("checkpoints")
+
+    @property
+    def frames(self) -> str:
+        """stream: published frames; ids are epoch-frame, field ``frame`` is JSON."""
+        return self._key("frames")
+
+    @property
+    def standings(self) -> str:
+        """sorted set: zero-padded runner number -> minus its score; ZRANK + 1 is the standing."""
+        return self._key("standings")
+
+    def sums(self, what: str, measure: str) -> str:
+        """sorted set: runner -> window sum, delta or total of a measure such as ``click:count``."""
+        return self._key(f"{what}:{measure}")
+
+    @property
+    def products(self) -> str:
+        """hash: product -> runner number."""
+        return self._key("products")
+
+    @property
+    def runners(self) -> str:
+        """hash: runner number -> JSON of the runner."""
+        return self._key("runners")
+
+    @property
+    def rules(self) -> str:
+        """hash: version -> JSON of the rule version; ``current`` -> the newest version."""
+        return self._key("rules")
+
+    @property
+    def lease(self) -> str:
+        """string with expiry: the scorer process that runs the venue now."""
+        return self._key("lease")
+
+    def idempotency(self, name: str) -> str:
+        """string with expiry: what was answered to a sender's Idempotency-Key."""
+        return self._key(f"idempotency:{name}")
+
+
+def member(runner: int) -> str:
+    """A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
+    return f"{runner:010d}"

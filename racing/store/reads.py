@@ -1,0 +1,66 @@
+"""Plain reads of what a deployment and its venues keep, for the scorer and the tools."""
+
+from __future__ import annotations
+
+import msgspec
+
+from racing.errors import CorruptRecordError, StoreError
+from racing.race import Race
+from racing.store.checkpoints import Chain
+from racing.store.client import SyncClient, as_text, store_errors
+from racing.store.keys import VENUES, VenueKeys
+from racing.store.log import first_position
+
+
+def venues(client: SyncClient) -> list[str]:
+    """The venues of the deployment, sorted."""
+    with store_errors():
+        return sorted(as_text(venue) for venue in client.hkeys(VENUES))
+
+
+def checkpoints(client: SyncClient, keys: VenueKeys) -> dict[str, bytes]:
+    """Every kept checkpoint record by name."""
+    with store_errors():
+        kept = client.hgetall(keys.checkpoints)
+    return {as_text(name): bytes(record) for name, record in kept.items()}
+
+
+def oldest_race(client: SyncClient, keys: VenueKeys) -> Race:
+    """The race at the oldest full checkpoint that is sound, or at the log's very beginning.
+
+    Raises StoreError where the log no longer reaches back to either.
+    """
+    kept = checkpoints(client, keys)
+    fulls = Chain.of(kept).full_names()
+    if first_position(client, keys) is not None and not _trimmed(client, keys):
+        return Race()
+    for name in fulls:
+        try:
+            return Race.restore([kept[name]])
+        except CorruptRecordError:
+            continue
+    raise StoreError(f"venue {keys.venue}: no sound checkpoint, and the log before it is gone")
+
+
+def _trimmed(client: SyncClient, keys: VenueKeys) -> bool:
+    """Whether entries have left the log's beginning."""
+    with store_errors():
+        info = client.xinfo_stream(keys.log)
+    return int(info["entries-added"]) > int(info["length"]) if "entries-added" in info else True
+
+
+def members(client: SyncClient, key: str) -> dict[int, float]:
+    """A sorted set as runner -> value."""
+    with store_errors():
+        return {int(name): float(value) for name, value in client.zrange(key, 0, -1, withscores=True)}
+
+
+def current_rule(client: SyncClient, keys: VenueKeys) -> dict[str, object]:
+    """The newest rule version's document."""
+    with store_errors():
+        version = client.hget(keys.rules, "current")
+        raw = client.hget(keys.rules, as_text(version)) if version is not None else None
+    if raw is None:
+        raise StoreError(f"venue {keys.venue} has no rule")
+    document: dict[str, object] = msgspec.json.decode(raw)
+    return document

@@ -1,0 +1,204 @@
+"""verify: recompute a venue from its log and say where Redis holds something else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from racing.columns import unpack
+from racing.errors import NotFoundError, StoreError
+from racing.model import Frame, Position
+from racing.race import Race
+from racing.recount import Recount, Sums
+from racing.store import reads
+from racing.store.checkpoints import Chain
+from racing.store.client import SyncClient, as_text, store_errors
+from racing.store.commit import CommitRecord, decode_commit, decode_frame
+from racing.store.keys import VenueKeys
+from racing.store.log import entries_between
+from racing.store.sets import measure_names
+
+_SHOWN_MAX = 5
+"""Differences named per set; the rest are counted."""
+_SETTLE_S = 10.0
+_NEAR = 1e-6
+"""Sums in the sets are exact to a tenth; a recount in floats may be off by less than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What Redis held at one commit: the record, the frame and every sorted set, read in one MULTI."""
+
+    commit: CommitRecord
+    frame: Frame | None
+    sets: dict[str, dict[int, float]]
+
+
+@dataclass(slots=True)
+class Report:
+    """What was recomputed and where it differs; clean when nothing does."""
+
+    venue: str
+    position: str
+    frame: int
+    counts: dict[str, int]
+    entries: int = 0
+    events: int = 0
+    members: int = 0
+    notes: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether Redis holds just what the log says."""
+        return not self.differences
+
+
+def verify(client: SyncClient, venue: str) -> Report:
+    """Recount the last two windows, refold from the oldest checkpoint, and compare with what Redis holds.
+
+    The race may run meanwhile. Raises NotFoundError, StoreError.
+    """
+    keys = VenueKeys(venue)
+    if venue not in reads.venues(client):
+        raise NotFoundError(f"there is no venue {venue!r}")
+    snapshot = _settled(client, keys)
+    report = Report(venue, snapshot.commit.position, snapshot.commit.frame, snapshot.commit.counts)
+    race = reads.oldest_race(client, keys)
+    report.notes.append(f"refolded from {race.position}")
+    recount = _recount_at(client, keys, race)
+    until = Position.parse(snapshot.commit.position)
+    framed = Position.parse(snapshot.frame.position) if snapshot.frame else until
+    if race.position > framed:
+        report.notes.append(f"frame {snapshot.commit.frame} is older than the oldest checkpoint: not compared")
+    for stop in (framed, until) if race.position <= framed < until else (until,):
+        for entries in entries_between(client, keys, race.position, stop):
+            race.apply(entries)
+            for entry in entries:
+                recount.read(entry)
+            report.entries += len(entries)
+        if stop == framed and snapshot.frame is not None:
+            report.differences += _compare_frame(race, snapshot.frame)
+    report.events = race.counts.counted
+    if race.position != until:
+        report.differences.append(f"log: ends at {race.position}, but {until} is committed")
+    report.differences += _compare_counts(race, snapshot.commit)
+    report.differences += _compare_sets(race, recount, snapshot, report, keys)
+    return report
+
+
+def _recount_at(client: SyncClient, keys: VenueKeys, race: Race) -> Recount:
+    """A recount that begins where the race does, with the ids known there."""
+    recount = Recount(rule=race.rule, runners=len(race.products), position=race.position)
+    kept = reads.checkpoints(client, keys)
+    fulls = [name for name in Chain.of(kept).full_names() if name.startswith(f"{race.position.ms:015d}-")]
+    if fulls:
+        _, columns = unpack(kept[fulls[0]])
+        if "id_key" in columns:
+            recount.ids = dict(zip(columns["id_key"].tolist(), columns["id_expiry_ms"].tolist(), strict=True))
+            rows = zip(*(columns[n].tolist() for n in ("paid_ms", "paid_runner", "paid_left", "paid_expiry_ms")), strict=True)
+            recount.payments = dict(zip(columns["paid_key"].tolist(), rows, strict=True))
+    return recount
+
+
+def _settled(client: SyncClient, keys: VenueKeys) -> Snapshot:
+    """A snapshot at a commit whose sorted sets are complete; waits for one while the race runs."""
+    until = time.monotonic() + _SETTLE_S
+    while True:
+        snapshot = _snapshot(client, keys)
+        if snapshot.commit.position == snapshot.commit.sets_position:
+            return snapshot
+        if time.monotonic() > until:
+            raise StoreError(
+                f"venue {keys.venue}: the sorted sets stand at {snapshot.commit.sets_position}, the race at"
+                f" {snapshot.commit.position}, and they do not meet: is a scorer running?"
+            )
+        time.sleep(0.01)
+
+
+def _snapshot(client: SyncClient, keys: VenueKeys) -> Snapshot:
+    with store_errors():
+        pattern = keys.sums("*", "*")
+        found = sorted(as_text(key) for key in client.scan_iter(match=pattern, count=1000))
+        names = [name for name in found if client.type(name) == b"zset"]
+        pipe = client.pipeline(transaction=True)
+        for name in (keys.standings, *names):
+            pipe.zrange(name, 0, -1, withscores=True)
+        pipe.get(keys.commit)
+        pipe.xrevrange(keys.frames, count=1)
+        *sets, commit, frames = pipe.execute()
+    if commit is None:
+        raise StoreError(f"venue {keys.venue} has no commit yet: is a scorer running?")
+    members = [{int(member): float(value) for member, value in each} for each in sets]
+    frame = decode_frame(frames[0][1][b"frame"]) if frames else None
+    return Snapshot(decode_commit(commit), frame, dict(zip((keys.standings, *names), members, strict=True)))
+
+
+def _compare_frame(race: Race, frame: Frame) -> Iterator[str]:
+    slots = race.slots()
+    if slots == frame.slots:
+        return
+    if len(slots) != len(frame.slots):
+        yield f"frame {frame.frame}: has {len(frame.slots)} slots, refolded {len(slots)}"
+    for ours, theirs in zip(slots, frame.slots, strict=False):
+        if ours != theirs:
+            yield (
+                f"frame {frame.frame} slot {theirs.slot}: {theirs.product} {theirs.score!r},"
+                f" refolded {ours.product} {ours.score!r}"
+            )
+            return
+
+
+def _compare_counts(race: Race, commit: CommitRecord) -> Iterator[str]:
+    for name, value in commit.counts.items():
+        ours = getattr(race.counts, name)
+        if ours != value:
+            yield f"count of {name}: {value} committed, {ours} refolded"
+
+
+def _compare_sets(
+    race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys
+) -> Iterator[str]:
+    standings = {runner: 0.0 - score for runner, score in enumerate(race.scores.tolist())}
+    yield from _compare("standings", snapshot.sets.pop(keys.standings), standings, 0.0, report)
+    window, base = recount.sums(race.moment_ms)
+    exact = recount.cut_ms == 0 or race.moment_ms >= recount.cut_ms + 2 * race.rule.window_ms
+    if not exact:
+        report.notes.append("buckets were cut anew less than two windows ago: window and delta sums are not recounted")
+    for measure, name in enumerate(measure_names(race)):
+        if measure >= race.windows.total.shape[1]:
+            break
+        column = race.windows.total[:, measure]
+        expected = {int(runner): float(column[runner]) for runner in column.nonzero()[0]}
+        yield from _compare(f"total:{name}", _set(snapshot, keys.sums("total", name)), expected, 0.0, report)
+        if not exact:
+            continue
+        now, before = _of(window, name), _of(base, name)
+        delta = {runner: now.get(runner, 0.0) - before.get(runner, 0.0) for runner in now.keys() | before.keys()}
+        yield from _compare(f"window:{name}", _set(snapshot, keys.sums("window", name)), now, _NEAR, report)
+        yield from _compare(f"delta:{name}", _set(snapshot, keys.sums("delta", name)), delta, _NEAR, report)
+
+
+def _set(snapshot: Snapshot, key: str) -> dict[int, float]:
+    return snapshot.sets.get(key, {})
+
+
+def _of(sums: Sums, name: str) -> dict[int, float]:
+    return {runner: value for (measure, runner), value in sums.items() if measure == name}
+
+
+def _compare(
+    name: str, held: dict[int, float], expected: dict[int, float], near: float, report: Report
+) -> Iterator[str]:
+    report.members += len(expected)
+    wrong = [
+        runner
+        for runner in sorted(held.keys() | expected.keys())
+        if abs(held.get(runner, 0.0) - expected.get(runner, 0.0)) > near or (near == 0 and runner not in held)
+    ]
+    for runner in wrong[:_SHOWN_MAX]:
+        yield f"{name}: runner {runner} is {held.get(runner)}, recomputed {expected.get(runner)}"
+    if len(wrong) > _SHOWN_MAX:
+        yield f"{name}: and {len(wrong) - _SHOWN_MAX} more runners"
+
