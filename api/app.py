@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from api import errors
 from api.frames import Frames
+from api.limits import BodyLimit, SecurityHeaders
 from api.routes import events, machines, slots, venues
 from api.service import Service
 from racing.errors import StoreError
@@ -20,7 +21,6 @@ from racing.store.client import connect_async
 from racing.store.desk import Desk
 
 PAGES = str(files("api").joinpath("pages"))
-_CSP = "default-src 'self'; img-src 'self' data: https:; frame-ancestors 'none'"
 _READ_BLOCK_MS = 1_000
 
 
@@ -33,10 +33,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         desk = Desk(client)
         frames = Frames(desk, client, reader)
         app.state.service = Service(settings, desk, frames)
-        try:
+        with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
-        except StoreError:
-            pass  # the task tries again; until then readers get 404 or 503, never a crash
         await frames.start()
         yield
         await frames.stop()
@@ -48,24 +46,15 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         version="0.1.0",
         summary="Real-time slot ranking for promotion venues (赛马)",
         lifespan=lifespan,
-        max_body_size=settings.body_max_bytes,
         telemetry={"tracing": False},
     )
     errors.install(app)
     for router in (venues.router, events.router, slots.router, machines.router):
         app.include_router(router)
-    app.middleware("http")(_security_headers)
+    app.add_middleware(BodyLimit, most=settings.body_max_bytes)
+    app.add_middleware(SecurityHeaders)
     _pages(app)
     return app
-
-
-async def _security_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if response.headers.get("content-type", "").startswith("text/html") and not request.url.path.startswith("/docs"):
-        response.headers["Content-Security-Policy"] = _CSP
-        response.headers["Referrer-Policy"] = "no-referrer"
-    return response
 
 
 def _pages(app: FastAPI) -> None:

@@ -54,21 +54,45 @@ class ProblemError(Exception):
 
 
 CODES: dict[str, tuple[int, str, str]] = {
-    "malformed": (400, "Malformed request", "The body or a header is not what its syntax says. Nothing was done."),
+    "malformed": (
+        400,
+        "Malformed request",
+        "The body or a header is not what its syntax says. Nothing was done.",
+    ),
     "unauthorized": (401, "Key missing or wrong", "Send a valid key in the Authorization header."),
     "forbidden": (403, "Not granted", "The key does not grant this."),
     "not_found": (404, "Not found", "There is nothing at this address, or not for this key."),
-    "method_not_allowed": (405, "Method not allowed", "This address exists, but not for this method: see Allow."),
+    "method_not_allowed": (
+        405,
+        "Method not allowed",
+        "This address exists, but not for this method: see Allow.",
+    ),
     "conflict": (409, "Conflict", "What was to be made exists already, or has moved on."),
     "gone": (410, "Gone", "What was named is no longer kept."),
-    "precondition_failed": (412, "Precondition failed", "If-Match names another version than the current one."),
+    "precondition_failed": (
+        412,
+        "Precondition failed",
+        "If-Match names another version than the current one.",
+    ),
     "too_large": (413, "Body too large", "Send smaller batches."),
-    "unsupported_media_type": (415, "Unsupported media type", "Send Content-Type: application/json, not compressed."),
-    "invalid": (422, "Invalid fields", "The request is well formed, but a field's value is not allowed: see errors."),
+    "unsupported_media_type": (
+        415,
+        "Unsupported media type",
+        "Send Content-Type: application/json, not compressed.",
+    ),
+    "invalid": (
+        422,
+        "Invalid fields",
+        "The request is well formed, but a field's value is not allowed: see errors.",
+    ),
     "idempotency_mismatch": (422, "Idempotency-Key used before", "Use a new key for a new body."),
     "too_many_requests": (429, "Too many requests", "Wait as Retry-After says."),
     "internal": (500, "Internal error", "A fault of ours. It is logged; the race goes on."),
-    "unavailable": (503, "Store away", "Redis does not answer. Repeat the same request, with the same Idempotency-Key."),
+    "unavailable": (
+        503,
+        "Store away",
+        "Redis does not answer. Repeat the same request, with the same Idempotency-Key.",
+    ),
 }
 """code -> (status, title, help)."""
 
@@ -97,10 +121,19 @@ def answer(
 ) -> JSONResponse:
     """The problem+json answer of a code."""
     status, title, _ = CODES[code]
-    problem = Problem(type=f"/problems/{code}", title=title, status=status, code=code, detail=detail, errors=errors or [])
-    headers = {**({"Retry-After": "1"} if status in {429, 503} else {}), **(headers or {}), "Cache-Control": "no-store"}
+    problem = Problem(
+        type=f"/problems/{code}", title=title, status=status, code=code, detail=detail, errors=errors or []
+    )
+    headers = {
+        **({"Retry-After": "1"} if status in {429, 503} else {}),
+        **(headers or {}),
+        "Cache-Control": "no-store",
+    }
     return JSONResponse(
-        problem.model_dump(mode="json"), status_code=status, headers=headers, media_type="application/problem+json"
+        problem.model_dump(mode="json"),
+        status_code=status,
+        headers=headers,
+        media_type="application/problem+json",
     )
 
 
@@ -126,7 +159,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RacingError)
     async def _racing(_: Request, exc: RacingError) -> JSONResponse:
         code = next((code for kind, code in _BY_ERROR if isinstance(exc, kind)), "internal")
-        return answer(code, str(exc))
+        fields = exc.fields if isinstance(exc, RuleError) else ()
+        return answer(code, str(exc), errors=[FieldError(field=f, expected=e, value=v) for f, e, v in fields])
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, exc: RequestValidationError) -> JSONResponse:

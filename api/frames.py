@@ -14,10 +14,11 @@ from racing.errors import StoreError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
-from racing.store.client import AsyncClient, store_errors_async
+from racing.store.client import store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Desk, Venue
 from racing.store.keys import VenueKeys
+from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
 
@@ -79,9 +80,18 @@ class VenueView:
         for slot in frame.slots[:limit]:
             runner = self.runners.get(slot.runner)
             given = {name: getattr(runner, name) for name in _SHOWN} if runner else dict.fromkeys(_SHOWN)
-            slots.append({"slot": slot.slot, "product": slot.product, **given, "score": slot.score, "terms": slot.terms})
+            slots.append(
+                {
+                    "slot": slot.slot,
+                    "product": slot.product,
+                    **given,
+                    "score": slot.score,
+                    "terms": slot.terms,
+                }
+            )
         head = {
-            name: getattr(frame, name) for name in ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
+            name: getattr(frame, name)
+            for name in ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
         }
         return _encode({**head, "stale": stale, "slots": slots})
 
@@ -168,7 +178,7 @@ class Frames:
         by_key = {VenueKeys(name).frames.encode(): view for name, view in self.views.items()}
         async with store_errors_async():
             # the last frame of each stream is all that a reader needs; later issues keep the ones between
-            replies = await self._reader.xread(streams, block=_BLOCK_MS)  # type: ignore[arg-type]  # invariant dict
+            replies = await self._reader.xread(streams, block=_BLOCK_MS)
         for key, raws in replies or []:
             view = by_key[key]
             await self._show(view, decode_frame(raws[-1][1][b"frame"]))
@@ -178,7 +188,10 @@ class Frames:
         wanted = {slot.runner for slot in frame.slots}
         known = view.runners if frame.roster == view.frame.roster else {}
         missing = sorted(wanted - known.keys())
-        runners = {**{n: known[n] for n in wanted & known.keys()}, **await self._desk.runners(view.venue.venue, missing)}
+        runners = {
+            **{n: known[n] for n in wanted & known.keys()},
+            **await self._desk.runners(view.venue.venue, missing),
+        }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view)
         view.show(frame, runners)

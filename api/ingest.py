@@ -56,7 +56,11 @@ class RefusedEvent(msgspec.Struct, frozen=True):
 
 
 class MalformedBatchError(Exception):
-    """The body is not a batch at all; says why."""
+    """The body is no batch that can be taken; code says of which kind, the text why."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 @dataclass(slots=True)
@@ -71,6 +75,7 @@ class Decoded:
 _decode_batch = msgspec.json.Decoder(BatchIn).decode
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
+_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
 _PATH = re.compile(r" - at `\$\.?(.*)`$")
 
 
@@ -82,12 +87,12 @@ def decode(body: bytes, *, events_max: int) -> Decoded:
     except msgspec.ValidationError:
         decoded = _one_by_one(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise MalformedBatchError(f"the body is not JSON: {exc}") from exc
+        raise MalformedBatchError("malformed", f"the body is not JSON: {exc}") from exc
     size = len(decoded.events) + len(decoded.refused)
     if not size:
-        raise MalformedBatchError("events: a batch of 0 events; send at least one")
+        raise MalformedBatchError("invalid", "events: a batch of 0 events; send at least one")
     if size > events_max:
-        raise MalformedBatchError(f"events: a batch of {size} events; send at most {events_max}")
+        raise MalformedBatchError("too_large", f"events: a batch of {size} events; send at most {events_max}")
     return decoded
 
 
@@ -95,7 +100,7 @@ def _one_by_one(body: bytes) -> Decoded:
     try:
         raws = _decode_raws(body).events
     except msgspec.ValidationError as exc:
-        raise MalformedBatchError(f'the body must be {{"events": [...]}}: {exc}') from exc
+        raise MalformedBatchError("invalid", f'the body must be {{"events": [...]}}: {exc}') from exc
     decoded = Decoded([], [])
     for index, raw in enumerate(raws):
         try:
@@ -111,6 +116,9 @@ def _reason(raw: msgspec.Raw, message: str) -> str:
     match = _PATH.search(message)
     expected = _PATH.sub("", message)
     expected = expected[:1].lower() + expected[1:]
+    unknown = _UNKNOWN.search(message)
+    if unknown is not None:
+        return f"{unknown.group(1)}: no such field; an event has {', '.join(EventIn.__struct_fields__)}"
     if match is None:
         return f"event: {expected}"
     name = match.group(1)
@@ -137,7 +145,11 @@ class Door:
         refused = decoded.refused
         for event, index in zip(decoded.events, decoded.places, strict=True):
             ts_ms = event.ts_ms
-            if event.type in kinds and event.product in self.numbers and (ts_ms is None or first_ms <= ts_ms <= last_ms):
+            if (
+                event.type in kinds
+                and event.product in self.numbers
+                and (ts_ms is None or first_ms <= ts_ms <= last_ms)
+            ):
                 taken.append(event)
             else:
                 refused.append(RefusedEvent(index, *self._why(event, kinds, first_ms)))
@@ -185,11 +197,11 @@ def columns(events: Sequence[EventIn], numbers: Mapping[str, int], secret: bytes
     )
 
 
-def _given(values: Sequence[int | None]) -> Any:  # noqa: ANN401  # int64 (n,) or None
+def _given(values: Sequence[int | None]) -> Any:  # int64 (n,) or None
     return np.array([value or 0 for value in values], np.int64) if any(values) else None
 
 
-def _hashed(values: Sequence[int | None]) -> Any:  # noqa: ANN401  # uint64 (n,) or None
+def _hashed(values: Sequence[int | None]) -> Any:  # uint64 (n,) or None
     return np.array([value or 0 for value in values], np.uint64) if any(values) else None
 
 

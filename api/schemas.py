@@ -139,7 +139,9 @@ class EventsOut(BaseModel):
     accepted: int = Field(examples=[498], description="in the log; each is counted exactly once")
     duplicate: int = Field(examples=[1], description="ids known to have come before; counted once, as ever")
     refused: list[Refused]
-    position: str | None = Field(examples=["1763740800123-0"], description="log entry of the batch; null if none was taken")
+    position: str | None = Field(
+        examples=["1763740800123-0"], description="log entry of the batch; null if none was taken"
+    )
 
 
 class TermOut(BaseModel):

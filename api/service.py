@@ -32,7 +32,7 @@ class Service:
         return self._secret
 
     def now_ms(self) -> int:
-        """This process's wall clock, ms: for limits at the door and dates; the race has its own time."""
+        """Wall clock of this process, ms: for limits at the door and dates; the race has its own time."""
         return time.time_ns() // 1_000_000
 
 
@@ -57,12 +57,14 @@ Viewed = Annotated[VenueView, Depends(view_of)]
 
 
 def json_body(
-    content_type: Annotated[str | None, Header()] = None, content_encoding: Annotated[str | None, Header()] = None
+    content_type: Annotated[str | None, Header()] = None,
+    content_encoding: Annotated[str | None, Header()] = None,
 ) -> None:
     """Refuse bodies that are not plain JSON (415), before they are read."""
     if (content_type or "").partition(";")[0].strip().lower() != "application/json":
         raise ProblemError(
-            "unsupported_media_type", f"Content-Type: application/json is needed, not {content_type or 'none'!r}"
+            "unsupported_media_type",
+            f"Content-Type: application/json is needed, not {content_type or 'none'!r}",
         )
     if content_encoding not in {None, "identity"}:
         raise ProblemError("unsupported_media_type", f"Content-Encoding {content_encoding!r}: send the body as it is")

@@ -201,7 +201,7 @@ def watch(rule: Rule, evening: Evening, *, position_bias: bool = False) -> Watch
         batch = _batch(evening, look, seen)
         if len(batch):
             race.apply([Entry(Position(moment_ms - 1, 0), batch)])
-        board = boards[look] = [slot.runner for slot in race.slots()]
+        board = boards[look] = np.array([slot.runner for slot in race.slots()], np.int64)
         sums = race.sums(board)
         idle[look] = ((sums.window.sum(axis=1) + sums.base_tenths.sum(axis=1)) == 0).sum()
         if position_bias:
@@ -323,9 +323,7 @@ def compare(plan: Plan, *, console: Console | None = None) -> Results:
                 watched = watch(rule, evening, position_bias=plan.position_bias)
                 for scene in scenes:
                     found.setdefault((name, scene.name), []).append(figures(watched, evening, scene))
-    return {
-        name: {scene.name: _median(found[name, scene.name]) for scene in plan.scenes} for name in plan.rules
-    }
+    return {name: {scene.name: _median(found[name, scene.name]) for scene in plan.scenes} for name in plan.rules}
 
 
 def _median(several: Sequence[Figures]) -> Figures:
@@ -341,9 +339,7 @@ def _middle(values: Iterable[float | None]) -> Any:
 def overall(by_scene: Mapping[str, Figures]) -> Figures:
     """The combined view: the mean over the scenes of every figure."""
     rows = [asdict(each) for each in by_scene.values()]
-    return Figures(
-        **{name: _mean([row[name] for row in rows if row[name] is not None]) for name in rows[0]}
-    )
+    return Figures(**{name: _mean([row[name] for row in rows if row[name] is not None]) for name in rows[0]})
 
 
 def _mean(values: Sequence[float]) -> Any:
@@ -394,7 +390,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m loadtests.rules", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--seeds", type=int, default=3, help="evenings; figures are medians over them (3)")
     parser.add_argument("--products", type=int, default=2000, help="products in the venue (2000)")
-    parser.add_argument("--position-bias", action="store_true", help="a slot's attention decides what its product sells")
+    parser.add_argument(
+        "--position-bias", action="store_true", help="a slot's attention decides what its product sells"
+    )
     parser.add_argument("--json", action="store_true", help="print a JSON object, not a table")
     options = parser.parse_args(arguments)
     plan = Plan(candidates(), seeds=options.seeds, products=options.products, position_bias=options.position_bias)

@@ -15,8 +15,9 @@ import numpy as np
 from racing.entries import Body, Enrolment, Entry, RuleChange, Runner, Tick
 from racing.errors import RacingError
 from racing.events import EventBatch
+from racing.intake import Counts
 from racing.model import IntArray, Position
-from racing.race import Counts, Race
+from racing.race import Race
 from racing.recorded import Recorded
 from racing.rule import Rule
 
@@ -196,7 +197,5 @@ def _slots(race: Race) -> tuple[LineSlot, ...]:
     order = race.order()
     return tuple(
         LineSlot(index, race.products[runner], score)
-        for index, (runner, score) in enumerate(
-            zip(order.tolist(), race.scores[order].tolist(), strict=True), start=1
-        )
+        for index, (runner, score) in enumerate(zip(order.tolist(), race.scores[order].tolist(), strict=True), start=1)
     )

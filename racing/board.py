@@ -63,7 +63,11 @@ class Leaders:
     def _cut_to(self, runners: IntArray, scores: FloatArray) -> None:
         self._inside[self._pool] = False
         self._all = len(runners) <= self._keep and len(runners) == len(scores)
-        kept = order(runners, scores[runners])[: self._keep] if len(runners) <= 4 * self._keep else _best(runners, scores, self._keep)
+        kept = (
+            order(runners, scores[runners])[: self._keep]
+            if len(runners) <= 4 * self._keep
+            else _best(runners, scores, self._keep)
+        )
         self._pool = kept
         self._inside[kept] = True
         last = kept[-1]

@@ -33,10 +33,12 @@ out, err = Console(), Console(stderr=True)
 Host = Annotated[str | None, typer.Option(help="Address that the API listens on. [SAIMA_HOST, default 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port that the API listens on. [SAIMA_PORT, default 8080]")]
 DataDir = Annotated[
-    Path | None, typer.Option(help="Folder of the embedded server's data. [SAIMA_DATA_DIR, default ./saima-data]")
+    Path | None,
+    typer.Option(help="Folder of the embedded server's data. [SAIMA_DATA_DIR, default ./saima-data]"),
 ]
 RedisUrl = Annotated[
-    str | None, typer.Option(help="Redis or Valkey to use, redis://host:6379/0. [SAIMA_REDIS_URL, default: embedded]")
+    str | None,
+    typer.Option(help="Redis or Valkey to use, redis://host:6379/0. [SAIMA_REDIS_URL, default: embedded]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -57,14 +59,15 @@ def _settings(**given: object) -> Settings:
 
 def _url(settings: Settings) -> str:
     """The Redis of this deployment: the one set, or the embedded one that runs on this machine."""
-    from racing.store.embedded import EmbeddedServer  # noqa: PLC0415  # commands import what they need: --help stays quick
+    from racing.store.embedded import EmbeddedServer  # commands import what they need: --help stays quick
 
     if settings.redis_url:
         return settings.redis_url
     server = EmbeddedServer(settings.data_dir)
     if not server.answers():
         raise StoreUnavailableError(
-            f"no embedded server answers in {str(settings.data_dir)!r}: start `saima serve` there, or set SAIMA_REDIS_URL"
+            f"no embedded server answers in {str(settings.data_dir)!r}: start `saima serve` there,"
+            " or set SAIMA_REDIS_URL"
         )
     return server.url
 
@@ -72,7 +75,7 @@ def _url(settings: Settings) -> str:
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
     """Run API and scorer, with an embedded Valkey unless a Redis is set. Ctrl-C ends all of it."""
-    from racing import supervisor  # noqa: PLC0415  # as above
+    from racing import supervisor  # as above
 
     settings = _settings(host=host, port=port, data_dir=data_dir, redis_url=redis_url)
     set_up(settings.log_level)
@@ -83,9 +86,9 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_
 @app.command()
 def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> None:
     """Run one API process over the Redis in SAIMA_REDIS_URL (or a running embedded one)."""
-    import uvicorn  # noqa: PLC0415  # as above
+    import uvicorn  # as above
 
-    from api.app import create_app  # noqa: PLC0415  # as above
+    from api.app import create_app  # as above
 
     settings = _settings(host=host, port=port, redis_url=redis_url)
     set_up(settings.log_level)
@@ -104,7 +107,7 @@ def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> Non
 @app.command()
 def scorer(redis_url: RedisUrl = None) -> None:
     """Run one scorer process: it races every venue whose lease it gets."""
-    from racing.scorer import Scorer  # noqa: PLC0415  # as above
+    from racing.scorer import Scorer  # as above
 
     settings = _settings(redis_url=redis_url)
     set_up(settings.log_level)
@@ -121,14 +124,15 @@ def demo(
     products: Annotated[int, typer.Option(min=10, max=5000, help="Products that race.")] = 300,
 ) -> None:
     """Run everything with simulated shoppers, and race until stopped. Needs nothing but this program."""
-    from racing import demo_traffic, supervisor  # noqa: PLC0415  # as above
+    from racing import demo_traffic, supervisor  # as above
 
     settings = _settings(port=port, data_dir=data_dir)
     set_up(settings.log_level)
     halt = halt_on_signals()
     address = f"http://{settings.host}:{settings.port}"
     traffic = threading.Thread(
-        target=_until_halt(lambda: demo_traffic.race(address, seed=seed, products=products, halt=halt), halt), daemon=True
+        target=_until_halt(lambda: demo_traffic.race(address, seed=seed, products=products, halt=halt), halt),
+        daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
     traffic.start()
@@ -147,20 +151,22 @@ def _until_halt(work: Callable[[], None], halt: threading.Event) -> Callable[[],
     return run
 
 
-Maps = Annotated[list[str] | None, typer.Option("--map", help="Another name for an event kind, as in: --map buy_now=pay")]
+Maps = Annotated[
+    list[str] | None, typer.Option("--map", help="Another name for an event kind, as in: --map buy_now=pay")
+]
 
 
 @app.command()
-def replay(  # noqa: PLR0913, PLR0917  # command-line options
+def replay(  # command-line options
     file: Annotated[Path, typer.Argument(help="Event file: CSV or NDJSON, plain or gzip.")],
     url: Annotated[str, typer.Option(help="Address of the running service.")] = "http://127.0.0.1:8080",
     venue: Annotated[str, typer.Option(help="Venue to race in; made if missing.")] = "replay",
     speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Times faster than recorded.")] = 1.0,
     maps: Maps = None,
-    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    as_json: AsJson = False,  # a flag of the command line
 ) -> None:
     """Send recorded events to a running service, shifted to now and compressed by --speed."""
-    from racing import replaying  # noqa: PLC0415  # as above
+    from racing import replaying  # as above
 
     summary = replaying.run(file, url=url, venue=venue, speed=speed, maps=maps or [], console=err)
     if as_json:
@@ -176,12 +182,12 @@ def verify(
     venue: Annotated[str | None, typer.Argument(help="Venue to verify; all of them if left out.")] = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
-    as_json: AsJson = False,  # noqa: FBT002  # a flag of the command line
+    as_json: AsJson = False,  # a flag of the command line
 ) -> None:
     """Recompute venues from their logs and compare with what Redis holds. Exits 1 where they differ."""
-    from racing import verify as verifying  # noqa: PLC0415  # as above
-    from racing.store import reads  # noqa: PLC0415  # as above
-    from racing.store.client import connect  # noqa: PLC0415  # as above
+    from racing import verify as verifying  # as above
+    from racing.store import reads  # as above
+    from racing.store.client import connect  # as above
 
     client = connect(_url(_settings(data_dir=data_dir, redis_url=redis_url)))
     names = [venue] if venue else reads.venues(client)
@@ -198,16 +204,16 @@ def verify(
         raise typer.Exit(1)
 
 
-def _plain(value: Any) -> dict[str, Any]:  # noqa: ANN401  # any dataclass of ours
+def _plain(value: Any) -> dict[str, Any]:  # any dataclass of ours
     plain: dict[str, Any] = msgspec.to_builtins(value)
     return plain
 
 
-def _print_report(report: Any) -> None:  # noqa: ANN401  # verify.Report, imported late
+def _print_report(report: Any) -> None:  # verify.Report, imported late
     verdict = "[green]clean[/]" if report.clean else f"[bold red]{len(report.differences)} differences[/]"
     out.print(
-        f"{report.venue}: {verdict}  position {report.position}, frame {report.frame}, {report.entries} entries refolded,"
-        f" {report.members} set members compared",
+        f"{report.venue}: {verdict}  position {report.position}, frame {report.frame},"
+        f" {report.entries} entries refolded, {report.members} set members compared",
         highlight=False,
     )
     out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in report.counts.items())}", highlight=False)
@@ -216,10 +222,12 @@ def _print_report(report: Any) -> None:  # noqa: ANN401  # verify.Report, import
 
 
 @app.command()
-def doctor(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:  # noqa: FBT002  # a flag of the command line
+def doctor(
+    data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
+) -> None:  # a flag of the command line
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
-    from racing import doctor as doctoring  # noqa: PLC0415  # as above
-    from racing.store.client import connect  # noqa: PLC0415  # as above
+    from racing import doctor as doctoring  # as above
+    from racing.store.client import connect  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
     findings = doctoring.examine(connect(_url(settings)), settings)

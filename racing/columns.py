@@ -1,7 +1,8 @@
 """Packed columns: the one binary form of event batches and checkpoints.
 
-A record is ``version u8 | crc32 u32 | header length u32 | header (msgpack) | columns``; the header names
-the columns, their dtypes and lengths, so a record can be read without knowing who wrote it.
+A record is ``version u8 | crc32 u32 | header length u32 | header (msgpack) | columns``, little-endian; the
+checksum is over all that follows it. The header names the columns, their dtypes and lengths, so a record can
+be read without knowing who wrote it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from racing.errors import CorruptRecordError
 
 VERSION = 1
-_PREFIX = struct.Struct("<BII")
+_PREFIX = struct.Struct("<BI")
+_LENGTH = struct.Struct("<I")
 _DTYPES = {"u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8"}
 _UNSIGNED = ((0xFF, "u1"), (0xFFFF, "u2"), (0xFFFFFFFF, "u4"))
 _encode_header = msgspec.msgpack.Encoder().encode
@@ -36,7 +38,7 @@ def narrow(values: Array) -> Array:
         for bound, dtype in _UNSIGNED:
             if high <= bound:
                 return values.astype(dtype)
-    elif -(2**31) <= low and high < 2**31:
+    elif low >= -(2**31) and high < 2**31:
         return values.astype("i4")
     return values
 
@@ -46,23 +48,24 @@ def pack(header: dict[str, Any], columns: dict[str, Array]) -> bytes:
     narrowed = {name: narrow(values) for name, values in columns.items()}
     described = [[name, values.dtype.str[1:], len(values)] for name, values in narrowed.items()]
     head = _encode_header({**header, "columns": described})
-    body = b"".join([head, *(values.tobytes() for values in narrowed.values())])
-    return _PREFIX.pack(VERSION, zlib.crc32(body), len(head)) + body
+    body = b"".join([_LENGTH.pack(len(head)), head, *(values.tobytes() for values in narrowed.values())])
+    return _PREFIX.pack(VERSION, zlib.crc32(body)) + body
 
 
 def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     """Header and read-only columns of a record. Raises CorruptRecordError on any wrong byte."""
-    if len(data) < _PREFIX.size:
+    if len(data) < _PREFIX.size + _LENGTH.size:
         raise CorruptRecordError(f"a record of {len(data)} bytes is shorter than its prefix")
-    version, crc, head_length = _PREFIX.unpack_from(data)
+    version, crc = _PREFIX.unpack_from(data)
     if version != VERSION:
         raise CorruptRecordError(f"record version {version} is not {VERSION}, the one this Saima reads")
     body = memoryview(data)[_PREFIX.size :]
     if zlib.crc32(body) != crc:
         raise CorruptRecordError("a record's checksum does not match its bytes")
+    head_end = _LENGTH.size + _LENGTH.unpack_from(body)[0]
     try:
-        header = _decode_header(body[:head_length])
-        return header, _columns(header.pop("columns"), body[head_length:])
+        header = _decode_header(body[_LENGTH.size : head_end])
+        return header, _columns(header.pop("columns"), body[head_end:])
     except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as exc:
         raise CorruptRecordError(f"a record's header does not describe its bytes: {exc}") from exc
 

@@ -147,7 +147,14 @@ class Demand:
     def _conversions(self, rng: np.random.Generator) -> FloatArray:
         """Events of each kind per click, float64 (kinds, products); the products differ by lognormal factors."""
         market, products = self.market, len(self.goods)
-        means = (market.impressions_per_click, 1.0, 0.06, 2.5 * market.orders_per_click, market.orders_per_click, 0.9)
+        means = (
+            market.impressions_per_click,
+            1.0,
+            0.06,
+            2.5 * market.orders_per_click,
+            market.orders_per_click,
+            0.9,
+        )
         spreads = (0.3, 0.0, 0.5, 0.2, 0.5, 0.0)
         drawn = [m * rng.lognormal(-s * s / 2, s, products) for m, s in zip(means, spreads, strict=True)]
         drawn[PAY] *= drawn[ORDER]
@@ -170,7 +177,8 @@ class Demand:
 
     def money(self, t_ms: float) -> FloatArray:
         """Expected payments per second at this moment in minor units, float64 (products,)."""
-        return self.rate(t_ms)[PAY] * self.price
+        money: FloatArray = self.rate(t_ms)[PAY] * self.price
+        return money
 
     def _attraction(self, t_ms: float) -> tuple[FloatArray, FloatArray]:
         """Clicks per second and what the surges do to the conversion, each float64 (products,)."""
@@ -243,9 +251,17 @@ class Demand:
         time_ms = slice_ * SLICE_MS + rng.integers(0, SLICE_MS, count)
         amount = self.price[product] if kind >= ORDER else np.zeros(count, np.int64)
         serial = ((slice_ * len(KINDS) + kind) << 20) + np.arange(count)
-        return np.full(count, kind, np.int64), product, time_ms, amount, rng.integers(0, self.market.users, count), serial
+        return (
+            np.full(count, kind, np.int64),
+            product,
+            time_ms,
+            amount,
+            rng.integers(0, self.market.users, count),
+            serial,
+        )
 
 
 def _chosen(upto: FloatArray, count: int, rng: np.random.Generator) -> IntArray:
     """count indexes, each drawn with its share of the cumulative weights upto; never one of weight 0."""
-    return np.searchsorted(upto[:-1], rng.random(count) * upto[-1], side="right")
+    chosen: IntArray = np.searchsorted(upto[:-1], rng.random(count) * upto[-1], side="right").astype(np.int64)
+    return chosen

@@ -8,9 +8,10 @@ from typing import Any, Literal
 from racing.errors import StoreError
 from racing.settings import Settings
 from racing.store import reads
-from racing.store.client import SyncClient, as_text, server_ms, store_errors
+from racing.store.client import as_text, server_ms, store_errors
 from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
 
 Grade = Literal["ok", "warning", "problem"]
 _STALE_MS = 3_000
@@ -56,7 +57,11 @@ def _role(info: dict[str, Any]) -> Finding:
 
 
 def _memory(info: dict[str, Any]) -> Finding:
-    policy, used, most = info.get("maxmemory_policy"), int(info["used_memory"]), int(info.get("maxmemory") or 0)
+    policy, used, most = (
+        info.get("maxmemory_policy"),
+        int(info["used_memory"]),
+        int(info.get("maxmemory") or 0),
+    )
     shown = f"{used / 1e6:.1f} MB used of {f'{most / 1e6:.0f} MB' if most else 'no bound'}, {policy}"
     if policy != "noeviction":
         return Finding("memory", "problem", shown, "CONFIG SET maxmemory-policy noeviction: else a race loses its log")
@@ -65,7 +70,14 @@ def _memory(info: dict[str, Any]) -> Finding:
 
 def _persistence(client: SyncClient, info: dict[str, Any]) -> list[Finding]:
     if not int(info.get("aof_enabled", 0)):
-        return [Finding("durability", "warning", "append-only file off", "CONFIG SET appendonly yes: a restart loses all")]
+        return [
+            Finding(
+                "durability",
+                "warning",
+                "append-only file off",
+                "CONFIG SET appendonly yes: a restart loses all",
+            )
+        ]
     try:
         with store_errors():
             fsync = as_text(client.config_get("appendfsync").get("appendfsync", "unknown"))
@@ -84,11 +96,15 @@ def _venues(client: SyncClient, settings: Settings) -> list[Finding]:
     for venue in reads.venues(client):
         record = read_commit(client, VenueKeys(venue))
         age_ms = now_ms - record.as_of_ms
-        shown = f"frame {record.frame}, data {age_ms / 1000:.1f} s old, {record.counts.get('counted', 0)} events counted"
+        shown = (
+            f"frame {record.frame}, data {age_ms / 1000:.1f} s old, {record.counts.get('counted', 0)} events counted"
+        )
         if not record.epoch:
             findings.append(Finding(f"venue {venue}", "problem", "never raced", "start a scorer: saima scorer"))
         elif age_ms > max(_STALE_MS, settings.lease_ms):
-            findings.append(Finding(f"venue {venue}", "problem", shown, "no scorer commits: start one, or read its log"))
+            findings.append(
+                Finding(f"venue {venue}", "problem", shown, "no scorer commits: start one, or read its log")
+            )
         else:
             findings.append(Finding(f"venue {venue}", "ok", shown))
     return findings or [Finding("venues", "ok", "none yet", "create one: POST /v1/venues")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -16,6 +16,9 @@ DECISION_FIELD = b"decision"
 TICK_FIELD = b"tick"
 
 Attribute = str | bool | int | float
+
+NUMBER_MAX = 1e15
+"""Attributes beyond this, either way, cannot be terms: times the largest weight, sums of them stay finite."""
 
 
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,15 +43,13 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     attributes: dict[str, Attribute] = {}
 
     def numbers(self) -> dict[str, float]:
-        """What an attribute term can name: entry_score and every numeric attribute."""
-        given = {
+        """What an attribute term can name: entry_score and every numeric attribute, within NUMBER_MAX."""
+        given = {**self.attributes, "entry_score": self.entry_score}
+        return {
             name: float(value)
-            for name, value in self.attributes.items()
-            if isinstance(value, (int, float)) and not isinstance(value, bool)
+            for name, value in given.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
         }
-        if self.entry_score is not None:
-            given["entry_score"] = self.entry_score
-        return given
 
 
 class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
@@ -63,7 +64,7 @@ class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
 class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
     """Runners that join, or whose data changes: (enrolment number, data) pairs."""
 
-    runners: list[tuple[int, Runner]]
+    runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,8 @@ def decode_body(fields: dict[bytes, bytes]) -> Body:
         if EVENTS_FIELD in fields:
             return EventBatch.unpack(fields[EVENTS_FIELD])
         if DECISION_FIELD in fields:
-            return _decode_decision(fields[DECISION_FIELD])
+            decision: RuleChange | Enrolment = _decode_decision(fields[DECISION_FIELD])
+            return decision
         if TICK_FIELD in fields:
             return Tick()
     except (CorruptRecordError, msgspec.MsgspecError) as exc:

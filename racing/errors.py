@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class RacingError(Exception):
     """Base of every error that a caller of Saima can act on."""
 
 
 class RuleError(RacingError):
-    """A rule document that cannot be scored; says the field, the value and what would be right."""
+    """A rule document that cannot be scored; says the field, the value and what would be right.
+
+    fields: (field, what would be right, the value as text or None) of each wrong field.
+    """
+
+    def __init__(self, text: str, fields: Sequence[tuple[str, str, str | None]] = ()) -> None:
+        super().__init__(text)
+        self.fields = tuple(fields)
 
 
 class CorruptRecordError(RacingError):

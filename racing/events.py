@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from hashlib import blake2b
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,36 +106,35 @@ class EventBatch:
             raise CorruptRecordError(f"not an event batch: {exc!r}") from exc
 
     @classmethod
-    def _from_record(cls, header: dict[str, object], columns: dict[str, Array]) -> EventBatch:
+    def _from_record(cls, header: dict[str, Any], columns: dict[str, Array]) -> EventBatch:
         size, base_ms, kinds = header["n"], header["base_ms"], header["kinds"]
         if not isinstance(size, int) or not isinstance(base_ms, int) or not isinstance(kinds, list):
             raise TypeError("header fields of other types")
         if any(len(column) != size for column in columns.values()):
             raise ValueError("columns of different lengths")
         kind = columns["kind"].astype(np.int64)
-        if size and int(kind.max()) >= len(kinds):
+        if size and not 0 <= int(kind.min()) <= int(kind.max()) < len(kinds):
             raise ValueError("a kind outside the batch's own table")
+        if size and int(columns["runner"].min()) < 0:
+            raise ValueError("a runner below 0")
         time = columns["time"].astype(np.int64) if "time" in columns else np.zeros(size, np.int64)
-        optional = {
+        optional: dict[str, Any] = {
             name: columns[name].astype(np.uint64 if name.endswith("hash") else np.int64)
             for name in _OPTIONAL
             if name in columns
         }
-        tables = {name: tuple(header.get(name, ())) for name in ("sources", "segments")}  # type: ignore[arg-type]  # checked by use
+        optional |= {name: tuple(map(str, header.get(name, ()))) for name in ("sources", "segments")}
         return cls(
             kinds=tuple(map(str, kinds)),
             kind=kind,
             runner=columns["runner"].astype(np.int64),
             time_ms=np.where(time == 0, NO_TIME_MS, time - 1 + base_ms),
             **optional,
-            **tables,
         )
 
 
 _OPTIONAL = tuple(
-    f.name
-    for f in fields(EventBatch)
-    if f.name not in {"kinds", "kind", "runner", "time_ms", "sources", "segments"}
+    f.name for f in fields(EventBatch) if f.name not in {"kinds", "kind", "runner", "time_ms", "sources", "segments"}
 )
 
 

@@ -10,7 +10,13 @@ import numpy as np
 SHELVES: dict[str, tuple[str, dict[str, int]]] = {
     "Audio": (
         "Noise-cancelling|Wireless|Bone-conduction|Studio|Waterproof|Foldable",
-        {"earbuds": 399, "headphones": 699, "headset": 459, "neckband earphones": 259, "sleep earphones": 329},
+        {
+            "earbuds": 399,
+            "headphones": 699,
+            "headset": 459,
+            "neckband earphones": 259,
+            "sleep earphones": 329,
+        },
     ),
     "Kitchen": (
         "Cast-iron|Ceramic|Stainless|Copper-base|Induction-ready|Stackable",

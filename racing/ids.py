@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from racing.columns import Array
 from racing.events import hash_id
-from racing.model import IntArray
 from racing.windows import Windows
 
 Mask = npt.NDArray[np.bool_]
@@ -127,4 +126,3 @@ class SeenIds:
         names = ("paid_ms", "paid_runner", "paid_left", "paid_expiry_ms")
         rows = zip(*(columns[name].tolist() for name in names), strict=True)
         self._payments.update(zip(columns["paid_key"].tolist(), rows, strict=True))
-

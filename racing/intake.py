@@ -117,7 +117,10 @@ class Intake:
         tables = [self.kind_table(batch.kinds) for _, batch in batches]
         has_ids = any(batch.id_hash is not None for _, batch in batches)
         none = [np.zeros(len(batch), np.int64) for _, batch in batches]
-        ids = [b.id_hash if b.id_hash is not None else zero.astype(np.uint64) for zero, (_, b) in zip(none, batches, strict=True)]
+        ids = [
+            b.id_hash if b.id_hash is not None else zero.astype(np.uint64)
+            for zero, (_, b) in zip(none, batches, strict=True)
+        ]
         return _Events(
             kind=np.concatenate([table[batch.kind] for table, (_, batch) in zip(tables, batches, strict=True)]),
             runner=np.concatenate([batch.runner for _, batch in batches]),
@@ -135,7 +138,9 @@ class Intake:
         no_kind = (events.kind < 0) & ~unknown
         left = ~(unknown | no_kind)
         future = left & (events.time_ms > events.moment_ms + 1000 * rule.clock_skew_s)
-        too_old = (events.time_ms // span.bucket_ms < span.oldest) | (events.time_ms < events.moment_ms - rule.lateness_ms)
+        too_old = (events.time_ms // span.bucket_ms < span.oldest) | (
+            events.time_ms < events.moment_ms - rule.lateness_ms
+        )
         late = left & ~future & too_old
         self.counts.unknown_runner += int(unknown.sum())
         self.counts.unknown_kind += int(no_kind.sum())
@@ -177,7 +182,9 @@ class Intake:
         keys = (events.id_hash[where] ^ self._salts[PAY]).tolist()
         columns = (events.kind, events.runner, events.time_ms, events.amount, events.moment_ms)
         back: list[tuple[int, int, int]] = []
-        for key, kind, runner, at_ms, amount, moment_ms in zip(keys, *(c[where].tolist() for c in columns), strict=True):
+        for key, kind, runner, at_ms, amount, moment_ms in zip(
+            keys, *(c[where].tolist() for c in columns), strict=True
+        ):
             if kind == PAY:
                 self.ids.paid(key, at_ms, runner, amount, moment_ms + memory_ms)
             else:

@@ -20,7 +20,7 @@ from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
 from racing.formula import Formula, Held, Sums
 from racing.intake import Arrived, Counts, Intake, Span
-from racing.model import START, FloatArray, IntArray, Position, Slot, Term
+from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
 from racing.windows import MEASURES_MAX, NO_CELLS, Windows
@@ -165,6 +165,9 @@ class Race:
         except RuleError:
             self.counts.unreadable += 1  # refused at the door; only a damaged log can bring it here
             return
+        if len(self.kinds.keys() | rule.kinds()) > KINDS_MAX:
+            self.counts.unreadable += 1  # no room for the measures that it needs
+            return
         self._set_rule(rule, change.version)
         self._score_runners(np.arange(len(self.roster)), shown=True)
 
@@ -294,7 +297,9 @@ class Race:
         return race
 
     def _load(self, header: dict[str, Any], columns: dict[str, Array]) -> None:
-        wide = {name: values if values.dtype == np.uint64 else values.astype(np.int64) for name, values in columns.items()}
+        wide = {
+            name: values if values.dtype == np.uint64 else values.astype(np.int64) for name, values in columns.items()
+        }
         self.position = Position.parse(header["position"])
         self.moment_ms = self.position.ms
         self._intake.kind_table(header["kinds"])

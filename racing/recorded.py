@@ -109,9 +109,7 @@ def read_recorded(
     return reading.recorded()
 
 
-def parse_aliases(
-    pairs: Iterable[str], *, kinds: AbstractSet[str] = frozenset(EVENT_KINDS)
-) -> dict[str, str]:
+def parse_aliases(pairs: Iterable[str], *, kinds: AbstractSet[str] = frozenset(EVENT_KINDS)) -> dict[str, str]:
     """The aliases in texts of the form ``name=kind``, each with its canonical kind.
 
     The kind may itself be a known alias. Raises RecordedFileError if a text has another form, names an

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from racing.entries import Enrolment, Entry, RuleChange
 from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import kind_salt
-from racing.model import Position
+from racing.model import START, Position
 from racing.rule import DEFAULT_RULE, Rule, parse_rule
 
 Sums = dict[tuple[str, int], float]
@@ -22,14 +22,15 @@ Sums = dict[tuple[str, int], float]
 class Recount:
     """Reads entries in log order; then window() and base() tell the sums at any later moment of the same step.
 
-    ids and payments hold what was known before the first entry read: key -> expiry, and key -> (time, runner, left, expiry).
+    ids and payments hold what was known before the first entry read: key -> expiry, and
+    key -> (time, runner, left, expiry).
     """
 
     rule: Rule = DEFAULT_RULE
     runners: int = 0
     ids: dict[int, int] = field(default_factory=dict)
     payments: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
-    position: Position = Position(0, 0)
+    position: Position = START
     cut_ms: int = 0  # when buckets were last cut anew: sums are exact two windows after that
     _cells: dict[tuple[str, int, int], int] = field(default_factory=lambda: defaultdict(int))
 
@@ -66,7 +67,12 @@ class Recount:
         self._cells[f"{kind}:count", runner, time_ms] += 1
         self._cells[f"{kind}:amount", runner, time_ms] += amount
         if name and kind == "pay":
-            self.payments[name ^ kind_salt("pay")] = (time_ms, runner, amount, moment_ms + self.rule.id_memory_ms)
+            self.payments[name ^ kind_salt("pay")] = (
+                time_ms,
+                runner,
+                amount,
+                moment_ms + self.rule.id_memory_ms,
+            )
         elif name and kind == "refund":
             self._refund(name ^ kind_salt("pay"), runner, amount, moment_ms)
 

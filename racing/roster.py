@@ -54,7 +54,9 @@ class Roster:
 
     def _numbers(self, number: int) -> dict[str, float]:
         return {
-            name: float(column[number]) for name, column in self._columns.items() if number < len(column) and column[number]
+            name: float(column[number])
+            for name, column in self._columns.items()
+            if number < len(column) and column[number]
         }
 
     def load(self, rows: Iterable[Row]) -> None:

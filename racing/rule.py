@@ -43,7 +43,9 @@ class _Strict(BaseModel):
 class Metric(_Strict):
     """What is summed: events of one kind, or their amount in minor units."""
 
-    event: Name = Field(description="event kind; one of the built-in kinds, or one that this rule declares by naming it")
+    event: Name = Field(
+        description="event kind; one of the built-in kinds, or one that this rule declares by naming it"
+    )
     sum: Literal["count", "amount"] = "count"
 
     @field_validator("event")
@@ -104,8 +106,8 @@ class AttributeTerm(_Strict):
 
 
 def _kind_of_term(value: object) -> str:
-    keys = value.keys() if isinstance(value, dict) else vars(value).keys()
-    return next((kind for kind in ("ratio", "attribute") if kind in keys), "metric")
+    named = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return next((kind for kind in ("ratio", "attribute") if kind in named), "metric")
 
 
 Term = Annotated[
@@ -131,11 +133,14 @@ class Rule(_Strict):
         None, ge=0, description="events older than this are late; default and most: two windows"
     )
     clock_skew_s: int = Field(
-        300, ge=0, le=3600, description="events at most this far ahead count as of now; further ones are refused"
+        300,
+        ge=0,
+        le=3600,
+        description="events at most this far ahead count as of now; further ones are refused",
     )
     metrics: dict[Name, Metric] = Field(min_length=1, max_length=32)
     terms: list[Term] = Field(min_length=1, max_length=32)
-    board: BoardSettings = BoardSettings()  # type: ignore[call-arg]  # the mypy plugin is off: slots has a default
+    board: BoardSettings = BoardSettings()
 
     @field_validator("bucket_s")
     @classmethod
@@ -197,7 +202,7 @@ def _divisors(window_s: int) -> str:
     return ", ".join(map(str, fitting[-3:]))
 
 
-def parse_rule(document: Any) -> Rule:  # noqa: ANN401  # any JSON value may come in
+def parse_rule(document: Any) -> Rule:  # any JSON value may come in
     """The rule in a JSON value, or in JSON text as bytes or str.
 
     Raises RuleError, whose text names each wrong field, its value and what would be right.
@@ -207,14 +212,21 @@ def parse_rule(document: Any) -> Rule:  # noqa: ANN401  # any JSON value may com
             return Rule.model_validate_json(document)
         return Rule.model_validate(document)
     except ValidationError as exc:
-        raise RuleError("; ".join(describe_error(error) for error in exc.errors())) from exc
+        fields = [_wrong_field(error) for error in exc.errors()]
+        raise RuleError("; ".join(_in_words(*field) for field in fields), fields) from exc
 
 
-def describe_error(error: Any) -> str:  # noqa: ANN401  # pydantic's ErrorDetails has no public type
-    """One validation error in words: field, what would be right, and the value that came."""
-    where = field_path(error["loc"])
-    shown = "" if error["type"] == "missing" else f", not {str(error['input'])[:80]!r}"
-    return f"{where}: {error['msg'].removeprefix('Value error, ')}{shown}"
+def _wrong_field(error: Any) -> tuple[str, str, str | None]:
+    """(field, what would be right, the value that came) of one of pydantic's error details."""
+    expected = str(error["msg"]).removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        expected = "no such field"
+    value = None if error["type"] == "missing" else str(error["input"])[:80]
+    return field_path(error["loc"]), expected, value
+
+
+def _in_words(field: str, expected: str, value: str | None) -> str:
+    return f"{field}: {expected}" + ("" if value is None else f", not {value!r}")
 
 
 def field_path(loc: tuple[int | str, ...]) -> str:

@@ -22,10 +22,11 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.checkpoints import Chain
-from racing.store.client import BLOCK_MAX_MS, SyncClient, connect, server_ms, store_errors
-from racing.store.commit import Batch, Committer, CommitRecord, last_frame
+from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
+from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
 
@@ -147,8 +148,8 @@ def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[
     chain = Chain.of(kept)
     try:
         race = Race.restore([kept[name] for name in chain.latest()])
-    except CorruptRecordError as exc:
-        log.error("checkpoint damaged, refolding from the log", venue=keys.venue, reason=str(exc))
+    except CorruptRecordError:
+        log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
         chain, race = Chain(), reads.oldest_race(client, keys)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     if race.position > sets.complete:
@@ -254,7 +255,7 @@ class VenueThread(threading.Thread):
         with store_errors():
             held = self._client.eval(source("hold_lease"), 1, self._keys.lease, self._owner, self._settings.lease_ms)
         self._leased_ms = self._clock.now_ms()
-        return held == 1
+        return bool(held == 1)
 
     def _drop(self) -> None:
         try:

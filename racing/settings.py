@@ -25,14 +25,20 @@ class Settings(BaseSettings):
     idempotency_ms: int = Field(
         900_000, ge=1_000, le=86_400_000, description="how long the answer to an Idempotency-Key is kept, ms"
     )
-    lease_ms: int = Field(3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms")
+    lease_ms: int = Field(
+        3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms"
+    )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
     body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
     batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")
     appendfsync: str = Field(
-        "everysec", pattern="^(everysec|always|no)$", description="how the embedded server syncs its append-only file"
+        "everysec",
+        pattern="^(everysec|always|no)$",
+        description="how the embedded server syncs its append-only file",
     )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged"
+    )
 
 
 def load_settings(**given: object) -> Settings:

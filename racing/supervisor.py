@@ -57,7 +57,7 @@ class Child:
             self.backoff_s = 0.0 if calm else min(max(0.2, 2 * self.backoff_s), _BACKOFF_MAX_S)
             self.process, self.started_s = None, now_s
         if now_s - self.started_s >= self.backoff_s or self.restarts < 0:
-            self.process = subprocess.Popen(self.command, env=self.environment)  # noqa: S603  # our own program
+            self.process = subprocess.Popen(self.command, env=self.environment)  # our own program
             self.started_s = now_s
             self.restarts += 1
 
@@ -103,7 +103,7 @@ def _start_again(server: EmbeddedServer) -> None:
     try:
         server.start()
     except StoreError as exc:
-        log.error("embedded server does not start, trying again", reason=str(exc))
+        log.warning("embedded server does not start, trying again", reason=str(exc))
 
 
 def _child(name: str, settings: Settings, url: str) -> Child:

@@ -13,10 +13,11 @@ from racing.race import Race
 from racing.recount import Recount, Sums
 from racing.store import reads
 from racing.store.checkpoints import Chain
-from racing.store.client import SyncClient, as_text, store_errors
+from racing.store.client import as_text, store_errors
 from racing.store.commit import CommitRecord, decode_commit, decode_frame
 from racing.store.keys import VenueKeys
 from racing.store.log import entries_between
+from racing.store.protocol import SyncClient
 from racing.store.sets import measure_names
 
 _SHOWN_MAX = 5
@@ -97,7 +98,10 @@ def _recount_at(client: SyncClient, keys: VenueKeys, race: Race) -> Recount:
         _, columns = unpack(kept[fulls[0]])
         if "id_key" in columns:
             recount.ids = dict(zip(columns["id_key"].tolist(), columns["id_expiry_ms"].tolist(), strict=True))
-            rows = zip(*(columns[n].tolist() for n in ("paid_ms", "paid_runner", "paid_left", "paid_expiry_ms")), strict=True)
+            rows = zip(
+                *(columns[n].tolist() for n in ("paid_ms", "paid_runner", "paid_left", "paid_expiry_ms")),
+                strict=True,
+            )
             recount.payments = dict(zip(columns["paid_key"].tolist(), rows, strict=True))
     return recount
 
@@ -157,9 +161,7 @@ def _compare_counts(race: Race, commit: CommitRecord) -> Iterator[str]:
             yield f"count of {name}: {value} committed, {ours} refolded"
 
 
-def _compare_sets(
-    race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys
-) -> Iterator[str]:
+def _compare_sets(race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys) -> Iterator[str]:
     standings = {runner: 0.0 - score for runner, score in enumerate(race.scores.tolist())}
     yield from _compare("standings", snapshot.sets.pop(keys.standings), standings, 0.0, report)
     window, base = recount.sums(race.moment_ms)
@@ -201,4 +203,3 @@ def _compare(
         yield f"{name}: runner {runner} is {held.get(runner)}, recomputed {expected.get(runner)}"
     if len(wrong) > _SHOWN_MAX:
         yield f"{name}: and {len(wrong) - _SHOWN_MAX} more runners"
-

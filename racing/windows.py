@@ -218,7 +218,7 @@ class Windows:
         for bucket, cells in sorted(self.buckets.items()):
             target = bucket * self.bucket_ms // bucket_ms
             if bucket >= self.oldest and target >= new.oldest - 1:
-                new._add_to(target, *cells.cells())  # noqa: SLF001  # the same class
+                new._add_to(target, *cells.cells())  # the same class
         return new
 
     def live_keys(self) -> Iterator[IntArray]:

@@ -43,8 +43,17 @@ BATCH_SCHEMA: dict[str, Any] = {
                 "properties": {
                     "type": {"type": "string", "minLength": 1, "maxLength": 32, "description": "event kind"},
                     "product": _ID,
-                    "ts_ms": {**_INTEGER, "maximum": 2**53, "description": "event time; arrival where absent"},
-                    "user": {"type": "string", "minLength": 1, "maxLength": 128, "description": "kept only as a hash"},
+                    "ts_ms": {
+                        **_INTEGER,
+                        "maximum": 2**53,
+                        "description": "event time; arrival where absent",
+                    },
+                    "user": {
+                        "type": "string",
+                        "minLength": 1,
+                        "maxLength": 128,
+                        "description": "kept only as a hash",
+                    },
                     "amount": {**_INTEGER, "maximum": 10**12, "description": "minor units"},
                     "quantity": {**_INTEGER, "maximum": 10**9},
                     "id": {**_ID, "description": "counts once per kind; a refund names its payment by it"},
@@ -85,7 +94,9 @@ async def send_events(
     service: Serving,
     idempotency_key: Annotated[
         str | None,
-        Header(description="names this batch: sent again with it, within 15 min, it is counted once and answered alike"),
+        Header(
+            description="names this batch: sent again with it, within 15 min, it is counted once and answered alike"
+        ),
     ] = None,
 ) -> Response:
     """Append a batch of events. 202: every accepted one is in the log and will be counted exactly once.
@@ -98,7 +109,7 @@ async def send_events(
     try:
         decoded = decode(body, events_max=service.settings.batch_max_events)
     except MalformedBatchError as exc:
-        raise ProblemError("malformed", str(exc)) from exc
+        raise ProblemError(exc.code, str(exc)) from exc
     taken, refused = await _sort_out(service, view, decoded)
     answer, position = await _append(service, view, taken, refused, body, idempotency_key)
     head = _encode(position)
@@ -118,7 +129,7 @@ async def _sort_out(service: Service, view: VenueView, decoded: Decoded) -> tupl
     return Door(view.venue.venue, view.rule, numbers, service.now_ms()).sort_out(decoded)
 
 
-async def _append(  # noqa: PLR0913, PLR0917  # one call site
+async def _append(  # one call site
     service: Service,
     view: VenueView,
     taken: list[EventIn],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -10,6 +12,7 @@ from api.schemas import Health, Readiness, VenueHealth
 from api.service import Serving
 from racing.errors import StoreError
 from racing.metrics import METRICS
+from racing.rule import Rule
 
 router = APIRouter(tags=["machines"], responses=RESPONSES)
 
@@ -37,8 +40,14 @@ async def readyz(service: Serving, response: Response) -> Readiness:
 
 @router.get("/metrics", operation_id="metrics", response_class=Response)
 async def metrics() -> Response:
-    """This process's metrics in Prometheus text form."""
+    """Metrics of this process in Prometheus text form."""
     return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/v1/rule/schema", operation_id="readRuleSchema")
+async def read_rule_schema() -> dict[str, Any]:
+    """The JSON Schema of the rule document."""
+    return Rule.model_json_schema()
 
 
 @router.get("/problems/{code}", operation_id="readProblem")

@@ -112,7 +112,7 @@ def _rule_etag(version: int) -> str:
     return f'"rule-{version}"'
 
 
-@router.get("/{venue}/rule", operation_id="readRule")
+@router.get("/{venue}/rule", operation_id="readRule", response_model_exclude_none=True)
 async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
     """The current rule document; its version is in ETag, for If-Match."""
     version = await service.desk.rule(view.venue.venue)
@@ -126,11 +126,9 @@ async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
     dependencies=[JsonBody],
     operation_id="putRule",
     responses={202: {"model": RuleChanged, "description": "logged; no frame shows it within 1 s"}},
-    openapi_extra={
-        "requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rule"}}}}
-    },
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rule"}}}}},
 )
-async def put_rule(  # noqa: PLR0913, PLR0917  # each is a part of the request
+async def put_rule(  # each is a part of the request
     view: Viewed,
     service: Serving,
     document: Annotated[Any, Body()],
@@ -159,7 +157,10 @@ async def put_rule(  # noqa: PLR0913, PLR0917  # each is a part of the request
     response.status_code = 200 if shown else 202
     frame = view.frame if shown else None
     return RuleChanged(
-        version=made.version, entry=entry, epoch=frame.epoch if frame else None, frame=frame.frame if frame else None
+        version=made.version,
+        entry=entry,
+        epoch=frame.epoch if frame else None,
+        frame=frame.frame if frame else None,
     )
 
 

@@ -55,7 +55,10 @@ class Chain:
         fulls = self.full_names()
         if full and fulls:
             gone = [each for each, _ in self.records if each < fulls[-1]]
-        self.records = [*((each, n) for each, n in self.records if each not in gone and each != name), (name, size)]
+        self.records = [
+            *((each, n) for each, n in self.records if each not in gone and each != name),
+            (name, size),
+        ]
         return name, gone
 
     def trim_ms(self) -> int | None:
@@ -66,7 +69,7 @@ class Chain:
 
 def moment_of(name: str) -> int:
     """The moment of a record by its name, ms."""
-    return int(name.split("-")[0])
+    return int(name.split("-", maxsplit=1)[0])
 
 
 def position_of(record: bytes) -> Position:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
 import redis.asyncio
@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from racing.errors import StoreError, StoreUnavailableError
+from racing.store.protocol import AsyncClient, SyncClient
 
 SOCKET_TIMEOUT_S = 0.8
 """Writers must hear of trouble within 1 s."""
@@ -25,9 +26,6 @@ BLOCK_MAX_MS = 1000
 POOL_MAX = 64
 POOL_WAIT_S = 0.2
 
-SyncClient = redis.Redis
-AsyncClient = redis.asyncio.Redis
-
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
 
@@ -35,9 +33,14 @@ _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM
 def connect(url: str, *, block_ms: int = 0) -> SyncClient:
     """A client of one process's scorer or tool; with block_ms one for blocking reads. Does not connect yet."""
     timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
-    return redis.Redis.from_url(
-        url, retry=Retry(NoBackoff(), 0), socket_timeout=timeout_s, socket_connect_timeout=SOCKET_TIMEOUT_S, protocol=2
+    client = redis.Redis.from_url(
+        url,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=SOCKET_TIMEOUT_S,
+        protocol=2,
     )
+    return cast("SyncClient", client)
 
 
 def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
@@ -52,7 +55,7 @@ def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
         socket_connect_timeout=SOCKET_TIMEOUT_S,
         protocol=2,
     )
-    return redis.asyncio.Redis.from_pool(pool)
+    return cast("AsyncClient", redis.asyncio.Redis.from_pool(pool))
 
 
 def _wrapped(exc: Exception) -> StoreError:
@@ -84,6 +87,6 @@ def server_ms(client: SyncClient) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
-def as_text(value: Any) -> str:  # noqa: ANN401  # whatever a reply holds
+def as_text(value: Any) -> str:  # whatever a reply holds
     """A bytes or str reply as str."""
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -16,8 +16,9 @@ import redis
 
 from racing.errors import FencedError, StoreUnavailableError
 from racing.model import START, Frame, Position
-from racing.store.client import SyncClient, server_ms, store_errors
+from racing.store.client import server_ms, store_errors
 from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
 
 FRAMES_MAX = 3_000
 """Frames kept: 5 minutes at one per 100 ms."""
@@ -91,7 +92,7 @@ class Committer:
             self._pipe.reset()
             self._pipe.watch(self._keys.commit)
             raw = self._pipe.get(self._keys.commit)
-            before = decode_commit(raw) if raw else NO_COMMIT  # type: ignore[arg-type]  # immediate mode answers bytes
+            before = decode_commit(raw) if raw else NO_COMMIT
             now_ms = server_ms(self._client)
             record = msgspec.structs.replace(before, epoch=max(before.epoch + 1, now_ms), number=0, digest="")
             self._execute([("SET", self._keys.commit, _encode(record))])
@@ -104,7 +105,7 @@ class Committer:
             self._pipe.reset()
             self._pipe.watch(self._keys.commit)
             raw = self._pipe.get(self._keys.commit)
-        if raw is None or decode_commit(raw) != self.last:  # type: ignore[arg-type]  # immediate mode answers bytes
+        if raw is None or decode_commit(raw) != self.last:
             raise FencedError(f"venue {self._keys.venue}: another owner has committed")
 
     def commit(self, batch: Batch) -> CommitRecord:
@@ -149,7 +150,18 @@ class Committer:
         frame = last.frame
         if batch.frame is not None:
             frame = batch.frame.frame
-            body.append(("XADD", keys.frames, "MAXLEN", "~", FRAMES_MAX, batch.frame.name, "frame", _encode(batch.frame)))
+            body.append(
+                (
+                    "XADD",
+                    keys.frames,
+                    "MAXLEN",
+                    "~",
+                    FRAMES_MAX,
+                    batch.frame.name,
+                    "frame",
+                    _encode(batch.frame),
+                )
+            )
         if batch.checkpoint is not None:
             body.append(("HSET", keys.checkpoints, *batch.checkpoint))
         if batch.gone:

@@ -17,8 +17,9 @@ import msgspec
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from racing.rule import Rule
-from racing.store.client import AsyncClient, as_text, store_errors_async
+from racing.store.client import as_text, store_errors_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
 
 
@@ -72,7 +73,7 @@ class Desk:
         self._client = client
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
-    async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # noqa: ANN401  # each script's own reply
+    async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         async with store_errors_async():
             return await self._scripts[name](keys=list(keys), args=list(args))
 
@@ -80,7 +81,7 @@ class Desk:
         """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""
         async with store_errors_async():
             await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
-            return bytes(await self._client.get(SECRET))  # type: ignore[arg-type]  # just set
+            return await self._client.get(SECRET) or b""
 
     async def create(self, venue: str, title: str, rule: Rule, *, author: str) -> Venue:
         """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.
@@ -92,7 +93,7 @@ class Desk:
         document = rule.model_dump(mode="json", exclude_none=True)
         await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
         async with store_errors_async():
-            fresh = await self._client.hsetnx(VENUES, venue, _encode(made))  # type: ignore[misc]  # redis-py types it for both clients
+            fresh = await self._client.hsetnx(VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
         return made
@@ -100,7 +101,7 @@ class Desk:
     async def venues(self) -> list[Venue]:
         """All venues, sorted by id."""
         async with store_errors_async():
-            raws = await self._client.hvals(VENUES)  # type: ignore[misc]  # redis-py types it for both clients
+            raws = await self._client.hvals(VENUES)
         return sorted((_decode_venue(raw) for raw in raws), key=lambda venue: venue.venue)
 
     async def enrol(self, venue: str, runners: Sequence[Runner]) -> list[Enrolled]:
@@ -118,7 +119,7 @@ class Desk:
         if not products:
             return {}
         async with store_errors_async():
-            found = await self._client.hmget(VenueKeys(venue).products, list(products))  # type: ignore[misc]  # both clients
+            found = await self._client.hmget(VenueKeys(venue).products, list(products))
         return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
@@ -126,13 +127,13 @@ class Desk:
         if not numbers:
             return {}
         async with store_errors_async():
-            raws = await self._client.hmget(VenueKeys(venue).runners, [str(number) for number in numbers])  # type: ignore[misc]  # both clients
+            raws = await self._client.hmget(VenueKeys(venue).runners, [str(number) for number in numbers])
         return {number: _decode_runner(raw) for number, raw in zip(numbers, raws, strict=True) if raw is not None}
 
     async def runner_count(self, venue: str) -> int:
         """How many products are enrolled."""
         async with store_errors_async():
-            return int(await self._client.hlen(VenueKeys(venue).products))  # type: ignore[misc]  # both clients
+            return int(await self._client.hlen(VenueKeys(venue).products))
 
     async def append(self, venue: str, packed: bytes) -> str:
         """Append an event batch; returns its entry id. NOT safe to repeat: a lost reply may have been counted."""
@@ -159,14 +160,14 @@ class Desk:
         """A rule version, the current one by default. Raises NotFoundError."""
         keys = VenueKeys(venue)
         async with store_errors_async():
-            wanted = str(version) if version else await self._client.hget(keys.rules, "current")  # type: ignore[misc]  # both clients
-            raw = await self._client.hget(keys.rules, as_text(wanted)) if wanted else None  # type: ignore[misc]  # both clients
+            wanted = str(version) if version else await self._client.hget(keys.rules, "current")
+            raw = await self._client.hget(keys.rules, as_text(wanted)) if wanted else None
         if raw is None:
             raise NotFoundError(f"venue {venue!r} has no rule version {version or ''}".rstrip())
         return _decode_version(raw)
 
     async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
-        """Make version after + 1 current; returns it and its log entry. Raises ConflictError if after is not current."""
+        """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
         document = rule.model_dump(mode="json", exclude_none=True)
         made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000)
         entry = await self._put_rule(VenueKeys(venue), made)
@@ -183,7 +184,7 @@ class Desk:
     async def ping(self) -> None:
         """Return when Redis answers."""
         async with store_errors_async():
-            await self._client.ping()  # type: ignore[misc]  # both clients
+            await self._client.ping()
 
 
 _SCRIPTS: tuple[Script, ...] = ("append_events", "enrol_runners", "put_rule")

@@ -68,7 +68,9 @@ class EmbeddedServer:
             return
         self._dir.mkdir(parents=True, exist_ok=True)
         with (self._dir / "server.log").open("ab") as out:
-            self._process = subprocess.Popen(self._command(), stdout=out, stderr=out, start_new_session=True)  # noqa: S603  # our own binary
+            self._process = subprocess.Popen(
+                self._command(), stdout=out, stderr=out, start_new_session=True
+            )  # our own binary
         until = time.monotonic() + _START_S
         while not self.answers():
             if self._process.poll() is not None or time.monotonic() > until:

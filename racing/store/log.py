@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from racing.entries import TICK_FIELD, Entry, decode_body
 from racing.model import Position
-from racing.store.client import SyncClient, store_errors
+from racing.store.client import store_errors
 from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
 
 READ_MAX = 512
 """Entries of one read: with at most 1,000 events each, the bound on what a commit folds."""

@@ -7,9 +7,10 @@ import msgspec
 from racing.errors import CorruptRecordError, StoreError
 from racing.race import Race
 from racing.store.checkpoints import Chain
-from racing.store.client import SyncClient, as_text, store_errors
+from racing.store.client import as_text, store_errors
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.log import first_position
+from racing.store.protocol import SyncClient
 
 
 def venues(client: SyncClient) -> list[str]:

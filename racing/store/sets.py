@@ -83,7 +83,9 @@ class SetWriter:
             yield from self._kept("delta", name, runners, delta, (window != 0) | (base_tenths != 0))
             yield from self._kept("total", name, runners, sums.total[runners, measure], np.ones(len(runners), np.bool_))
 
-    def _kept(self, what: str, measure: str, runners: IntArray, values: Any, keep: Any) -> Iterator[Command]:  # noqa: ANN401  # int64 or float64 values, bool keep
+    def _kept(
+        self, what: str, measure: str, runners: IntArray, values: Any, keep: Any
+    ) -> Iterator[Command]:  # int64 or float64 values, bool keep
         key = self._keys.sums(what, measure)
         if keep.any():
             yield ("ZADD", key, *_pairs(values[keep].tolist(), runners[keep].tolist()))
@@ -98,7 +100,7 @@ def _pairs(values: list[float], runners: list[int]) -> Iterator[str]:
 
 
 def measure_names(race: Race) -> list[str]:
-    """The names of a race's measures by index: ``click:count``, ``click:amount``, …"""
+    """The names of a race's measures by index: ``click:count``, ``click:amount`` and so on."""
     return [f"{kind}:{what}" for kind in race.kinds for what in ("count", "amount")]
 
 

@@ -75,9 +75,7 @@ def demo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         give_up = time.monotonic() + START_SECONDS
         while not races(base):
             if demo.poll() is not None or time.monotonic() > give_up:
-                pytest.fail(
-                    f"the demo did not start racing within {START_SECONDS:.0f} s:\n{said.read_text()[-4000:]}"
-                )
+                pytest.fail(f"the demo did not start racing within {START_SECONDS:.0f} s:\n{said.read_text()[-4000:]}")
             time.sleep(0.2)
         yield base
     finally:
@@ -184,9 +182,7 @@ def test_the_lanes_change_places_while_the_race_runs(browser: Chrome, demo_url: 
 def test_a_lane_keeps_its_node_when_it_changes_places(browser: Chrome, demo_url: str) -> None:
     """Lanes are keyed by product: a node that was marked carries the same product after the order changed."""
     open_race(browser, demo_url)
-    browser.execute_script(
-        "document.querySelectorAll('.lane').forEach((l) => { l.was = l.dataset.product; })"
-    )
+    browser.execute_script("document.querySelectorAll('.lane').forEach((l) => { l.was = l.dataset.product; })")
     first = order(browser)
     wait_until(browser, lambda b: order(b)[:20] != first[:20], "the order changed")
     strangers: list[str] = browser.execute_script(
@@ -254,9 +250,7 @@ def test_the_page_loads_from_its_own_host_without_errors(browser: Chrome, demo_u
     open_race(browser, demo_url)
     click_a_lane(browser)
     polls = f"{demo_url}/v1/venues/"
-    wait_until(
-        browser, lambda b: sum(url.startswith(polls) for url in resources(b)) > 3, "some polls went out"
-    )
+    wait_until(browser, lambda b: sum(url.startswith(polls) for url in resources(b)) > 3, "some polls went out")
     assert {urlsplit(url).netloc for url in resources(browser)} == {urlsplit(demo_url).netloc}
     console: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
     errors = [entry for entry in console if entry["level"] == "SEVERE"]

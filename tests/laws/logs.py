@@ -13,8 +13,8 @@ import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from racing.entries import Enrolment, Entry, Runner, RuleChange, Tick, Unreadable
 from racing.entries import Body as RaceBody
+from racing.entries import Enrolment, Entry, RuleChange, Runner, Tick, Unreadable
 from racing.events import NO_TIME_MS, EventBatch, hash_id
 from racing.model import Position
 from racing.race import Race
@@ -91,9 +91,7 @@ _RATIOS = st.fixed_dictionaries(
         "prior": _PRIORS,
     }
 ).map(_without_none)
-_ATTRIBUTES = st.fixed_dictionaries(
-    {"attribute": st.sampled_from(["entry_score", "margin"]), "weight": _WEIGHTS}
-)
+_ATTRIBUTES = st.fixed_dictionaries({"attribute": st.sampled_from(["entry_score", "margin"]), "weight": _WEIGHTS})
 TERMS = st.one_of(_PLAIN, _RISES, _RISES, _UPLIFTS, _RATIOS, _ATTRIBUTES)
 
 
@@ -231,9 +229,7 @@ def runner_of(number: int, attributes: dict[str, float]) -> Runner:
 
 def entries_of(log: Iterable[tuple[int, Body]]) -> list[Entry]:
     """A log as entries, numbered in order."""
-    return [
-        Entry(Position(moment_ms, index), body_of(body, index)) for index, (moment_ms, body) in enumerate(log)
-    ]
+    return [Entry(Position(moment_ms, index), body_of(body, index)) for index, (moment_ms, body) in enumerate(log)]
 
 
 def raced(entries: Iterable[Entry]) -> Race:
@@ -261,5 +257,3 @@ def state(race: Race) -> dict[str, Any]:
         "scores": race.scores[:rows].tobytes(),
         "slots": race.slots(),
     }
-
-

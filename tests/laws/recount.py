@@ -150,9 +150,7 @@ class Recount:
             worth = self.rows.of_kind[metric["event"]][here].astype(np.float64)
             if metric.get("sum") == "amount":
                 worth *= self.rows.amount[here]
-            self._counted[key] = np.bincount(self.rows.product[here], worth, len(self.rows.products)).astype(
-                np.float64
-            )
+            self._counted[key] = np.bincount(self.rows.product[here], worth, len(self.rows.products)).astype(np.float64)
         return self._counted[key]
 
     def _sums(self, name: str, at_ms: int) -> tuple[Floats, Floats]:

@@ -148,9 +148,7 @@ def recorded_cases() -> list[Any]:
         ("trivago_recsys2019_100k", rule_of(EVERY_SIGNAL, 1800, 180, slots=50), 600_000),
     ]
     files = [(RECORDED_DIR / f"{name}.csv.gz", rule, every_ms) for name, rule, every_ms in wanted]
-    return [
-        pytest.param(path, rule, every_ms, id=path.stem) for path, rule, every_ms in files if path.exists()
-    ]
+    return [pytest.param(path, rule, every_ms, id=path.stem) for path, rule, every_ms in files if path.exists()]
 
 
 @pytest.mark.parametrize(("source", "rule", "every_ms"), [*generated_cases(), *recorded_cases()])

@@ -8,9 +8,16 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from racing.entries import DECISION_FIELD, EVENTS_FIELD, Entry, decode_body, encode_decision
+from racing.entries import (
+    DECISION_FIELD,
+    EVENTS_FIELD,
+    Enrolment,
+    Entry,
+    RuleChange,
+    decode_body,
+    encode_decision,
+)
 from racing.events import EventBatch
-from racing.entries import Enrolment, RuleChange
 from racing.race import Race
 from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, entries_of, law, logs, raced, rule_of, state
 

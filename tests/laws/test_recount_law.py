@@ -35,7 +35,15 @@ def check_against(recounted: Recount, race: Race) -> None:
     """Raise AssertionError unless a race says what the recount does: counts, sums, signals, scores, order."""
     rule = recounted.rule
     measures = sorted({recounted.measure(metric) for metric in rule["metrics"]})
-    for name in ("counted", "late", "future", "duplicate", "unknown_runner", "unmatched_refund", "unreadable"):
+    for name in (
+        "counted",
+        "late",
+        "future",
+        "duplicate",
+        "unknown_runner",
+        "unmatched_refund",
+        "unreadable",
+    ):
         assert recounted.counts[name] == getattr(race.counts, name), name
     for runner in recounted.attributes:
         for measure in measures:

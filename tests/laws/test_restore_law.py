@@ -48,7 +48,10 @@ def _cases(draw: st.DrawFn) -> tuple[Log, list[int]]:
 _LATE_BEFORE_THE_CHECKPOINT: Log = [
     (START_MS, {"rule": rule_of(*EVERY_SIGNAL)}),
     (START_MS, {"enrol": {0: {}, 1: {"entry_score": 4.0}}}),
-    (START_MS + 1900, {"events": [{"runner": 0, "type": "click"}, {"runner": 1, "type": "pay", "amount": 9}]}),
+    (
+        START_MS + 1900,
+        {"events": [{"runner": 0, "type": "click"}, {"runner": 1, "type": "pay", "amount": 9}]},
+    ),
     # late events leave the held sums alone: a race that counted them anew would show another tide
     (START_MS + 4100, {"events": [{"runner": 0, "type": "click", "ts_ms": START_MS + 3000}] * 3}),
     (START_MS + 4200, {"events": [{"runner": 0, "type": "click"}]}),
@@ -123,7 +126,9 @@ def test_a_race_that_is_restored_at_every_checkpoint_loses_and_doubles_nothing(
 
 @law(50)
 @given(_cases())
-def test_what_was_folded_after_the_checkpoint_is_folded_again_from_the_log(case: tuple[Log, list[int]]) -> None:
+def test_what_was_folded_after_the_checkpoint_is_folded_again_from_the_log(
+    case: tuple[Log, list[int]],
+) -> None:
     log, plan = case
     entries = entries_of(log)
     race, records = Race(), Records()
