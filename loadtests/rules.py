@@ -110,14 +110,15 @@ def candidates() -> dict[str, Rule]:
         "first sketch, 600 s": _rule(*sketch, window_s=600),
         "roots 0.3:0.5:1": _rule(*roots),
     }
-    for weight in (0.15, 0.3, 0.6):
+    for weight in (0.1, 0.2, 0.4):
         named[f"roots + {weight} click surge"] = _rule(*roots, _term("click", "surge", weight, tide=True))
-    rising = [*roots, _term("click", "surge", 0.3, tide=True)]
+    rising = [*roots, _term("click", "surge", 0.2, tide=True)]
     named |= {
-        "roots + 0.3 click surge, no tide": _rule(*roots, _term("click", "surge", 0.3, tide=False)),
-        "roots + 0.3 click surge, 120 s": _rule(*rising, window_s=120),
-        "roots + 0.3 click surge, 600 s": _rule(*rising, window_s=600),
-        "roots + 0.3 click, 0.3 pay surge": _rule(*rising, _term("pay_amount", "surge", 0.3, tide=True)),
+        "roots + 0.2 click surge, no tide": _rule(*roots, _term("click", "surge", 0.2, tide=False)),
+        "roots + 0.2 click surge, 120 s": _rule(*rising, window_s=120),
+        "roots + 0.2 click surge, 600 s": _rule(*rising, window_s=600),
+        "roots + 0.2 click, 0.2 pay surge": _rule(*rising, _term("pay_amount", "surge", 0.2, tide=True)),
+        "roots + 0.2 click surge, rate 20": _rule(*rising, order_rate),
     }
     if DEFAULT_RULE not in named.values():
         named["default (racing.rule)"] = DEFAULT_RULE
@@ -201,7 +202,8 @@ def watch(rule: Rule, evening: Evening, *, position_bias: bool = False) -> Watch
         batch = _batch(evening, look, seen)
         if len(batch):
             race.apply([Entry(Position(moment_ms - 1, 0), batch)])
-        board = boards[look] = np.array([slot.runner for slot in race.slots()], np.int64)
+        board: IntArray = np.array([slot.runner for slot in race.slots()], np.int64)
+        boards[look] = board
         sums = race.sums(board)
         idle[look] = ((sums.window.sum(axis=1) + sums.base_tenths.sum(axis=1)) == 0).sum()
         if position_bias:

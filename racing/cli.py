@@ -107,11 +107,15 @@ def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> Non
 @app.command()
 def scorer(redis_url: RedisUrl = None) -> None:
     """Run one scorer process: it races every venue whose lease it gets."""
+    from prometheus_client import start_http_server  # as above
+
     from racing.scorer import Scorer  # as above
 
     settings = _settings(redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
+    if settings.scorer_metrics_port:
+        start_http_server(settings.scorer_metrics_port, settings.host)
     name = f"{socket.gethostname()}-{os.getpid()}"
     Scorer(_url(settings), name, settings).run(halt_on_signals())
 
@@ -166,15 +170,35 @@ def replay(  # command-line options
     as_json: AsJson = False,  # a flag of the command line
 ) -> None:
     """Send recorded events to a running service, shifted to now and compressed by --speed."""
-    from racing import replaying  # as above
+    from racing import cli_files  # as above
+    from racing.replay import Plan  # as above
 
-    summary = replaying.run(file, url=url, venue=venue, speed=speed, maps=maps or [], console=err)
+    plan = Plan(venue=venue, speed=speed)
+    recorded, summary = cli_files.run_replay(file, plan, url=url, maps=maps or [], console=err)
     if as_json:
-        out.print_json(json.dumps(summary))
+        out.print_json(json.dumps({**_plain(summary), "refused_in_file": recorded.refused.total()}))
         return
-    table = Table("sent", "accepted", "duplicate", "refused", "seconds", title=f"replayed into {venue}")
-    table.add_row(*(str(summary[name]) for name in ("sent", "accepted", "duplicate", "refused", "seconds")))
+    table = Table("venue", "sent", "accepted", "duplicate", "refused", "seconds", title=f"replayed {file.name}")
+    refused = summary.refused and ", ".join(f"{code} {number}" for code, number in summary.refused.items())
+    counts = (summary.sent, summary.accepted, summary.duplicate, refused or 0, f"{summary.seconds:.1f}")
+    table.add_row(summary.venue, *map(str, counts))
     out.print(table)
+    for sample in summary.samples:
+        out.print(f"  {sample}", highlight=False, markup=False)
+
+
+@app.command()
+def backtest(  # command-line options
+    file: Annotated[Path, typer.Argument(help="Event file: CSV or NDJSON, plain or gzip.")],
+    rule: Annotated[Path | None, typer.Option(help="Rule document (JSON); the default rule where left out.")] = None,
+    every: Annotated[int, typer.Option(min=1, help="Seconds between boards.")] = 10,
+    to: Annotated[Path | None, typer.Option("--out", help="File for the boards (NDJSON); default: output.")] = None,
+    maps: Maps = None,
+) -> None:
+    """Fold a file offline, event time as the clock; one line per boundary: the board just before it."""
+    from racing import cli_files  # as above
+
+    cli_files.run_backtest(file, cli_files.read_rule(rule), every_s=every, out=to, maps=maps or [], console=err)
 
 
 @app.command()

@@ -7,9 +7,8 @@ Idempotency-Key and is sent again, unchanged, until it is answered.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import batched
 from threading import Event
 from typing import Any
 
@@ -106,7 +105,7 @@ def send(
     sent, upto_ms = 0, clock_ms()
     while not halt.is_set():
         line.sleep(STEP_MS / 1000)
-        start_ms, upto_ms = upto_ms, clock_ms()
+        start_ms, upto_ms = upto_ms, max(upto_ms, clock_ms())  # a clock set back must not tell anything twice
         for number, body in enumerate(_batches(demand, max(start_ms, upto_ms - CATCH_UP_MS), upto_ms)):
             key = f"{venue}-{demand.seed}-{upto_ms}-{number}"
             if line.post(f"/v1/venues/{venue}/events", body.data, key=key):
@@ -121,7 +120,7 @@ def _now_ms() -> int:
 def _open(line: _Line, venue: str, demand: Demand) -> None:
     rule = demo_rule().model_dump(mode="json", exclude_none=True)
     line.post("/v1/venues", _encode({"venue": venue, "title": TITLE, "rule": rule}), fine=_EXISTS)
-    for some in batched(runner_docs(demand), ENROL_MAX):
+    for some in _parts(runner_docs(demand), ENROL_MAX):
         line.post(f"/v1/venues/{venue}/runners/bulk", _encode({"runners": some}))
 
 
@@ -132,8 +131,12 @@ class _Body:
 
 
 def _batches(demand: Demand, start_ms: int, end_ms: int) -> Iterator[_Body]:
-    for some in batched(event_docs(demand, start_ms, end_ms), BATCH_MAX):
+    for some in _parts(event_docs(demand, start_ms, end_ms), BATCH_MAX):
         yield _Body(_encode({"events": some}), len(some))
+
+
+def _parts(docs: Sequence[dict[str, Any]], size: int) -> Iterator[Sequence[dict[str, Any]]]:
+    return (docs[start : start + size] for start in range(0, len(docs), size))
 
 
 @dataclass(frozen=True, slots=True)

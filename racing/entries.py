@@ -44,7 +44,9 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def numbers(self) -> dict[str, float]:
         """What an attribute term can name: entry_score and every numeric attribute, within NUMBER_MAX."""
-        given = {**self.attributes, "entry_score": self.entry_score}
+        given = dict(self.attributes)
+        if self.entry_score is not None:
+            given["entry_score"] = self.entry_score
         return {
             name: float(value)
             for name, value in given.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -61,6 +62,19 @@ class Metrics:
             metric = self._known[name] = Histogram(name, name, _VENUE, registry=self.registry)
         metric.labels(venue).observe(seconds)  # type: ignore[union-attr]  # the name says which it is
 
+    def race_counts(self, venue: str, counts: Mapping[str, int]) -> None:
+        """Set the gauges of what became of a venue's events, from its last commit."""
+        for name, counted in _RACE_COUNTS.items():
+            self.set(name, venue, counts.get(counted, 0))
+
+
+_RACE_COUNTS: dict[GaugeName, str] = {
+    "saima_race_counted_events": "counted",
+    "saima_race_late_events": "late",
+    "saima_race_future_events": "future",
+    "saima_race_duplicate_events": "duplicate",
+    "saima_race_unreadable_entries": "unreadable",
+}
 
 METRICS = Metrics()
 """This process's metrics; served at /metrics by the API."""

@@ -34,8 +34,8 @@ REQUIRED = COLUMNS[:3]
 
 TIME_MAX_MS = 253_402_300_799_999
 """The end of the year 9999: what lies beyond was not written in milliseconds."""
-AMOUNT_MAX = 10**13
-"""Minor units of one event: 64-bit sums in tenths hold 90,000 events of this size in one window."""
+AMOUNT_MAX = 10**12
+"""Largest amount of one event, minor units: what the service takes too."""
 SAMPLES_MAX = 5
 """Refused rows that are told in words; the others are only counted."""
 _ROWS_PER_REPORT = 10_000

@@ -237,19 +237,14 @@ class VenueThread(threading.Thread):
                 continue
             record = scorer.step(entries, begun_ms)
             if record is not None:
-                self._report(scorer, record, begun_ms)
+                self._report(record, begun_ms)
 
-    def _report(self, scorer: VenueScorer, record: CommitRecord, begun_ms: int) -> None:
+    def _report(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()
         METRICS.count("saima_commits_total", venue)
         METRICS.observe("saima_commit_seconds", venue, (now_ms - begun_ms) / 1000)
         METRICS.set("saima_fold_lag_ms", venue, now_ms - record.as_of_ms)
-        counts = scorer.race.counts
-        METRICS.set("saima_race_counted_events", venue, counts.counted)
-        METRICS.set("saima_race_late_events", venue, counts.late)
-        METRICS.set("saima_race_future_events", venue, counts.future)
-        METRICS.set("saima_race_duplicate_events", venue, counts.duplicate)
-        METRICS.set("saima_race_unreadable_entries", venue, counts.unreadable)
+        METRICS.race_counts(venue, record.counts)
 
     def _hold(self) -> bool:
         with store_errors():

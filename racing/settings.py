@@ -36,6 +36,9 @@ class Settings(BaseSettings):
         pattern="^(everysec|always|no)$",
         description="how the embedded server syncs its append-only file",
     )
+    scorer_metrics_port: int = Field(
+        0, ge=0, le=65535, description="port on SAIMA_HOST at which a scorer serves its own metrics; 0: none"
+    )
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged"
     )

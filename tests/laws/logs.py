@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from racing.entries import Body as RaceBody
 from racing.entries import Enrolment, Entry, RuleChange, Runner, Tick, Unreadable
 from racing.events import NO_TIME_MS, EventBatch, hash_id
-from racing.model import Position
+from racing.model import IntArray, Position
 from racing.race import Race
 from tests.laws.oracle import Body
 
@@ -241,7 +241,7 @@ def raced(entries: Iterable[Entry]) -> Race:
 
 def state(race: Race) -> dict[str, Any]:
     """All that a race shows, bit for bit: two races of one state cannot be told apart."""
-    rows, columns = len(race.products), 2 * len(race.kinds)
+    windows = race.windows
     return {
         "position": race.position,
         "moment_ms": race.moment_ms,
@@ -251,9 +251,14 @@ def state(race: Race) -> dict[str, Any]:
         "kinds": dict(race.kinds),
         "products": list(race.products),
         "counts": {name: getattr(race.counts, name) for name in race.counts.__struct_fields__},
-        "window": race.windows.window[:rows, :columns].tolist(),
-        "base_tenths": race.windows.base_tenths[:rows, :columns].tolist(),
-        "total": race.windows.total[:rows, :columns].tolist(),
-        "scores": race.scores[:rows].tobytes(),
+        "window": cells_of(windows.window),
+        "base_tenths": cells_of(windows.base_tenths),
+        "total": cells_of(windows.total),
+        "scores": race.scores.tobytes(),
         "slots": race.slots(),
     }
+
+
+def cells_of(sums: IntArray) -> dict[tuple[int, int], int]:
+    """Sums that are not 0 by (runner, measure): how much room an array has is no part of a state."""
+    return {(row, column): int(sums[row, column]) for row, column in np.argwhere(sums).tolist()}

@@ -215,7 +215,7 @@ class Recount:
 
     def score(self, runner: int) -> float:
         """The weighted sum of the signals."""
-        weights = [term["weight"] for term in self.rule["terms"]]
+        weights: list[float] = [term["weight"] for term in self.rule["terms"]]
         return sum(weight * value for weight, value in zip(weights, self.signals(runner), strict=True))
 
     def standings(self) -> list[int]:

@@ -91,11 +91,14 @@ def test_a_damaged_batch_is_counted_and_the_others_are_folded(log: Log, data: st
 
 
 _SHORT_BYTES = st.binary(max_size=30)
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=8,
-)
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+
+
+def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+
+
+_JSON = st.recursive(_SCALARS, _nested, max_leaves=8)
 
 
 @law(80)
@@ -171,8 +174,8 @@ def test_a_rule_that_needs_a_kind_beyond_the_bound_is_refused_and_the_old_one_ho
 @pytest.mark.parametrize("column", ["kind", "runner"])
 def test_a_batch_with_negative_numbers_is_unreadable(column: str) -> None:
     """No sender can make one; counted backwards from the end of an array it would hit another runner."""
-    batch = batch_of([_CLICK, _CLICK])
-    body = decode_body({EVENTS_FIELD: replace(batch, **{column: np.array([0, -1], np.int64)}).pack()})
+    columns: dict[str, Any] = {column: np.array([0, -1], np.int64)}
+    body = decode_body({EVENTS_FIELD: replace(batch_of([_CLICK, _CLICK]), **columns).pack()})
 
     assert isinstance(body, Unreadable)
 

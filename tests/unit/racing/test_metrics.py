@@ -1,0 +1,35 @@
+"""Metrics are named once, documented, and typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from racing.metrics import CounterName, GaugeName, HistogramName, Metrics
+
+OPERATIONS = (Path(__file__).parents[3] / "docs" / "operations.md").read_text(encoding="utf-8")
+NAMES = [*get_args(CounterName), *get_args(GaugeName), *get_args(HistogramName)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_metric_is_in_the_operations_guide(name: str) -> None:
+    """An undocumented metric fails here."""
+    assert f"| `{name}` |" in OPERATIONS
+
+
+def test_metrics_carry_venue_and_reason() -> None:
+    """A refusal is counted by venue and reason; race counts come from the commit."""
+    metrics = Metrics(CollectorRegistry())
+
+    metrics.count("saima_events_refused_total", "v", reason="late")
+    metrics.count("saima_events_refused_total", "v", reason="late")
+    metrics.race_counts("v", {"counted": 7})
+    metrics.observe("saima_append_seconds", "v", 0.01)
+
+    text = generate_latest(metrics.registry).decode()
+    assert 'saima_events_refused_total{reason="late",venue="v"} 2.0' in text
+    assert 'saima_race_counted_events{venue="v"} 7.0' in text
+    assert 'saima_append_seconds_count{venue="v"} 1.0' in text
