@@ -79,7 +79,7 @@ class VenueView:
         slots = []
         for slot in frame.slots[:limit]:
             runner = self.runners.get(slot.runner)
-            given = {name: getattr(runner, name) for name in _SHOWN} if runner else dict.fromkeys(_SHOWN)
+            given = {name: value for name in _SHOWN if (value := getattr(runner, name, None)) is not None}
             slots.append(
                 {
                     "slot": slot.slot,

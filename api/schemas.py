@@ -158,10 +158,14 @@ class SlotOut(BaseModel):
 
     slot: int = Field(examples=[1], description="counted from 1")
     product: str = Field(examples=["p-1001"])
-    merchant: str | None = Field(examples=["m-7"])
-    title: str | None = Field(examples=["Noise-cancelling earbuds"])
+    merchant: str | None = Field(None, examples=["m-7"], description="this and the next: as given at enrolment")
+    title: str | None = Field(None, examples=["Noise-cancelling earbuds"])
     category: str | None = None
+    series: str | None = None
+    tier: str | None = None
     price: int | None = Field(None, description="minor units")
+    list_price: int | None = Field(None, description="minor units")
+    stock: int | None = None
     image: str | None = None
     url: str | None = None
     score: float = Field(examples=[12.31])

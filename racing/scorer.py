@@ -34,6 +34,8 @@ log = structlog.get_logger("saima.scorer")
 
 HEARTBEAT_MS = 500
 """A commit is written at least this often, so that readers know how fresh their frame is."""
+_CLOCK_MARGIN_MS = 2
+"""A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _RETRY_S = 0.25
 _LEASES_PER_TERM = 3
 
@@ -81,7 +83,7 @@ class VenueScorer:
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
         if self.race.windows.buckets:
-            due_ms = min(due_ms, self.race.next_step_ms())
+            due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
     def tick_due(self, now_ms: int) -> bool:
@@ -89,7 +91,7 @@ class VenueScorer:
 
         A race without live cells moves by nothing but events, and needs no ticks.
         """
-        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms()
+        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms

@@ -254,18 +254,20 @@ class Recount:
             c, p = (c / a, p / a) if a else (0.0, 0.0)
         match term["signal"]:
             case "level":
-                return c
+                value = c
             case "root":
-                return math.sqrt(max(c, 0))
+                value = math.sqrt(max(c, 0))
             case "total":
-                return self.sum(runner, measure, "total")
+                value = self.sum(runner, measure, "total")
             case "uplift":
-                return c - g * p
+                value = c - g * p
             case "growth":
-                return (c - g * p) / (max(g * p, 0) + k)
+                value = (c - g * p) / (max(g * p, 0) + k)
             case "surge":
-                return (c - g * p) / math.sqrt(max(c + g * g * p, 0) + k)
-        raise AssertionError(term)
+                value = (c - g * p) / math.sqrt(max(c + g * g * p, 0) + k)
+            case other:
+                raise AssertionError(other)
+        return value
 
     def _ratio_signal(self, runner: int, term: dict[str, Any], k: float) -> float:
         n, d = (self.measure(metric) for metric in term["ratio"])

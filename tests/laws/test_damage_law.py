@@ -192,8 +192,8 @@ def test_an_enrolment_under_no_number_is_unreadable(number: Any) -> None:
 def test_an_attribute_too_large_to_score_leaves_the_scores_finite(value: str) -> None:
     """Two such terms of opposite signs would make a score that is not a number."""
     terms = [{"attribute": "x", "weight": 1e6}, {"attribute": "x", "weight": -1e6}]
-    runner = '{"product":"p","merchant":"m","title":"t","attributes":{"x":%s}}' % value
-    decision = '{"type":"enrol","runners":[[0,%s]]}' % runner
+    runner = f'{{"product":"p","merchant":"m","title":"t","attributes":{{"x":{value}}}}}'
+    decision = f'{{"type":"enrol","runners":[[0,{runner}]]}}'
     race = raced(
         [
             Entry(Position(START_MS, 0), RuleChange(version=1, rule=rule_of(*terms))),

@@ -275,7 +275,7 @@ def test_ndjson_with_the_same_names_gives_the_same_rows(pack: Callable[[bytes], 
 
 
 def test_columns_are_found_by_name_and_others_are_ignored(read: Read) -> None:
-    recorded = read(text='session , "product",type,quantity,ts_ms\ns1,p,click,2,5\ns2,q,pay,,6')
+    recorded = read(text='session ,"product", type,quantity,ts_ms\ns1,p,click,2,5\ns2,q,pay,,6')
     assert recorded.ts_ms.tolist() == [5, 6]
     assert recorded.products == ("p", "q")
     assert recorded.user == recorded.category == recorded.position == [None, None]
