@@ -20,6 +20,7 @@ from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
 from racing.formula import Formula, Held, Sums
 from racing.intake import Arrived, Counts, Intake, Span
+from racing.marks import Distinct
 from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
@@ -55,6 +56,7 @@ class Race:
         self._score_room: FloatArray = np.zeros(0)
         self._formula = Formula(self.rule, self.kinds, self.held)
         self._leaders = Leaders(self.rule.board.slots)
+        self._distinct = Distinct()
         self._changed_runners: list[IntArray] = []
         self._changed_keys: list[IntArray] = []
 
@@ -191,7 +193,7 @@ class Race:
         """Score the runners of these cells again."""
         if len(keys):
             self._changed_keys.append(keys)
-            self._score_runners(np.unique(keys // MEASURES_MAX))
+            self._score_runners(self._distinct.of(keys // MEASURES_MAX, len(self.roster)))
 
     def _score_runners(self, runners: IntArray, *, shown: bool = False) -> None:
         """Score runners, each once, from their sums; shown: take them for changed whatever their score."""
@@ -242,10 +244,10 @@ class Race:
 
     def take_changes(self) -> Changes:
         """Runners and cells that moved since the last call, each once."""
-        runners = np.unique(np.concatenate([NO_CELLS, *self._changed_runners]))
+        runners = np.concatenate([NO_CELLS, *self._changed_runners])
         keys = np.unique(np.concatenate([NO_CELLS, *self._changed_keys]))
         self._changed_runners, self._changed_keys = [], []
-        return Changes(runners, keys)
+        return Changes(self._distinct.of(runners, len(self.roster)), keys)
 
     # -- checkpoints ---------------------------------------------------------------------------------
 
