@@ -51,7 +51,7 @@ imports: $(VENV)/.dev  ## Check that each layer imports only what it may
 bench: $(VENV)/.dev  ## Measure, with fixed seeds and an open-loop load
 	$(BIN)/python -m loadtests.bench
 
-rules: $(VENV)/.dev  ## Compare rules on recorded and made-up traffic
+rules: $(VENV)/.dev  ## Compare candidate rules on simulated demand that is known
 	$(BIN)/python -m loadtests.rules
 
 # The header of each lock names this target and no machine. Each hash is of a file that the package index holds.

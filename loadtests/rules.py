@@ -1,6 +1,6 @@
 """Chooses the default rule: candidates race on made-up evenings whose true demand is known.
 
-    python -m loadtests.rules [--seeds 3] [--products 2000] [--position-bias] [--json]
+    python -m loadtests.rules [--seeds 3] [--products 2000] [--position-bias] [--json] (--help says more)
 
 Each candidate folds the same events through ``racing.race.Race``, without Redis, and its board is looked at
 every 10 s. What a board is worth is read from the true curves of ``racing.demand``, not from the events:
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from racing.demand import KINDS, ORDER, PAY, PROMOTION, Demand
+from racing.demand import KINDS, ORDER, PAY, PROMOTION, Demand, Market
 from racing.entries import Enrolment, Entry, RuleChange, Runner
 from racing.events import EventBatch
 from racing.model import FloatArray, IntArray, Position
@@ -149,9 +149,16 @@ class Evening:
         return (minutes > scene.start_min) & (minutes <= scene.end_min)
 
 
-def make_evening(products: int, seed: int, scenes: Sequence[Scene], *, warm_up_min: float = WARM_UP_MIN) -> Evening:
+def make_evening(
+    products: int,
+    seed: int,
+    scenes: Sequence[Scene],
+    *,
+    warm_up_min: float = WARM_UP_MIN,
+    market: Market = PROMOTION,
+) -> Evening:
     """The evening that holds these scenes (all with the same clicks_per_s), from the warm-up on."""
-    market = replace(PROMOTION, clicks_per_s=scenes[0].clicks_per_s)
+    market = replace(market, clicks_per_s=scenes[0].clicks_per_s)
     demand = Demand(products, seed, opening_ms=OPENING_MS, market=market)
     start_ms = OPENING_MS + int(60_000 * (min(scene.start_min for scene in scenes) - warm_up_min))
     end_ms = OPENING_MS + int(60_000 * max(scene.end_min for scene in scenes))
@@ -310,6 +317,7 @@ class Plan:
     products: int = 2000
     warm_up_min: float = WARM_UP_MIN
     position_bias: bool = False
+    market: Market = PROMOTION
 
 
 def compare(plan: Plan, *, console: Console | None = None) -> Results:
@@ -318,7 +326,7 @@ def compare(plan: Plan, *, console: Console | None = None) -> Results:
     for seed in range(1, plan.seeds + 1):
         for clicks_per_s in sorted({scene.clicks_per_s for scene in plan.scenes}):
             scenes = [scene for scene in plan.scenes if scene.clicks_per_s == clicks_per_s]
-            evening = make_evening(plan.products, seed, scenes, warm_up_min=plan.warm_up_min)
+            evening = make_evening(plan.products, seed, scenes, warm_up_min=plan.warm_up_min, market=plan.market)
             for name, rule in plan.rules.items():
                 if console is not None:
                     console.print(f"seed {seed} of {plan.seeds}, {clicks_per_s:g} clicks/s: {name}", style="dim")
@@ -373,6 +381,7 @@ def as_json(results: Results, plan: Plan) -> dict[str, Any]:
         "seeds": plan.seeds,
         "products": plan.products,
         "position_bias": plan.position_bias,
+        "market": asdict(plan.market),
         "scenes": [asdict(scene) for scene in plan.scenes],
         "rules": [
             {
@@ -387,17 +396,33 @@ def as_json(results: Results, plan: Plan) -> dict[str, Any]:
     }
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m loadtests.rules", description=(__doc__ or "").split("\n")[0])
+    add = parser.add_argument
+    add("--seeds", type=int, default=3, help="evenings; figures are medians over them (3)")
+    add("--products", type=int, default=2000, help="products in the venue (2000)")
+    add("--position-bias", action="store_true", help="a slot's attention decides what its product sells")
+    add("--spread", type=float, default=PROMOTION.spread, help=f"of the popularity ({PROMOTION.spread})")
+    add(
+        "--surges-per-min",
+        type=float,
+        default=PROMOTION.surges_per_min,
+        help=f"take-offs and the like in the venue ({PROMOTION.surges_per_min})",
+    )
+    add("--json", action="store_true", help="print a JSON object, not a table")
+    return parser.parse_args(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m loadtests.rules", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="evenings; figures are medians over them (3)")
-    parser.add_argument("--products", type=int, default=2000, help="products in the venue (2000)")
-    parser.add_argument(
-        "--position-bias", action="store_true", help="a slot's attention decides what its product sells"
+    options = _options(arguments)
+    plan = Plan(
+        candidates(),
+        seeds=options.seeds,
+        products=options.products,
+        position_bias=options.position_bias,
+        market=replace(PROMOTION, spread=options.spread, surges_per_min=options.surges_per_min),
     )
-    parser.add_argument("--json", action="store_true", help="print a JSON object, not a table")
-    options = parser.parse_args(arguments)
-    plan = Plan(candidates(), seeds=options.seeds, products=options.products, position_bias=options.position_bias)
     progress = Console(stderr=True)
     started = time.perf_counter()
     results = compare(plan, console=progress)

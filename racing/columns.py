@@ -66,7 +66,7 @@ def unpack(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     try:
         header = _decode_header(body[_LENGTH.size : head_end])
         return header, _columns(header.pop("columns"), body[head_end:])
-    except (ValueError, TypeError, KeyError, msgspec.MsgspecError) as exc:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, msgspec.MsgspecError) as exc:
         raise CorruptRecordError(f"a record's header does not describe its bytes: {exc}") from exc
 
 
@@ -74,8 +74,8 @@ def _columns(described: list[list[Any]], body: memoryview) -> dict[str, Array]:
     columns: dict[str, Array] = {}
     offset = 0
     for name, code, length in described:
-        if code not in _DTYPES:
-            raise ValueError(f"unknown dtype {code!r}")
+        if code not in _DTYPES or length < 0:  # to numpy -1 means all that is left
+            raise ValueError(f"no column is {length!r} of dtype {code!r}")
         columns[name] = np.frombuffer(body, dtype="<" + code, count=length, offset=offset)
         offset += columns[name].nbytes
     return columns

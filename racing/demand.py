@@ -95,10 +95,11 @@ DEMO = Market(
     clicks_per_s=42.0,
     impressions_per_click=3.0,
     orders_per_click=0.12,
-    spread=0.8,
+    spread=0.6,
     users=5_000,
     surges_per_min=20.0,
     pace=5.0,
+    newcomer_boost=2.0,
     newcomer_min=(0.5, 8.0),
 )
 """A venue that never ends: a product takes off every three seconds, so that the order visibly changes."""

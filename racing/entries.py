@@ -109,6 +109,6 @@ def decode_body(fields: dict[bytes, bytes]) -> Body:
             return decision
         if TICK_FIELD in fields:
             return Tick()
-    except (CorruptRecordError, msgspec.MsgspecError) as exc:
+    except (CorruptRecordError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         return Unreadable(str(exc))
     return Unreadable(f"no known field among {sorted(fields)!r}")

@@ -112,22 +112,22 @@ class EventBatch:
             raise TypeError("header fields of other types")
         if any(len(column) != size for column in columns.values()):
             raise ValueError("columns of different lengths")
-        kind = columns["kind"].astype(np.int64)
-        if size and not 0 <= int(kind.min()) <= int(kind.max()) < len(kinds):
-            raise ValueError("a kind outside the batch's own table")
-        if size and int(columns["runner"].min()) < 0:
-            raise ValueError("a runner below 0")
-        time = columns["time"].astype(np.int64) if "time" in columns else np.zeros(size, np.int64)
-        optional: dict[str, Any] = {
-            name: columns[name].astype(np.uint64 if name.endswith("hash") else np.int64)
-            for name in _OPTIONAL
-            if name in columns
+        wide: dict[str, Any] = {
+            name: column.astype(np.uint64 if name.endswith("hash") else np.int64) for name, column in columns.items()
         }
+        if size and any(column.min() < 0 for column in wide.values()):
+            raise ValueError("a number below 0")
+        if size and int(wide["kind"].max()) >= len(kinds):
+            raise ValueError("a kind outside the batch's own table")
+        if abs(base_ms) > NO_TIME_MS:
+            raise ValueError("a time beyond all times")
+        time = wide.get("time", np.zeros(size, np.int64))
+        optional = {name: wide[name] for name in _OPTIONAL if name in wide}
         optional |= {name: tuple(map(str, header.get(name, ()))) for name in ("sources", "segments")}
         return cls(
             kinds=tuple(map(str, kinds)),
-            kind=kind,
-            runner=columns["runner"].astype(np.int64),
+            kind=wide["kind"],
+            runner=wide["runner"],
             time_ms=np.where(time == 0, NO_TIME_MS, time - 1 + base_ms),
             **optional,
         )

@@ -31,7 +31,8 @@ class Recount:
     ids: dict[int, int] = field(default_factory=dict)
     payments: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     position: Position = START
-    cut_ms: int = 0  # when buckets were last cut anew: sums are exact two windows after that
+    begun_ms: int = 0  # what came up to this moment was not read
+    cut_ms: int = 0  # when buckets were last cut anew
     _cells: dict[tuple[str, int, int], int] = field(default_factory=lambda: defaultdict(int))
 
     def read(self, entry: Entry) -> None:
@@ -91,6 +92,11 @@ class Recount:
     def _oldest_ms(self, moment_ms: int) -> int:
         bucket_ms = self.rule.bucket_ms
         return (moment_ms // bucket_ms + 1) * bucket_ms - 2 * self.rule.window_ms
+
+    def exact(self, moment_ms: int) -> bool:
+        """Whether the sums at a moment are: two windows after the beginning, and after buckets were cut anew."""
+        uncertain_ms = max(self.begun_ms, self.cut_ms)
+        return not uncertain_ms or moment_ms >= uncertain_ms + 2 * self.rule.window_ms
 
     def sums(self, moment_ms: int) -> tuple[Sums, Sums]:
         """(window sums, base sums) at a moment, zero sums left out."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -16,11 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from racing.documents import NAME_PATTERN, Strict, in_words, wrong, wrong_field
 from racing.errors import RuleError
 from racing.events import ALIASES
 from racing.model import EVENT_KINDS
 
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
 BUCKETS_MAX = 720
 """Buckets to a window: bounds the work of a bucket boundary."""
 PRIOR_DEFAULT = 10.0
@@ -36,11 +34,7 @@ WITH_PRIOR = {"growth", "surge", "rate", "rate_uplift"}
 WITH_TIDE = {"uplift", "growth", "surge"}
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Metric(_Strict):
+class Metric(Strict):
     """What is summed: events of one kind, or their amount in minor units."""
 
     event: Name = Field(
@@ -56,7 +50,7 @@ class Metric(_Strict):
         return event
 
 
-class MetricTerm(_Strict):
+class MetricTerm(Strict):
     """weight * signal of one metric."""
 
     metric: Name
@@ -68,9 +62,15 @@ class MetricTerm(_Strict):
     @model_validator(mode="after")
     def _options_fit(self) -> Self:
         if self.prior is not None and self.signal not in WITH_PRIOR:
-            raise ValueError(f"prior has no effect on {self.signal!r}: leave it out, or use growth or surge")
+            raise wrong(
+                "has no effect on {signal}: leave it out, or use growth or surge", at=("prior",), signal=self.signal
+            )
         if self.tide and self.signal not in WITH_TIDE:
-            raise ValueError(f"tide has no effect on {self.signal!r}: leave it out, or use uplift, growth or surge")
+            raise wrong(
+                "has no effect on {signal}: leave it out, or use uplift, growth or surge",
+                at=("tide",),
+                signal=self.signal,
+            )
         return self
 
     @property
@@ -79,7 +79,7 @@ class MetricTerm(_Strict):
         return f"{self.metric} {self.signal}"
 
 
-class RatioTerm(_Strict):
+class RatioTerm(Strict):
     """weight * signal of a ratio of two metrics, for example orders per click."""
 
     ratio: list[Name] = Field(min_length=2, max_length=2, description="[numerator metric, denominator metric]")
@@ -93,7 +93,7 @@ class RatioTerm(_Strict):
         return f"{'/'.join(self.ratio)} {self.signal}"
 
 
-class AttributeTerm(_Strict):
+class AttributeTerm(Strict):
     """weight * a number given at enrolment, 0 where it was not given."""
 
     attribute: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -118,13 +118,13 @@ Term = Annotated[
 ]
 
 
-class BoardSettings(_Strict):
+class BoardSettings(Strict):
     """How scores become slots."""
 
     slots: int = Field(50, ge=1, le=1000, description="slots (坑位) of the venue page")
 
 
-class Rule(_Strict):
+class Rule(Strict):
     """A whole rule. score = sum of weight * signal over the terms, in their order."""
 
     window_s: int = Field(300, ge=1, le=86400, description="length of the window; the base is as long, before it")
@@ -138,7 +138,11 @@ class Rule(_Strict):
         le=3600,
         description="events at most this far ahead count as of now; further ones are refused",
     )
-    metrics: dict[Name, Metric] = Field(min_length=1, max_length=32)
+    metrics: dict[Name, Metric] = Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={"additionalProperties": False},  # a name that fits no pattern is refused
+    )
     terms: list[Term] = Field(min_length=1, max_length=32)
     board: BoardSettings = BoardSettings()
 
@@ -169,7 +173,10 @@ class Rule(_Strict):
             named = [term.metric] if isinstance(term, MetricTerm) else getattr(term, "ratio", [])
             for metric in named:
                 if metric not in self.metrics:
-                    raise ValueError(f"terms[{index}] names metric {metric!r}; metrics has: {known}")
+                    at = ("terms", index, "metric" if isinstance(term, MetricTerm) else "ratio")
+                    raise wrong(
+                        "{metric} is none of metrics, which has {known}", at=at, metric=repr(metric), known=known
+                    )
         return self
 
     @property
@@ -212,32 +219,8 @@ def parse_rule(document: Any) -> Rule:  # any JSON value may come in
             return Rule.model_validate_json(document)
         return Rule.model_validate(document)
     except ValidationError as exc:
-        fields = [_wrong_field(error) for error in exc.errors()]
-        raise RuleError("; ".join(_in_words(*field) for field in fields), fields) from exc
-
-
-def _wrong_field(error: Any) -> tuple[str, str, str | None]:
-    """(field, what would be right, the value that came) of one of pydantic's error details."""
-    expected = str(error["msg"]).removeprefix("Value error, ")
-    if error["type"] == "extra_forbidden":
-        expected = "no such field"
-    value = None if error["type"] == "missing" else str(error["input"])[:80]
-    return field_path(error["loc"]), expected, value
-
-
-def _in_words(field: str, expected: str, value: str | None) -> str:
-    return f"{field}: {expected}" + ("" if value is None else f", not {value!r}")
-
-
-def field_path(loc: tuple[int | str, ...]) -> str:
-    """A field's place as written in code, ``terms[2].weight``; tags of unions are left out."""
-    path = ""
-    for index, part in enumerate(loc):
-        if isinstance(part, int):
-            path += f"[{part}]"
-        elif not (index and isinstance(loc[index - 1], int) and part in {"metric", "ratio", "attribute"}):
-            path += f".{part}" if path else part
-    return path or "document"
+        fields = [wrong_field(error) for error in exc.errors()]
+        raise RuleError(in_words(fields), fields) from exc
 
 
 DEFAULT_RULE = parse_rule(
@@ -250,10 +233,10 @@ DEFAULT_RULE = parse_rule(
             "pay_amount": {"event": "pay", "sum": "amount"},
         },
         "terms": [
-            {"metric": "click", "signal": "surge", "weight": 1.0, "prior": 10.0, "tide": True},
-            {"metric": "order", "signal": "root", "weight": 0.3},
-            {"metric": "pay_amount", "signal": "surge", "weight": 2.0, "prior": 10.0, "tide": True},
-            {"ratio": ["order", "click"], "signal": "rate", "weight": 20.0, "prior": 50.0},
+            {"metric": "click", "signal": "root", "weight": 0.3},
+            {"metric": "order", "signal": "root", "weight": 0.5},
+            {"metric": "pay_amount", "signal": "root", "weight": 1.0},
+            {"metric": "click", "signal": "surge", "weight": 0.2, "prior": 10.0, "tide": True},
         ],
         "board": {"slots": 50},
     }

@@ -17,7 +17,7 @@ import structlog
 from racing.entries import Entry
 from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError
 from racing.metrics import METRICS
-from racing.model import Frame, Position
+from racing.model import START, Frame, Position
 from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
@@ -148,8 +148,12 @@ def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
+    names = chain.latest()
     try:
-        race = Race.restore([kept[name] for name in chain.latest()])
+        if names or record.position == str(START):
+            race = Race.restore([kept[name] for name in names])
+        else:
+            race = reads.oldest_race(client, keys)
     except CorruptRecordError:
         log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
         chain, race = Chain(), reads.oldest_race(client, keys)

@@ -91,7 +91,9 @@ def verify(client: SyncClient, venue: str) -> Report:
 
 def _recount_at(client: SyncClient, keys: VenueKeys, race: Race) -> Recount:
     """A recount that begins where the race does, with the ids known there."""
-    recount = Recount(rule=race.rule, runners=len(race.products), position=race.position)
+    recount = Recount(
+        rule=race.rule, runners=len(race.products), position=race.position, begun_ms=race.position.ms
+    )
     kept = reads.checkpoints(client, keys)
     fulls = [name for name in Chain.of(kept).full_names() if name.startswith(f"{race.position.ms:015d}-")]
     if fulls:
@@ -165,9 +167,10 @@ def _compare_sets(race: Race, recount: Recount, snapshot: Snapshot, report: Repo
     standings = {runner: 0.0 - score for runner, score in enumerate(race.scores.tolist())}
     yield from _compare("standings", snapshot.sets.pop(keys.standings), standings, 0.0, report)
     window, base = recount.sums(race.moment_ms)
-    exact = recount.cut_ms == 0 or race.moment_ms >= recount.cut_ms + 2 * race.rule.window_ms
+    exact = recount.exact(race.moment_ms)
     if not exact:
-        report.notes.append("buckets were cut anew less than two windows ago: window and delta sums are not recounted")
+        what = "buckets were cut anew" if recount.cut_ms else "the refolded log begins"
+        report.notes.append(f"{what} less than two windows ago: window and delta sums are not recounted")
     for measure, name in enumerate(measure_names(race)):
         if measure >= race.windows.total.shape[1]:
             break
@@ -197,7 +200,8 @@ def _compare(
     wrong = [
         runner
         for runner in sorted(held.keys() | expected.keys())
-        if abs(held.get(runner, 0.0) - expected.get(runner, 0.0)) > near or (near == 0 and runner not in held)
+        if abs(held.get(runner, 0.0) - expected.get(runner, 0.0)) > near
+        or (name == "standings" and (runner in held) != (runner in expected))
     ]
     for runner in wrong[:_SHOWN_MAX]:
         yield f"{name}: runner {runner} is {held.get(runner)}, recomputed {expected.get(runner)}"

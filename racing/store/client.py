@@ -58,9 +58,16 @@ def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
     return cast("AsyncClient", redis.asyncio.Redis.from_pool(pool))
 
 
+def away(exc: Exception) -> bool:
+    """Whether an error says that the server did not answer: while keys are watched, that comes as a WatchError."""
+    if isinstance(exc, redis.exceptions.WatchError):
+        return isinstance(exc.__cause__ or exc.__context__, AWAY)
+    return isinstance(exc, AWAY)
+
+
 def _wrapped(exc: Exception) -> StoreError:
     text = str(exc) or type(exc).__name__
-    if isinstance(exc, AWAY) or text.startswith(_LOADING):
+    if away(exc) or text.startswith(_LOADING):
         return StoreUnavailableError(f"Redis is away: {text}")
     return StoreError(f"Redis refused: {text}")
 

@@ -16,7 +16,7 @@ import redis
 
 from racing.errors import FencedError, StoreUnavailableError
 from racing.model import START, Frame, Position
-from racing.store.client import server_ms, store_errors
+from racing.store.client import away, server_ms, store_errors
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 
@@ -140,8 +140,8 @@ class Committer:
         try:
             self._pipe.execute()
         except redis.exceptions.WatchError as exc:
-            if isinstance(exc.__cause__ or exc.__context__, redis.exceptions.ConnectionError):
-                raise redis.exceptions.ConnectionError(str(exc)) from exc
+            if away(exc):
+                raise
             raise FencedError(f"venue {self._keys.venue}: another owner has committed") from exc
 
     def _commands(self, batch: Batch) -> tuple[CommitRecord, list[tuple[Any, ...]]]:

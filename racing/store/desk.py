@@ -152,9 +152,16 @@ class Desk:
         reply = await self._run("append_events", (keys.log, keys.idempotency(key)), args)
         if reply[0] == 1:
             return Appended(as_text(reply[1]), answer, repeated=False)
-        if as_text(reply[1]) != digest:
-            raise IdempotencyMismatchError("this Idempotency-Key was used with another body")
-        return Appended(as_text(reply[2]), bytes(reply[3]), repeated=True)
+        return _repeated(reply[1], reply[2], reply[3], digest)
+
+    async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
+        """What was answered to this key before; None where it is new. Raises as append_once. Safe to repeat."""
+        async with store_errors_async():
+            name = VenueKeys(venue).idempotency(key)
+            stored, entry, answer = await self._client.hmget(name, ["digest", "entry", "answer"])
+        if stored is None or entry is None or answer is None:
+            return None
+        return _repeated(stored, entry, answer, digest)
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         """A rule version, the current one by default. Raises NotFoundError."""
@@ -185,6 +192,12 @@ class Desk:
         """Return when Redis answers."""
         async with store_errors_async():
             await self._client.ping()
+
+
+def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Appended:
+    if as_text(stored) != digest:
+        raise IdempotencyMismatchError("this Idempotency-Key was used with another body: use a new key for a new body")
+    return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
 _SCRIPTS: tuple[Script, ...] = ("append_events", "enrol_runners", "put_rule")

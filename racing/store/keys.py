@@ -73,7 +73,7 @@ class VenueKeys:
         return self._key("lease")
 
     def idempotency(self, name: str) -> str:
-        """string with expiry: what was answered to a sender's Idempotency-Key."""
+        """hash with expiry: what was answered to a sender's Idempotency-Key."""
         return self._key(f"idempotency:{name}")
 
 

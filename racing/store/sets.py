@@ -20,7 +20,7 @@ from racing.windows import MEASURES_MAX, NO_CELLS
 MEMBERS_MAX = 4_000
 """Members of one commit: about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
 _LATE_MS, _LATE_FACTOR = 500, 10
-"""A round that is older than this takes ten times as many, to end within a second."""
+"""While something has waited longer than this, commits take ten times as many, so that it is there within a second."""
 
 Command = tuple[Any, ...]
 
@@ -32,7 +32,8 @@ class SetWriter:
         self._keys = keys
         self.complete = complete  # the sets hold all up to this position
         self._target = complete
-        self._since_ms = 0
+        self._since_ms: int | None = None  # when the first change of this round was noted
+        self._next_since_ms: int | None = None  # and of the next
         self._runners, self._cells = NO_CELLS, NO_CELLS
         self._next_runners, self._next_cells = NO_CELLS, NO_CELLS
 
@@ -50,11 +51,14 @@ class SetWriter:
 
     def take(self, race: Race, now_ms: int) -> list[Command]:
         """The commands that belong into the commit of the race's present position; moves ``complete``."""
+        if self._next_since_ms is None and (len(self._next_runners) or len(self._next_cells)):
+            self._next_since_ms = now_ms
         if not len(self._runners) and not len(self._cells):
             self._runners, self._cells = self._next_runners, self._next_cells
             self._next_runners, self._next_cells = NO_CELLS, NO_CELLS
-            self._target, self._since_ms = race.position, now_ms
-        room = MEMBERS_MAX * (_LATE_FACTOR if now_ms - self._since_ms > _LATE_MS else 1)
+            self._target, self._since_ms, self._next_since_ms = race.position, self._next_since_ms, None
+        late = self._since_ms is not None and now_ms - self._since_ms > _LATE_MS
+        room = MEMBERS_MAX * (_LATE_FACTOR if late else 1)
         runners, self._runners = self._runners[:room], self._runners[room:]
         room -= len(runners)
         cells, self._cells = self._cells[:room], self._cells[room:]

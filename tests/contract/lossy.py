@@ -17,17 +17,21 @@ from fakeredis.aioredis import FakeAsyncRedisConnection
 
 @dataclass
 class Fault:
-    """The next command of this name is lost: with its reply only, or before it reached the server."""
+    """The next command of this name is lost: its reply only, or all of it before it reached the server."""
 
     command: str = ""
     executed: bool = True
+    silent: bool = False
     left: int = 0
     lost: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def lose(self, command: str, *, executed: bool, times: int = 1) -> None:
-        """Lose the next commands of a name; executed: the server still carries them out."""
-        self.command, self.executed, self.left = command, executed, times
+    def lose(self, command: str, *, executed: bool, silent: bool = False) -> None:
+        """Lose the next command of a name; executed: the server still carries it out.
+
+        silent: the connection stays open, so that the client waits in vain until its timeout.
+        """
+        self.command, self.executed, self.silent, self.left = command, executed, silent, 1
 
     def meets(self, command: str) -> bool:
         """Whether this command is lost; counts it."""
@@ -154,6 +158,8 @@ class LossyProxy:
                         server.shutdown(socket.SHUT_WR)
                         while server.recv(1 << 18):  # the server ends the connection when it has done all
                             pass
+                    if self.fault.silent:
+                        client.recv(1)  # ends when the client gives up
                     return
 
 
@@ -180,7 +186,7 @@ class FakeFault(Fault):
                     super().send_packed_command(command, check_health)
                 if lost:
                     self.disconnect()
-                    raise redis.exceptions.ConnectionError("lost")
+                    raise (redis.exceptions.TimeoutError if fault.silent else redis.exceptions.ConnectionError)("lost")
 
         return Lossy
 

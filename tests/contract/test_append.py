@@ -7,12 +7,13 @@ import asyncio
 import pytest
 
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
+from racing.model import START
 from racing.store.desk import Appended, Desk
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.protocol import SyncClient
 from tests.contract.servers import LossyStore, Store
-from tests.contract.track import START, clicks, packed
+from tests.contract.track import clicks, packed
 
 VENUE = "hall-1"
 KEYS = VenueKeys(VENUE)

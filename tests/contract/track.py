@@ -114,6 +114,11 @@ def clicks(runners: Sequence[int]) -> dict[str, Any]:
     return {"events": [{"type": "click", "runner": runner} for runner in runners]}
 
 
+def packed(body: dict[str, Any]) -> bytes:
+    """A batch of events as the API packs it."""
+    return _fields(body, 0)[EVENTS_FIELD]
+
+
 def _fields(body: dict[str, Any], version: int) -> dict[bytes, bytes]:
     if "unreadable" in body:
         return {b"other": b"1"}

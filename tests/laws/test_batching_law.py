@@ -41,10 +41,17 @@ _TWO_PAYMENTS_OF_ONE_STEP_EXPIRE: Log = [
     (START_MS + 900_001, {"events": [{"runner": 0, "type": "refund", "id": "a"}]}),
 ]
 
+_A_PAYMENT_COMES_AGAIN_AFTER_ITS_REFUND: Log = [
+    *_TWO_PAYMENTS_OF_ONE_STEP_EXPIRE[:3],
+    (START_MS + 900_001, {"events": [{"runner": 0, "type": "refund", "id": "a"}]}),
+    (START_MS + 900_002, {"events": [{"runner": 0, "type": "pay", "amount": 8, "id": "a"}]}),
+]
+
 
 @law(150)
 @given(_ANY_LOG, _CUTS)
 @example(_TWO_PAYMENTS_OF_ONE_STEP_EXPIRE, [])
+@example(_A_PAYMENT_COMES_AGAIN_AFTER_ITS_REFUND, [])
 def test_any_split_of_a_log_into_batches_gives_the_same_bits(log: Log, cuts: list[int]) -> None:
     entries = entries_of(log)
     one_by_one, batched = Race(), Race()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from hypothesis import example, given
+from hypothesis import strategies as st
 
 from racing.race import Race
 from tests.laws.compare import check_against
-from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, entries_of, law, logs, rule_of
+from tests.laws.logs import CUTS, EVERY_SIGNAL, KINDS, START_MS, Log, cells_of, entries_of, law, logs, raced, rule_of
 from tests.laws.oracle import Recount
 
 
@@ -65,3 +66,35 @@ def test_every_signal_at_once_is_what_a_recount_finds(log: Log) -> None:
     rule = {**log[0][1]["rule"], "terms": EVERY_SIGNAL}
 
     _check_each_step([(log[0][0], {"rule": rule}), *log[1:]])
+
+
+_UNNAMED = st.fixed_dictionaries(
+    {
+        "runner": st.integers(0, 2),
+        "type": st.sampled_from(KINDS),
+        "ts_ms": st.integers(START_MS, START_MS + 9000),
+        "amount": st.sampled_from([None, 3, 100]),
+    }
+)
+
+
+@law(60)
+@given(st.lists(_UNNAMED, max_size=12), st.randoms(use_true_random=False), st.sampled_from(CUTS))
+def test_the_order_in_which_events_arrive_changes_no_sum(
+    events: list[dict[str, Any]], random: Any, cut: tuple[int, int]
+) -> None:
+    """Each counts at its own time: in order, or shuffled and all at once, while they are not late."""
+    window_s, bucket_s = cut
+    end_ms = START_MS + 9000 - 9000 % (1000 * bucket_s)
+    timely = [event for event in events if event["ts_ms"] > end_ms - 1000 * (2 * window_s - bucket_s)]
+    in_order = sorted(timely, key=lambda event: int(event["ts_ms"]))
+    shuffled = random.sample(timely, len(timely))
+    rule = rule_of(*EVERY_SIGNAL, window_s=window_s, bucket_s=bucket_s)
+    first: Log = [(START_MS - 1, {"rule": rule}), (START_MS - 1, {"enrol": {0: {}, 1: {}, 2: {}}})]
+    last = (START_MS + 9001, {"tick": True})
+    live = raced(entries_of([*first, *((e["ts_ms"], {"events": [e]}) for e in in_order), last]))
+    late = raced(entries_of([*first, (START_MS + 9000, {"events": shuffled}), last]))
+
+    for part in ("window", "base_tenths", "total"):
+        assert cells_of(getattr(live.windows, part)) == cells_of(getattr(late.windows, part))
+    assert live.counts == late.counts

@@ -1,9 +1,9 @@
 #!lua
 -- Append one event batch to the log, once for an idempotency key.
--- KEYS: 1 log (stream)  2 idempotency key (string)
+-- KEYS: 1 log (stream)  2 idempotency key (hash)
 -- ARGV: 1 packed batch  2 digest of the request body (hex)  3 time to keep the answer (ms)  4 answer (JSON)
 -- Reply: {1, entry id} when appended; {0, stored digest, stored entry id, stored answer} when known
--- Cost: O(bytes). Bound: one entry, one string that expires.
+-- Cost: O(bytes). Bound: one entry, one hash that expires.
 local known = redis.call('HMGET', KEYS[2], 'digest', 'entry', 'answer')
 if known[1] then
   return {0, known[1], known[2], known[3]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +135,10 @@ def test_results_come_as_table_and_as_json() -> None:
     document = json.loads(json.dumps(as_json(results, plan)))
     assert document["rules"][0]["scenes"]["calm"]["money"] == pytest.approx(shown.money)
     assert parse_rule(document["rules"][0]["rule"]) == CLICKS
+
+
+def test_the_guide_opens_with_a_candidate() -> None:
+    """The first document of docs/rule-guide.md is a rule, the one that its tables call the winner."""
+    guide = (Path(__file__).parents[3] / "docs" / "rule-guide.md").read_text(encoding="utf-8")
+    document = guide.split("```json\n")[1].split("```")[0]
+    assert parse_rule(document) == candidates()["roots + 0.2 click surge"]

@@ -1,0 +1,122 @@
+"""The Lua scripts: lease, and that each touches no key but those it declares."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import redis
+
+from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
+from racing.store.scripts import Script, source
+from tests.contract.servers import RealStore, Store
+
+KEYS = VenueKeys("hall-1")
+SCRIPTS: tuple[Script, ...] = get_args(Script)
+
+USES: dict[Script, tuple[list[str], list[list[str]]]] = {
+    "append_events": (
+        [KEYS.log, KEYS.idempotency("k")],
+        [["packed", "digest", "1000", "{}"], ["packed", "digest", "1000", "{}"], ["packed", "other", "1000", "{}"]],
+    ),
+    "enrol_runners": (
+        [KEYS.products, KEYS.runners, KEYS.log],
+        [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
+    ),
+    "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
+    "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
+    "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
+}
+"""Each script's keys, and arguments that lead it down each of its ways."""
+
+
+@pytest.fixture
+def run(store: Store, client: SyncClient) -> Callable[..., int]:
+    def call(name: Script, *args: Any) -> int:
+        return int(client.eval(store.script(name), 1, KEYS.lease, *args))
+
+    return call
+
+
+# -- lease ---------------------------------------------------------------------------------------------------
+
+
+def test_lease_held_by_another_is_refused_and_untouched(store: Store, run: Callable[..., int]) -> None:
+    assert run("hold_lease", "one", 60_000) == 1
+    assert run("hold_lease", "two", 90_000) == 0
+    assert run("drop_lease", "two") == 0
+    assert store.raw.get(KEYS.lease) == b"one"
+    assert store.raw.pttl(KEYS.lease) <= 60_000
+
+
+def test_lease_is_renewed_by_its_holder(store: Store, run: Callable[..., int]) -> None:
+    run("hold_lease", "one", 1_000)
+    assert run("hold_lease", "one", 60_000) == 1
+    assert 55_000 < store.raw.pttl(KEYS.lease) <= 60_000
+
+
+def test_lease_that_ended_goes_to_whoever_asks(store: Store, run: Callable[..., int]) -> None:
+    run("hold_lease", "one", 60_000)
+    store.raw.delete(KEYS.lease)  # as its expiry does
+    assert run("hold_lease", "two", 60_000) == 1
+    assert run("hold_lease", "one", 60_000) == 0
+
+
+def test_dropped_lease_is_free_at_once(store: Store, run: Callable[..., int]) -> None:
+    run("hold_lease", "one", 60_000)
+    assert run("drop_lease", "one") == 1
+    assert run("drop_lease", "one") == 0
+    assert run("hold_lease", "two", 60_000) == 1
+
+
+# -- keys ----------------------------------------------------------------------------------------------------
+
+
+def as_user_of(store: RealStore, keys: list[str]) -> Any:
+    """A client that may do anything, but to these keys only."""
+    store.raw.execute_command("ACL", "SETUSER", "bound", "reset", "on", ">word", "+@all", *(f"~{key}" for key in keys))
+    client: Any = store.client()
+    client.execute_command("AUTH", "bound", "word")
+    return client
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_touches_only_the_keys_that_it_declares(real_store: RealStore, name: Script) -> None:
+    """Also on a server that looks: a user without rights to any other key can run it, whatever way it takes."""
+    keys, ways = USES[name]
+    client = as_user_of(real_store, keys)
+    for args in ways:
+        client.eval(source(name), len(keys), *keys, *args)
+    client.close()
+
+
+def test_script_that_touches_an_undeclared_key_would_be_noticed(real_store: RealStore) -> None:
+    client = as_user_of(real_store, [KEYS.lease])
+    with pytest.raises(redis.exceptions.ResponseError):
+        client.eval("#!lua\nreturn redis.call('GET', 'saima:{hall-1}:log')", 1, KEYS.lease)
+    client.close()
+
+
+def test_cluster_refuses_a_script_that_touches_another_slot(real_store: RealStore) -> None:
+    if real_store.name != "cluster":
+        assert real_store.raw.eval("#!lua\nreturn redis.call('GET', 'elsewhere')", 1, KEYS.lease) is None
+        return
+    with pytest.raises(redis.exceptions.ResponseError):
+        real_store.raw.eval("#!lua\nreturn redis.call('GET', 'elsewhere')", 1, KEYS.lease)
+    with pytest.raises(redis.exceptions.ResponseError):
+        real_store.raw.eval("#!lua\nreturn 1", 2, KEYS.lease, VenueKeys("hall-2").lease)
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_script_says_what_it_needs_and_takes_keys_from_keys_alone(name: Script) -> None:
+    text = source(name)
+    assert text.startswith("#!lua\n")
+    for part in ("KEYS:", "ARGV:", "Reply:", "Cost:"):
+        assert f"\n-- {part} " in text
+    calls = re.findall(r"redis\.call\('(\w+)', (\S+?)[,)]", text)
+    assert calls
+    assert all(re.fullmatch(r"KEYS\[\d\]", key) for _, key in calls)
+    assert len(calls) == text.count("redis.call(")

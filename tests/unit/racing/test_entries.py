@@ -1,0 +1,99 @@
+"""Entries of the log: bodies from their bytes, decisions as JSON, runners' numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from racing.entries import (
+    DECISION_FIELD,
+    EVENTS_FIELD,
+    NUMBER_MAX,
+    TICK_FIELD,
+    Enrolment,
+    RuleChange,
+    Runner,
+    Tick,
+    Unreadable,
+    decode_body,
+    encode_decision,
+)
+from racing.events import EventBatch
+from tests.laws.logs import batch_of
+
+
+def _runner(**fields: Any) -> Runner:
+    return Runner("p-1", "m-1", "Kettle", **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {b"other": b"x"},
+        {EVENTS_FIELD: b""},
+        {EVENTS_FIELD: b"{}"},
+        {DECISION_FIELD: b""},
+        {DECISION_FIELD: b"{"},
+        {DECISION_FIELD: b"[]"},
+        {DECISION_FIELD: b'{"type":"pin"}'},
+        {DECISION_FIELD: b'{"type":"rule","version":"1","rule":{}}'},
+        {DECISION_FIELD: b'{"type":"enrol","runners":[[0]]}'},
+        {DECISION_FIELD: b'{"type":"enrol","runners":[[0,{"product":"p"}]]}'},
+        {DECISION_FIELD: b'{"type":"rule","version":1,"rule":{},"note":"\xff"}'},
+        {DECISION_FIELD: b'{"type":"rule","version":1,"rule":{"a":' + b"[" * 200_000},
+    ],
+    ids=lambda fields: str(fields)[:80],
+)
+def test_what_cannot_be_read_says_why(fields: dict[bytes, bytes]) -> None:
+    body = decode_body(fields)
+
+    assert isinstance(body, Unreadable)
+    assert body.reason
+
+
+def test_a_tick_carries_nothing() -> None:
+    assert Tick() == decode_body({TICK_FIELD: b""})
+
+
+def test_events_are_packed_columns() -> None:
+    batch = batch_of([{"runner": 4, "type": "pay", "ts_ms": 9, "amount": 5, "id": "a"}])
+    body = decode_body({EVENTS_FIELD: batch.pack()})
+
+    assert isinstance(body, EventBatch)
+    assert batch.pack() == body.pack()
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        RuleChange(version=3, rule={"window_s": 60, "terms": [{"weight": 0.25}]}, author="ann", note="夜场"),
+        Enrolment([(0, _runner()), (7, _runner(stock=0, entry_score=2.5, attributes={"a": 1, "b": "x", "c": True}))]),
+        Enrolment([]),
+    ],
+    ids=["rule", "enrolment", "nobody"],
+)
+def test_a_decision_is_read_back_as_it_was(decision: RuleChange | Enrolment) -> None:
+    assert decision == decode_body({DECISION_FIELD: encode_decision(decision)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "numbers"),
+    [
+        ({}, {}),
+        ({"entry_score": 2.5}, {"entry_score": 2.5}),
+        ({"attributes": {"margin": 3, "share": 0.5}}, {"margin": 3.0, "share": 0.5}),
+        ({"attributes": {"colour": "red", "new": True}}, {}),
+        ({"entry_score": 1.0, "attributes": {"entry_score": 9}}, {"entry_score": 1.0}),
+        (
+            {"attributes": {"below": -NUMBER_MAX, "at": NUMBER_MAX, "beyond": 2 * NUMBER_MAX}},
+            {"below": -1e15, "at": 1e15},
+        ),
+        ({"attributes": {"a": float("nan"), "b": float("inf"), "c": 10**400}, "entry_score": float("inf")}, {}),
+    ],
+    ids=str,
+)
+def test_the_numbers_of_a_runner_are_what_terms_can_weigh(fields: dict[str, Any], numbers: dict[str, float]) -> None:
+    """Texts and truth values are none, nor is what would make a score infinite."""
+    assert numbers == _runner(**fields).numbers()
