@@ -75,16 +75,15 @@ class SeenIds:
         self._fresh_payments.add(key)
         return time_ms, taken, whole
 
-    def recut(self, old: Windows, new: Windows) -> None:
-        """Let payments go where their cells went when the buckets were cut anew.
+    def recut(self, old: Windows) -> None:
+        """Let payments go where their cells go when these windows' buckets are cut anew.
 
-        One that had left the base, or leaves it now, has no cell that a refund could still take from.
+        One that had left the base has no cell, and a longer base must not bring it back for a refund.
         """
         for key, (time_ms, runner, left, expiry_ms) in self._payments.items():
             bucket = time_ms // old.bucket_ms
-            start_ms = bucket * old.bucket_ms
-            kept = bucket >= old.oldest and start_ms // new.bucket_ms >= new.oldest
-            self._payments[key] = (start_ms if kept else _LONG_GONE_MS, runner, left, expiry_ms)
+            start_ms = bucket * old.bucket_ms if bucket >= old.oldest else _LONG_GONE_MS
+            self._payments[key] = (start_ms, runner, left, expiry_ms)
 
     def purge(self, moment_ms: int) -> None:
         """Forget what has expired; changes no answer."""

@@ -19,5 +19,5 @@ class Distinct:
             self._stamp = np.zeros(max(bound, 2 * len(self._stamp)), np.int64)
         places = np.arange(len(numbers))
         self._stamp[numbers] = places  # of equal numbers the last one leaves its place
-        return numbers[self._stamp[numbers] == places]
-
+        found: IntArray = numbers[self._stamp[numbers] == places]
+        return found

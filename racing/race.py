@@ -178,7 +178,7 @@ class Race:
         if (rule.window_ms, rule.bucket_ms) != (self.rule.window_ms, self.rule.bucket_ms):
             old = self.windows
             self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
-            self._intake.ids.recut(old, self.windows)
+            self._intake.ids.recut(old)
             self.held = Held(*self.windows.venue_sums(self.windows.bucket))
             self._changed_keys += [*old.live_keys(), *self.windows.live_keys()]
             self._full_due = self.checkpoint_due = True

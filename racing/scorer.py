@@ -77,9 +77,10 @@ class VenueScorer:
 
     def wait_ms(self, now_ms: int) -> int:
         """How long nothing is due: the reader may block so long for the next entry."""
-        if self._sets.pending:
-            return 0
         due_ms = self._committed_ms + HEARTBEAT_MS
+        sets_ms = self._sets.due_ms()
+        if sets_ms is not None:
+            due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
         if self.race.windows.buckets:
@@ -95,7 +96,9 @@ class VenueScorer:
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
-        return frame_due or bool(self._sets.pending) or now_ms - self._committed_ms >= HEARTBEAT_MS
+        sets_ms = self._sets.due_ms()
+        sets_due = sets_ms is not None and now_ms >= sets_ms
+        return frame_due or sets_due or now_ms - self._committed_ms >= HEARTBEAT_MS
 
     def _batch(self, now_ms: int, *, caught_up: bool) -> Batch:
         race = self.race

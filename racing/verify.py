@@ -91,9 +91,7 @@ def verify(client: SyncClient, venue: str) -> Report:
 
 def _recount_at(client: SyncClient, keys: VenueKeys, race: Race) -> Recount:
     """A recount that begins where the race does, with the ids known there."""
-    recount = Recount(
-        rule=race.rule, runners=len(race.products), position=race.position, begun_ms=race.position.ms
-    )
+    recount = Recount(rule=race.rule, runners=len(race.products), position=race.position, begun_ms=race.position.ms)
     kept = reads.checkpoints(client, keys)
     fulls = [name for name in Chain.of(kept).full_names() if name.startswith(f"{race.position.ms:015d}-")]
     if fulls:

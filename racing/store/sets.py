@@ -8,10 +8,12 @@ which the sets are complete.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from racing.columns import Array
 from racing.model import IntArray, Position
 from racing.race import Changes, Race
 from racing.store.keys import VenueKeys, member
@@ -19,57 +21,88 @@ from racing.windows import MEASURES_MAX, NO_CELLS
 
 MEMBERS_MAX = 4_000
 """Members of one commit: about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
-_LATE_MS, _LATE_FACTOR = 500, 10
+_LATE_MS, _LATE_FACTOR = 800, 10
 """While something has waited longer than this, commits take ten times as many, so that it is there within a second."""
+_MEMBERS_PER_MS, _PAUSE_MAX_MS = 50, 600
+"""After a round of n members the next waits n / 50 ms, at most 600: a member costs about 2 us, so a busy venue spends
+a tenth of a core on its sets while a quiet one writes at once, and what changes all the time is written once a round."""
 
 Command = tuple[Any, ...]
 
 
+@dataclass(slots=True)
+class _Round:
+    """Members to write: runners for the standings, cells for the sums. since_ms: when the first was noted."""
+
+    runners: IntArray
+    cells: IntArray
+    since_ms: int | None
+
+    def __len__(self) -> int:
+        return len(self.runners) + len(self.cells)
+
+    def cut(self, room: int) -> tuple[IntArray, IntArray]:
+        """The first members, standings before sums; they leave the round."""
+        runners, self.runners = self.runners[:room], self.runners[room:]
+        room -= len(runners)
+        cells, self.cells = self.cells[:room], self.cells[room:]
+        return runners, cells
+
+
 class SetWriter:
-    """What the sets of one venue lack, and the commands that write it."""
+    """What the sets of one venue lack, and the commands that write it, round by round."""
 
     def __init__(self, keys: VenueKeys, complete: Position) -> None:
         self._keys = keys
         self.complete = complete  # the sets hold all up to this position
         self._target = complete
-        self._since_ms: int | None = None  # when the first change of this round was noted
-        self._next_since_ms: int | None = None  # and of the next
-        self._runners, self._cells = NO_CELLS, NO_CELLS
-        self._next_runners, self._next_cells = NO_CELLS, NO_CELLS
+        self._round = _Round(NO_CELLS, NO_CELLS, None)
+        self._noted: list[Changes] = []
+        self._noted_since_ms: int | None = None
+        self._next_ms = 0  # no round begins before this
+        self._members: list[bytes] = []
 
     @property
     def pending(self) -> int:
-        """Changed members not yet written."""
-        return sum(map(len, (self._runners, self._cells, self._next_runners, self._next_cells)))
+        """Changed members not yet written; one noted several times for a later round counts as often."""
+        return len(self._round) + sum(len(each.runners) + len(each.keys) for each in self._noted)
 
     def note(self, changes: Changes) -> None:
         """Take note of what moved since the last commit."""
-        if len(changes.runners):
-            self._next_runners = np.union1d(self._next_runners, changes.runners)
-        if len(changes.keys):
-            self._next_cells = np.union1d(self._next_cells, changes.keys)
+        if len(changes.runners) or len(changes.keys):
+            self._noted.append(changes)
+
+    def due_ms(self) -> int | None:
+        """When there is something to write: 0 for now, None for nothing."""
+        if len(self._round):
+            return 0
+        return self._next_ms if self._noted else None
 
     def take(self, race: Race, now_ms: int) -> list[Command]:
         """The commands that belong into the commit of the race's present position; moves ``complete``."""
-        if self._next_since_ms is None and (len(self._next_runners) or len(self._next_cells)):
-            self._next_since_ms = now_ms
-        if not len(self._runners) and not len(self._cells):
-            self._runners, self._cells = self._next_runners, self._next_cells
-            self._next_runners, self._next_cells = NO_CELLS, NO_CELLS
-            self._target, self._since_ms, self._next_since_ms = race.position, self._next_since_ms, None
-        late = self._since_ms is not None and now_ms - self._since_ms > _LATE_MS
-        room = MEMBERS_MAX * (_LATE_FACTOR if late else 1)
-        runners, self._runners = self._runners[:room], self._runners[room:]
-        room -= len(runners)
-        cells, self._cells = self._cells[:room], self._cells[room:]
-        if not len(self._runners) and not len(self._cells):
-            self.complete = self._target if len(self._next_runners) or len(self._next_cells) else race.position
+        if self._noted and self._noted_since_ms is None:
+            self._noted_since_ms = now_ms
+        if not len(self._round) and self._noted and now_ms >= self._next_ms:
+            self._begin(race.position, now_ms)
+        since_ms = self._round.since_ms
+        late = since_ms is not None and now_ms - since_ms > _LATE_MS
+        runners, cells = self._round.cut(MEMBERS_MAX * (_LATE_FACTOR if late else 1))
+        if not len(self._round):
+            self.complete = self._target if self._noted else race.position
         return [*self._standings(race, runners), *self._sums(race, cells)]
+
+    def _begin(self, position: Position, now_ms: int) -> None:
+        """Make all that was noted the present round, each member once."""
+        runners = np.unique(np.concatenate([each.runners for each in self._noted]))
+        cells = np.unique(np.concatenate([each.keys for each in self._noted]))
+        self._round = _Round(runners, cells, self._noted_since_ms)
+        self._noted, self._noted_since_ms = [], None
+        self._target = position
+        self._next_ms = now_ms + min(len(self._round) // _MEMBERS_PER_MS, _PAUSE_MAX_MS)
 
     def _standings(self, race: Race, runners: IntArray) -> Iterator[Command]:
         if len(runners):
-            scores = (0.0 - race.scores[runners]).tolist()
-            yield ("ZADD", self._keys.standings, *_pairs(scores, runners.tolist()))
+            yield self._zadd(self._keys.standings, 0.0 - race.scores[runners], runners)
 
     def _sums(self, race: Race, cells: IntArray) -> Iterator[Command]:
         if not len(cells):
@@ -85,22 +118,28 @@ class SetWriter:
             name = names[measure]
             yield from self._kept("window", name, runners, window, window != 0)
             yield from self._kept("delta", name, runners, delta, (window != 0) | (base_tenths != 0))
-            yield from self._kept("total", name, runners, sums.total[runners, measure], np.ones(len(runners), np.bool_))
+            yield self._zadd(self._keys.sums("total", name), sums.total[runners, measure], runners)
 
-    def _kept(
-        self, what: str, measure: str, runners: IntArray, values: Any, keep: Any
-    ) -> Iterator[Command]:  # int64 or float64 values, bool keep
+    def _kept(self, what: str, measure: str, runners: IntArray, values: Array, keep: Array) -> Iterator[Command]:
         key = self._keys.sums(what, measure)
         if keep.any():
-            yield ("ZADD", key, *_pairs(values[keep].tolist(), runners[keep].tolist()))
+            yield self._zadd(key, values[keep], runners[keep])
         if not keep.all():
-            yield ("ZREM", key, *(member(runner) for runner in runners[~keep].tolist()))
+            yield ("ZREM", key, *self._names(runners[~keep]))
 
+    def _zadd(self, key: str, values: Array, runners: IntArray) -> Command:
+        """One ZADD; hiredis writes a float with all its digits, so what is read back is the same."""
+        pairs: list[Any] = [None] * (2 * len(runners))
+        pairs[0::2] = values.tolist()
+        pairs[1::2] = self._names(runners)
+        return ("ZADD", key, *pairs)
 
-def _pairs(values: list[float], runners: list[int]) -> Iterator[str]:
-    for value, runner in zip(values, runners, strict=True):
-        yield repr(value)
-        yield member(runner)
+    def _names(self, runners: IntArray) -> list[bytes]:
+        """Runners as members, made once each."""
+        known = self._members
+        if len(known) <= (last := int(runners.max())):
+            known.extend(member(runner).encode() for runner in range(len(known), last + 1))
+        return [known[runner] for runner in runners.tolist()]
 
 
 def measure_names(race: Race) -> list[str]:

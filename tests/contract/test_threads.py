@@ -16,7 +16,7 @@ from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 from racing.verify import verify
-from tests.contract.servers import LossyStore, Store
+from tests.contract.servers import LossyStore, RealStore, Store
 from tests.contract.track import CLICKS, clicks, packed
 from tests.waiting import until
 
@@ -64,12 +64,17 @@ async def opened(desk: Desk, venue: str) -> None:
     await desk.enrol(venue, [Runner(f"{venue}-{index}", "m", "t") for index in range(3)])
 
 
-def clicks_counted(client: SyncClient, venue: str) -> int:
-    return read_commit(client, VenueKeys(venue)).counts.get("counted", 0)
+def counts(client: SyncClient, venue: str, events: int) -> None:
+    """Return when a venue's commits have counted so many events."""
+    until(
+        lambda: read_commit(client, VenueKeys(venue)).counts.get("counted", 0) == events,
+        within_s=SOON_S,
+        what=f"{venue} counts {events} events",
+    )
 
 
 def url_of(store: Store) -> str:
-    return "unix://fake" if store.fake else store.url  # type: ignore[union-attr]  # a real one has a url
+    return store.url if isinstance(store, RealStore) else "unix://fake"
 
 
 async def test_two_venues_race_in_one_scorer_and_keep_apart(
@@ -81,8 +86,8 @@ async def test_two_venues_race_in_one_scorer_and_keep_apart(
     for count in range(1, 11):
         await desk.append("hall-1", packed(clicks([0])))
         await desk.append("hall-2", packed(clicks([1, 2, 2])))
-        until(lambda n=count: clicks_counted(client, "hall-1") == n, within_s=SOON_S, what="hall-1 counts")  # type: ignore[misc]  # a default that binds
-    until(lambda: clicks_counted(client, "hall-2") == 30, within_s=SOON_S, what="hall-2 counts")
+        counts(client, "hall-1", count)
+    counts(client, "hall-2", 30)
     reports = [verify(client, venue) for venue in ("hall-1", "hall-2")]
     assert [report.differences for report in reports] == [[], []]
     first, second = (
@@ -107,7 +112,7 @@ async def test_venue_of_a_scorer_that_ends_goes_to_the_next_without_a_gap(
         for _ in range(3):
             await desk.append("hall-1", packed(clicks([counted % 3])))
             counted += 1
-            until(lambda n=counted: clicks_counted(client, "hall-1") == n, within_s=SOON_S, what="it counts")  # type: ignore[misc]  # a default that binds
+            counts(client, "hall-1", counted)
         stop()
         assert not store.raw.exists(VenueKeys("hall-1").lease), "a scorer that ends gives up its lease at once"
     frames = [decode_frame(fields[b"frame"]) for _, fields in store.raw.xrange(VenueKeys("hall-1").frames)]
@@ -126,7 +131,7 @@ async def test_only_the_holder_of_the_lease_races(
     stop = running.start("two", url_of(store))
     for count in range(1, 6):
         await desk.append("hall-1", packed(clicks([0])))
-        until(lambda n=count: clicks_counted(client, "hall-1") == n, within_s=SOON_S, what="it counts")  # type: ignore[misc]  # a default that binds
+        counts(client, "hall-1", count)
     stop()
     assert read_commit(client, VenueKeys("hall-1")).epoch == epoch
     assert store.raw.get(VenueKeys("hall-1").lease) == b"one"
@@ -140,7 +145,7 @@ async def test_scorer_goes_on_when_the_server_comes_back(
     running.start("one")
     for count in range(1, 4):
         await desk.append("hall-1", packed(clicks([0])))
-        until(lambda n=count: clicks_counted(client, "hall-1") == n, within_s=SOON_S, what="it counts")  # type: ignore[misc]  # a default that binds
+        counts(client, "hall-1", count)
         lossy.go_away()
         lossy.come_back()
     assert verify(client, "hall-1").differences == []
