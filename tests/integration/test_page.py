@@ -295,13 +295,16 @@ def test_what_merchants_write_is_shown_as_text(browser: Chrome, demo_url: str) -
         "const [slots, done] = arguments;"
         "const from = (name) => import(new URL(`pages/${name}`, document.baseURI));"
         "Promise.all([from('lanes.js'), from('details.js')]).then(([{ Lanes }, { Details }]) => {"
-        "  document.body.innerHTML = '<ol></ol><aside></aside>';"
-        "  new Lanes(document.querySelector('ol'), () => {}).show(slots);"
-        "  new Details(document.querySelector('aside'), () => {}).open('p', slots, false);"
+        "  const [list, panel] = ['ol', 'aside'].map((tag) => document.createElement(tag));"
+        "  list.id = 'trial-lanes';"
+        "  panel.id = 'trial-details';"
+        "  document.body.append(list, panel);"
+        "  new Lanes(list, () => {}).show(slots);"
+        "  new Details(panel, () => {}).open('p', slots, false);"
         "  done();"
         "});",
         [entry],
     )
-    assert browser.find_elements(By.CSS_SELECTOR, "img, aside a") == []
-    assert browser.find_element(By.CSS_SELECTOR, "ol .title").text == title
-    assert browser.find_element(By.CSS_SELECTOR, "aside h2").text == title
+    assert browser.find_elements(By.CSS_SELECTOR, "img, #trial-details a") == []
+    for place in ("#trial-lanes .title", "#trial-lanes .merchant", "#trial-details h2"):
+        assert browser.find_element(By.CSS_SELECTOR, place).get_property("textContent") == title
