@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
-from api import errors
+from api import errors, openapi
+from api.fastpath import FastPath
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
 from api.routes import events, machines, slots, venues
@@ -45,14 +46,17 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         title="Saima",
         version="0.1.0",
         summary="Real-time slot ranking for promotion venues (赛马)",
+        servers=[{"url": "/", "description": "this service"}],
         lifespan=lifespan,
         telemetry={"tracing": False},
     )
     errors.install(app)
     for router in (venues.router, events.router, slots.router, machines.router):
         app.include_router(router)
+    openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(FastPath, body_max_bytes=settings.body_max_bytes)
     _pages(app)
     return app
 

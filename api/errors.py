@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 from fastapi import FastAPI, Request
@@ -10,7 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from racing.documents import Wrong, in_words, wrong_field
 from racing.errors import (
     ConflictError,
     IdempotencyMismatchError,
@@ -19,16 +22,19 @@ from racing.errors import (
     RuleError,
     StoreError,
 )
-from racing.rule import field_path
 
 log = structlog.get_logger("saima.api")
+
+_ERRORS_MAX = 20
+"""Wrong fields named in one answer; detail counts the rest."""
+_PATH_MAX = 200
 
 
 class FieldError(BaseModel):
     """One wrong field: its place, what would be right, and the value that came."""
 
     field: str = Field(examples=["runners[3].price"])
-    expected: str = Field(examples=["Input should be greater than or equal to 0"])
+    expected: str = Field(examples=["must be at least 0"])
     value: str | None = Field(None, examples=["-5"])
 
 
@@ -53,50 +59,100 @@ class ProblemError(Exception):
         self.code, self.detail, self.headers = code, detail, headers
 
 
-CODES: dict[str, tuple[int, str, str]] = {
-    "malformed": (
+class Code(NamedTuple):
+    """What an error code stands for; example is a detail as an answer may carry it."""
+
+    status: int
+    title: str
+    meaning: str
+    example: str
+
+
+CODES = {
+    "malformed": Code(
         400,
         "Malformed request",
         "The body or a header is not what its syntax says. Nothing was done.",
+        "the body is not JSON: JSON is malformed: invalid character (byte 51)",
     ),
-    "unauthorized": (401, "Key missing or wrong", "Send a valid key in the Authorization header."),
-    "forbidden": (403, "Not granted", "The key does not grant this."),
-    "not_found": (404, "Not found", "There is nothing at this address, or not for this key."),
-    "method_not_allowed": (
+    "unauthorized": Code(
+        401,
+        "Key missing or wrong",
+        "Send a valid key in the Authorization header.",
+        "this needs a key: send Authorization: Bearer <key>",
+    ),
+    "forbidden": Code(403, "Not granted", "The key does not grant this.", "this key may not change rules"),
+    "not_found": Code(
+        404,
+        "Not found",
+        "There is nothing at this address, or not for this key.",
+        "there is no venue 'hall-9'",
+    ),
+    "method_not_allowed": Code(
         405,
         "Method not allowed",
         "This address exists, but not for this method: see Allow.",
+        "/v1/venues takes GET, POST, not DELETE",
     ),
-    "conflict": (409, "Conflict", "What was to be made exists already, or has moved on."),
-    "gone": (410, "Gone", "What was named is no longer kept."),
-    "precondition_failed": (
+    "conflict": Code(
+        409,
+        "Conflict",
+        "What was to be made exists already, or has moved on.",
+        "venue 'hall-1' exists already",
+    ),
+    "gone": Code(410, "Gone", "What was named is no longer kept.", "frame 1763740800000-3 is no longer kept"),
+    "precondition_failed": Code(
         412,
         "Precondition failed",
         "If-Match names another version than the current one.",
+        'If-Match "rule-3": the current rule is "rule-4"; read it again',
     ),
-    "too_large": (413, "Body too large", "Send smaller batches."),
-    "unsupported_media_type": (
+    "too_large": Code(
+        413,
+        "Body too large",
+        "Send smaller batches.",
+        "a body of more than 1048576 bytes: send smaller batches",
+    ),
+    "unsupported_media_type": Code(
         415,
         "Unsupported media type",
         "Send Content-Type: application/json, not compressed.",
+        "Content-Type: must be application/json, not 'text/plain'",
     ),
-    "invalid": (
+    "invalid": Code(
         422,
         "Invalid fields",
         "The request is well formed, but a field's value is not allowed: see errors.",
+        "runners[3].price: must be at least 0, not -5",
     ),
-    "idempotency_mismatch": (422, "Idempotency-Key used before", "Use a new key for a new body."),
-    "too_many_requests": (429, "Too many requests", "Wait as Retry-After says."),
-    "internal": (500, "Internal error", "A fault of ours. It is logged; the race goes on."),
-    "unavailable": (
+    "idempotency_mismatch": Code(
+        422,
+        "Idempotency-Key used before",
+        "Use a new key for a new body.",
+        "this Idempotency-Key was used with another body",
+    ),
+    "too_many_requests": Code(
+        429,
+        "Too many requests",
+        "Wait as Retry-After says.",
+        "more than 100 requests a second with this key",
+    ),
+    "internal": Code(
+        500,
+        "Internal error",
+        "A fault of ours. It is logged; the race goes on.",
+        "an unexpected error; it is logged",
+    ),
+    "unavailable": Code(
         503,
         "Store away",
         "Redis does not answer. Repeat the same request, with the same Idempotency-Key.",
+        "Redis is away: Connection refused",
     ),
 }
-"""code -> (status, title, help)."""
+"""code -> what it stands for."""
 
-_BY_STATUS = {status: code for code, (status, _, _) in reversed(CODES.items())}
+_BY_STATUS = {code.status: name for name, code in reversed(CODES.items())}
 _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (RuleError, "invalid"),
     (NotFoundError, "not_found"),
@@ -104,49 +160,60 @@ _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (ConflictError, "conflict"),
     (StoreError, "unavailable"),
 )
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "model": Problem,
-        "description": CODES[_BY_STATUS[status]][1],
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-    }
-    for status in (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 503)
-}
-"""Declared on every route, so that a client can rely on the one shape."""
+
+def problem(code: str, detail: str, errors: Sequence[Wrong] = ()) -> Problem:
+    """The problem of a code."""
+    status, title, _, _ = CODES[code]
+    fields = [FieldError(field=field, expected=right, value=value) for field, right, value in errors[:_ERRORS_MAX]]
+    return Problem(type=f"/problems/{code}", title=title, status=status, code=code, detail=detail, errors=fields)
 
 
 def answer(
-    code: str, detail: str, *, errors: list[FieldError] | None = None, headers: dict[str, str] | None = None
+    code: str, detail: str, *, errors: Sequence[Wrong] = (), headers: dict[str, str] | None = None
 ) -> JSONResponse:
     """The problem+json answer of a code."""
-    status, title, _ = CODES[code]
-    problem = Problem(
-        type=f"/problems/{code}", title=title, status=status, code=code, detail=detail, errors=errors or []
-    )
+    status = CODES[code].status
     headers = {
         **({"Retry-After": "1"} if status in {429, 503} else {}),
         **(headers or {}),
         "Cache-Control": "no-store",
     }
     return JSONResponse(
-        problem.model_dump(mode="json"),
+        problem(code, detail, errors).model_dump(mode="json"),
         status_code=status,
         headers=headers,
         media_type="application/problem+json",
     )
 
 
-def _field_errors(exc: RequestValidationError) -> list[FieldError]:
-    found = []
-    for error in exc.errors():
-        loc = tuple(error["loc"][1:] if error["loc"] and error["loc"][0] == "body" else error["loc"])
-        message = str(error["msg"]).removeprefix("Value error, ")
-        if error["type"] == "extra_forbidden":
-            message = "no such field"
-        shown = None if error["type"] == "missing" else str(error.get("input"))[:80]
-        found.append(FieldError(field=field_path(loc), expected=message, value=shown))
-    return found
+def answer_to(exc: ProblemError | RacingError) -> JSONResponse:
+    """The answer to an error that a route raises."""
+    if isinstance(exc, ProblemError):
+        return answer(exc.code, exc.detail, headers=exc.headers)
+    code = next((code for kind, code in _BY_ERROR if isinstance(exc, kind)), "internal")
+    return answer(code, str(exc), errors=exc.fields if isinstance(exc, RuleError) else ())
+
+
+def _methods(request: Request) -> list[str]:
+    """What the address takes: its routes, one for each method, are asked in turn."""
+    scopes = [{**request.scope, "method": method} for method in _METHODS]
+    routes = request.app.routes
+    return [scope["method"] for scope in scopes if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+
+
+def _http_answer(request: Request, exc: HTTPException) -> JSONResponse:
+    """The answer to what the framework refuses."""
+    method, path = request.method, request.url.path[:_PATH_MAX]
+    headers = dict(exc.headers or {})
+    if exc.status_code == 404:  # noqa: PLR2004  # written out, as everywhere in HTTP
+        return answer("not_found", f"there is nothing at {path!r}: /docs lists what there is")
+    if exc.status_code == 405:  # noqa: PLR2004  # as above
+        allowed = ", ".join(_methods(request)) or headers.get("Allow", "")
+        return answer("method_not_allowed", f"{path} takes {allowed}, not {method}", headers={"Allow": allowed})
+    code = _BY_STATUS.get(exc.status_code, "malformed" if exc.status_code < 500 else "internal")  # noqa: PLR2004  # the line between client and server
+    return answer(code, str(exc.detail), headers=headers)
 
 
 def install(app: FastAPI) -> None:
@@ -154,31 +221,27 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(ProblemError)
     async def _problem(_: Request, exc: ProblemError) -> JSONResponse:
-        return answer(exc.code, exc.detail, headers=exc.headers)
+        return answer_to(exc)
 
     @app.exception_handler(RacingError)
     async def _racing(_: Request, exc: RacingError) -> JSONResponse:
-        code = next((code for kind, code in _BY_ERROR if isinstance(exc, kind)), "internal")
-        fields = exc.fields if isinstance(exc, RuleError) else ()
-        return answer(code, str(exc), errors=[FieldError(field=f, expected=e, value=v) for f, e, v in fields])
+        return answer_to(exc)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_: Request, exc: RequestValidationError) -> JSONResponse:
-        if any(error["type"] == "json_invalid" for error in exc.errors()):
-            reason = next(e.get("ctx", {}).get("error", e["msg"]) for e in exc.errors() if e["type"] == "json_invalid")
-            return answer("malformed", f"the body is not JSON: {reason}")
-        errors = _field_errors(exc)
-        first = errors[0]
-        came = "" if first.value is None else f", not {first.value!r}"
-        return answer("invalid", f"{first.field}: {first.expected}{came}", errors=errors)
+        fields = [wrong_field({**error, "loc": _within_body(error["loc"])}) for error in exc.errors()]
+        return answer("invalid", in_words(fields), errors=fields)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, exc: HTTPException) -> JSONResponse:
-        code = _BY_STATUS.get(exc.status_code, "malformed" if exc.status_code < 500 else "internal")  # noqa: PLR2004  # the line between client and server
-        detail = f"{request.method} {request.url.path}: {exc.detail}"
-        return answer(code, detail, headers=dict(exc.headers or {}))
+        return _http_answer(request, exc)
 
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, exc: Exception) -> JSONResponse:
         log.error("unexpected error", path=request.url.path, exc_info=exc)
-        return answer("internal", "an unexpected error; it is logged")
+        return answer("internal", CODES["internal"].example)
+
+
+def _within_body(loc: Sequence[int | str]) -> tuple[int | str, ...]:
+    """A place without the word that says that it is in the body; other places keep theirs, as query.limit."""
+    return tuple(loc[1:] if loc and loc[0] == "body" else loc)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from racing.entries import Runner
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
@@ -28,6 +28,8 @@ _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
 """Product numbers cached per venue; above that the cache starts anew."""
+_BODIES_MAX = 16
+"""Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
 
 _encode = msgspec.json.Encoder().encode
 _SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
@@ -48,7 +50,15 @@ class VenueView:
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    _kinds: tuple[Rule, frozenset[str]] | None = None
     _bodies: dict[tuple[int, bool], bytes] = field(default_factory=dict)
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """Event kinds that the venue takes under its rule."""
+        if self._kinds is None or self._kinds[0] is not self.rule:
+            self._kinds = (self.rule, frozenset(self.rule.kinds()))
+        return self._kinds[1]
 
     def age(self) -> int | None:
         """Age of the data now, ms; None before the first commit."""
@@ -69,9 +79,12 @@ class VenueView:
 
     def body(self, limit: int, *, stale: bool) -> bytes:
         """The answer of GET slots, encoded once per frame, limit and state."""
-        known = self._bodies.get((limit, stale))
+        key = (min(limit, len(self.frame.slots)), stale)
+        known = self._bodies.get(key)
         if known is None:
-            known = self._bodies[(limit, stale)] = self._encode(limit, stale=stale)
+            if len(self._bodies) >= _BODIES_MAX:
+                self._bodies.clear()
+            known = self._bodies[key] = self._encode(limit, stale=stale)
         return known
 
     def _encode(self, limit: int, *, stale: bool) -> bytes:
@@ -106,6 +119,7 @@ class Frames:
         self.views: dict[str, VenueView] = {}
         self.redis_ok = False
         self._listed_s = 0.0
+        self._listed_ok = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -119,24 +133,35 @@ class Frames:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def view(self, venue: str) -> VenueView | None:
-        """A venue's view; looks at Redis for one not seen yet, at most five times a second."""
+        """A venue's view; looks at Redis for one not seen yet, at most five times a second.
+
+        Raises StoreUnavailableError where a venue is not seen and nobody can tell whether there is one.
+        """
         found = self.views.get(venue)
         if found is None and time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
             await self.refresh()
             found = self.views.get(venue)
+        if found is None and not self._listed_ok:
+            raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")
         return found
 
     async def refresh(self) -> None:
         """Take note of venues that are new or gone. Raises StoreError."""
         self._listed_s = time.monotonic()
-        listed = {venue.venue: venue for venue in await self._desk.venues()}
+        before = set(self.views)
+        try:
+            listed = {venue.venue: venue for venue in await self._desk.venues()}
+        except StoreError:
+            self._listed_ok = False
+            raise
+        self._listed_ok = True
         for name, venue in listed.items():
             if name not in self.views:
                 version = await self._desk.rule(name)
                 empty = Frame(name, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
                 self.views.setdefault(name, VenueView(venue, empty, parse_rule(version.rule), version.version))
-        for name in set(self.views) - set(listed):
-            del self.views[name]
+        for name in before - set(listed):  # a venue made since then is not in the list, and not gone
+            self.views.pop(name, None)
 
     async def refresh_rule(self, view: VenueView) -> None:
         """Read the venue's current rule anew: what kinds of events it takes."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -11,36 +12,68 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user, table_of
-from racing.model import ID_PATTERN
+from api.bodies import NOT_JSON, why_not_json
+from racing.documents import ID_WORDS
+from racing.events import NO_TIME_MS, EventBatch, HashArray, hash_id, hash_user, table_of
+from racing.model import ID_PATTERN, IntArray
 from racing.rule import Rule
 
 AMOUNT_MAX = 10**12
 """Largest amount of one event, minor units: sums of 2^23 such events are still exact in a sorted set."""
 
-_Id = Annotated[str, Meta(pattern=ID_PATTERN)]
+USER_MAX = 128
+_ID = re.compile(ID_PATTERN + r"(?!\n)")
+_Id = Annotated[
+    str,
+    Meta(pattern=ID_PATTERN + r"(?!\n)"),  # Python's $ lets a line feed follow, as other languages' does not
+]
+_Millis = Annotated[int, Meta(ge=0, le=2**53)]
 
 
-class EventIn(msgspec.Struct, forbid_unknown_fields=True):
-    """One event as sent. Only type and product are required; ts_ms defaults to arrival."""
+class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One event as sent. Only type and product are required; ts_ms defaults to arrival.
 
-    type: Annotated[str, Meta(min_length=1, max_length=32)]
-    product: _Id
-    ts_ms: Annotated[int, Meta(ge=0, le=2**53)] | None = None
-    user: Annotated[str, Meta(min_length=1, max_length=128)] | None = None
-    amount: Annotated[int, Meta(ge=0, le=AMOUNT_MAX)] | None = None
+    The product's form is not checked while decoding: it must be an enrolled one, which is cheaper to look up.
+    """
+
+    type: Annotated[str, Meta(min_length=1, max_length=32, description="event kind", examples=["click"])]
+    product: Annotated[str, Meta(examples=["p-1001"])]
+    ts_ms: Annotated[_Millis | None, Meta(description="event time; arrival where absent")] = None
+    user: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=USER_MAX)] | None,
+        Meta(description="kept only as a hash", examples=["u-1"]),
+    ] = None
+    amount: Annotated[
+        Annotated[int, Meta(ge=0, le=AMOUNT_MAX)] | None,
+        Meta(description="minor units, e.g. cents or fen", examples=[19900]),
+    ] = None
     quantity: Annotated[int, Meta(ge=0, le=10**9)] | None = None
-    id: _Id | None = None
-    source: _Id | None = None
+    id: Annotated[
+        _Id | None,
+        Meta(description="counts once per kind; a refund names its payment by it", examples=["order-5"]),
+    ] = None
+    source: Annotated[_Id | None, Meta(description="entrance (入口)", examples=["search"])] = None
     segment: _Id | None = None
-    frame: Annotated[int, Meta(ge=0, le=2**53)] | None = None
-    slot: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    frame: Annotated[Annotated[int, Meta(ge=0, le=2**53)] | None, Meta(description="frame that was shown")] = None
+    slot: Annotated[Annotated[int, Meta(ge=1, le=10_000)] | None, Meta(description="slot that was shown")] = None
 
 
 class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
     """A batch as sent: ``{"events": [...]}``."""
 
     events: list[EventIn]
+
+
+def batch_schemas(ref_template: str, *, events_max: int) -> dict[str, Any]:
+    """JSON Schemas of a batch and its parts by name, made from what the decoder checks."""
+    _, schemas = msgspec.json.schema_components((BatchIn,), ref_template=ref_template)
+    schemas["EventIn"]["properties"]["product"]["pattern"] = ID_PATTERN
+    schemas["BatchIn"]["properties"]["events"] |= {"minItems": 1, "maxItems": events_max}
+    for schema in schemas["EventIn"]["properties"].values():
+        for part in (schema, *schema.get("anyOf", ())):
+            if "pattern" in part:
+                part["pattern"] = ID_PATTERN
+    return schemas
 
 
 class _Raws(msgspec.Struct, forbid_unknown_fields=True):
@@ -63,31 +96,68 @@ class MalformedBatchError(Exception):
         self.code = code
 
 
+OPTIONAL = ("ts_ms", "user", "amount", "quantity", "id", "source", "segment", "frame", "slot")
+_MARKS = tuple((name, f'"{name}"'.encode()) for name in OPTIONAL)
+
+
+def fields_in(body: bytes) -> frozenset[str]:
+    """The optional fields that a body may hold: all where a name could be written with escapes."""
+    if b"\\" in body:
+        return frozenset(OPTIONAL)
+    return frozenset(name for name, mark in _MARKS if mark in body)
+
+
 @dataclass(slots=True)
 class Decoded:
-    """The well-formed events of a batch with their places in it, and the refused ones."""
+    """The well-formed events of a batch with their places in it, and the refused ones. fields: see fields_in."""
 
     events: list[EventIn]
-    places: list[int]
+    places: Sequence[int]
+    fields: frozenset[str] = frozenset(OPTIONAL)
     refused: list[RefusedEvent] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Events that are taken, in order. numbers knows every product of theirs."""
+
+    events: Sequence[EventIn]
+    fields: frozenset[str]
+    numbers: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.events)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Taken]) -> Taken:
+        """The events of several batches as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        events = [event for part in parts for event in part.events]
+        return cls(events, frozenset[str]().union(*(part.fields for part in parts)), parts[0].numbers)
+
+    def named(self) -> list[tuple[str, str]]:
+        """(kind, id) of the events that have an id."""
+        return [(event.type, event.id) for event in self.events if event.id is not None] if "id" in self.fields else []
+
+    def batch(self, secret: bytes) -> EventBatch:
+        """The events as columns; users hashed under the deployment's secret."""
+        return columns(self.events, self.fields, self.numbers, secret)
 
 
 _decode_batch = msgspec.json.Decoder(BatchIn).decode
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
-_UNKNOWN = re.compile(r"unknown field `([^`]*)`")
-_PATH = re.compile(r" - at `\$\.?(.*)`$")
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_VALUE_MAX = 80
 
 
 def decode(body: bytes, *, events_max: int) -> Decoded:
     """The events of a JSON batch. Raises MalformedBatchError where the body is no batch or too long a one."""
     try:
-        events = _decode_batch(body).events
-        decoded = Decoded(events, list(range(len(events))))
-    except msgspec.ValidationError:
-        decoded = _one_by_one(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise MalformedBatchError("malformed", f"the body is not JSON: {exc}") from exc
+        decoded = _decoded(body)
+    except NOT_JSON as exc:
+        raise MalformedBatchError("malformed", why_not_json(body, exc)) from exc
     size = len(decoded.events) + len(decoded.refused)
     if not size:
         raise MalformedBatchError("invalid", "events: a batch of 0 events; send at least one")
@@ -96,100 +166,152 @@ def decode(body: bytes, *, events_max: int) -> Decoded:
     return decoded
 
 
+def _decoded(body: bytes) -> Decoded:
+    """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
+    try:
+        events = _decode_batch(body).events
+    except msgspec.ValidationError:
+        return _one_by_one(body)
+    return Decoded(events, range(len(events)), fields_in(body))
+
+
 def _one_by_one(body: bytes) -> Decoded:
     try:
         raws = _decode_raws(body).events
     except msgspec.ValidationError as exc:
+        msgspec.json.decode(body)  # a body that is no JSON at all is told so
         raise MalformedBatchError("invalid", f'the body must be {{"events": [...]}}: {exc}') from exc
-    decoded = Decoded([], [])
+    events, places, refused = [], [], []
     for index, raw in enumerate(raws):
         try:
-            decoded.events.append(_decode_event(raw))
-            decoded.places.append(index)
-        except msgspec.ValidationError as exc:
-            decoded.refused.append(RefusedEvent(index, "invalid", _reason(raw, str(exc))))
-    return decoded
+            events.append(_decode_event(raw))
+            places.append(index)
+        except msgspec.ValidationError:
+            refused.append(RefusedEvent(index, "invalid", _reason(raw)))
+    return Decoded(events, places, refused=refused)
 
 
-def _reason(raw: msgspec.Raw, message: str) -> str:
-    """A validation message as field, expectation and value."""
-    match = _PATH.search(message)
-    expected = _PATH.sub("", message)
-    expected = expected[:1].lower() + expected[1:]
-    unknown = _UNKNOWN.search(message)
-    if unknown is not None:
-        return f"{unknown.group(1)}: no such field; an event has {', '.join(EventIn.__struct_fields__)}"
-    if match is None:
-        return f"event: {expected}"
-    name = match.group(1)
-    came = msgspec.json.decode(raw)
-    value = came.get(name) if isinstance(came, dict) else came
-    return f"{name}: {expected}, not {str(msgspec.json.encode(value).decode())[:80]}"
+def _reason(raw: msgspec.Raw) -> str:
+    """The first wrong field of an event, what it must be, and the value that came."""
+    try:
+        fields = _decode_fields(raw)
+    except msgspec.ValidationError:
+        return f"event: must be an object, not {_cut(raw)}"
+    for name, value in fields.items():
+        if name not in _FIELDS:
+            return f"{name[:_VALUE_MAX]}: no such field; an event has {', '.join(_FIELDS)}"
+        decoder, must_be = _FIELDS[name]
+        try:
+            decoder.decode(value)
+        except msgspec.ValidationError:
+            return f"{name}: must be {must_be}, not {_cut(value)}"
+    missing = (each.name for each in msgspec.structs.fields(EventIn) if each.required and each.name not in fields)
+    return f"{next(missing)}: is required"
+
+
+def _cut(raw: msgspec.Raw) -> str:
+    """A JSON value as it came, of a long one the beginning."""
+    text = bytes(raw).decode()
+    return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]}…"
+
+
+def _fields() -> Iterable[tuple[str, tuple[msgspec.json.Decoder[Any], str]]]:
+    """Each field's decoder, and what its value must be, in words made of its bounds."""
+    for each in msgspec.structs.fields(EventIn):
+        kind = _Id if each.name == "product" else each.type
+        schema = msgspec.json.schema(kind)
+        bounds = {name: value for part in schema.get("anyOf", [schema]) for name, value in part.items()}
+        if "pattern" in bounds:
+            words = ID_WORDS.removeprefix("must be ")
+        elif "maxLength" in bounds:
+            words = f"a text of {bounds['minLength']} to {bounds['maxLength']} characters"
+        else:
+            words = f"a whole number from {bounds['minimum']} to {bounds['maximum']}"
+        yield each.name, (msgspec.json.Decoder(kind), words)
+
+
+_FIELDS = dict(_fields())
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the venue takes just now: its rule, the clock, and the numbers of its products."""
+    """What the venue takes just now: its rule and kinds, the clock, and the numbers of its products."""
 
     venue: str
     rule: Rule
+    kinds: AbstractSet[str]
     numbers: Mapping[str, int]
     now_ms: int
 
-    def sort_out(self, decoded: Decoded) -> tuple[list[EventIn], list[RefusedEvent]]:
-        """The events that are taken, in order, and all that are refused, by index."""
-        kinds = self.rule.kinds()
-        last_ms = self.now_ms + 1000 * self.rule.clock_skew_s
-        first_ms = self._first_ms()
+    def sort_out(
+        self, decoded: Decoded, *, products: AbstractSet[str], kinds: AbstractSet[str]
+    ) -> tuple[Taken, list[RefusedEvent]]:
+        """The events that are taken, in order, and all that are refused, by index.
+
+        products and kinds: those that occur. Where all of them are known and all times fit, no event is looked
+        at alone.
+        """
+        first_ms, last_ms = self.times_ms()
+        given = (
+            [event.ts_ms for event in decoded.events if event.ts_ms is not None] if "ts_ms" in decoded.fields else []
+        )
+        timely = not given or (min(given) >= first_ms and max(given) <= last_ms)
+        if timely and kinds <= self.kinds and products <= self.numbers.keys():
+            return Taken(decoded.events, decoded.fields, self.numbers), decoded.refused
         taken: list[EventIn] = []
-        refused = decoded.refused
+        refused = list(decoded.refused)
         for event, index in zip(decoded.events, decoded.places, strict=True):
-            ts_ms = event.ts_ms
-            if (
-                event.type in kinds
-                and event.product in self.numbers
-                and (ts_ms is None or first_ms <= ts_ms <= last_ms)
-            ):
+            why = self.why(event.type, event.product, event.ts_ms)
+            if why is None:
                 taken.append(event)
             else:
-                refused.append(RefusedEvent(index, *self._why(event, kinds, first_ms)))
-        return taken, sorted(refused, key=lambda each: each.index)
+                refused.append(RefusedEvent(index, *why))
+        return Taken(taken, decoded.fields, self.numbers), sorted(refused, key=lambda each: each.index)
 
-    def _first_ms(self) -> int:
+    def times_ms(self) -> tuple[int, int]:
+        """The earliest and the latest event time that is taken."""
         rule = self.rule
         oldest = self.now_ms // rule.bucket_ms - 2 * (rule.window_ms // rule.bucket_ms) + 1
-        return max(oldest * rule.bucket_ms, self.now_ms - rule.lateness_ms)
+        first_ms = max(oldest * rule.bucket_ms, self.now_ms - rule.lateness_ms)
+        return first_ms, self.now_ms + 1000 * rule.clock_skew_s
 
-    def _why(self, event: EventIn, kinds: set[str], first_ms: int) -> tuple[str, str]:
-        if event.type not in kinds:
-            return "unknown_kind", f"type: {event.type!r} is none of {', '.join(sorted(kinds))}"
-        if event.product not in self.numbers:
-            return "unknown_product", f"product: {event.product!r} is not enrolled in venue {self.venue!r}"
-        if event.ts_ms is not None and event.ts_ms < first_ms:
-            return "late", f"ts_ms: {event.ts_ms} is before {first_ms}, where the base window begins"
-        return (
-            "future",
-            f"ts_ms: {event.ts_ms} is more than {self.rule.clock_skew_s} s ahead of the server's {self.now_ms}",
-        )
+    def why(self, kind: str, product: str, ts_ms: int | None) -> tuple[str, str] | None:
+        """Why an event is refused, as (code, reason); None for one that is taken."""
+        if product not in self.numbers and not is_id(product):
+            return "invalid", f"product: {ID_WORDS}, not {product[:_VALUE_MAX]!r}"
+        if kind not in self.kinds:
+            return "unknown_kind", f"type: {kind!r} is none of {', '.join(sorted(self.kinds))}"
+        if product not in self.numbers:
+            return "unknown_product", f"product: {product!r} is not enrolled in venue {self.venue!r}: enrol it first"
+        first_ms, last_ms = self.times_ms()
+        if ts_ms is not None and ts_ms < first_ms:
+            return "late", f"ts_ms: {ts_ms} is before {first_ms}, the earliest time that still counts"
+        if ts_ms is not None and ts_ms > last_ms:
+            ahead = f"more than {self.rule.clock_skew_s} s ahead of the server's {self.now_ms}"
+            return "future", f"ts_ms: {ts_ms} is {ahead}"
+        return None
 
 
-def columns(events: Sequence[EventIn], numbers: Mapping[str, int], secret: bytes) -> EventBatch:
-    """The events as columns. numbers must know every product."""
+def columns(
+    events: Sequence[EventIn], fields: AbstractSet[str], numbers: Mapping[str, int], secret: bytes
+) -> EventBatch:
+    """The events as columns. fields: the optional ones that may occur. numbers must know every product."""
     codes: dict[str, int] = {}
     kind = [codes.setdefault(event.type, len(codes)) for event in events]
-    source, sources = table_of([event.source for event in events])
-    segment, segments = table_of([event.segment for event in events])
+    times = [event.ts_ms for event in events] if "ts_ms" in fields else [None] * len(events)
+    source, sources = table_of([event.source for event in events]) if "source" in fields else (None, ())
+    segment, segments = table_of([event.segment for event in events]) if "segment" in fields else (None, ())
     return EventBatch(
         kinds=tuple(codes),
         kind=np.array(kind, np.int64),
         runner=np.array([numbers[event.product] for event in events], np.int64),
-        time_ms=np.array([NO_TIME_MS if event.ts_ms is None else event.ts_ms for event in events], np.int64),
-        amount=_given([event.amount for event in events]),
-        quantity=_given([event.quantity for event in events]),
-        slot=_given([event.slot for event in events]),
-        frame=_given([event.frame for event in events]),
-        id_hash=_hashed([None if event.id is None else hash_id("id", event.id) for event in events]),
-        user_hash=_hashed([None if event.user is None else hash_user(secret, event.user) for event in events]),
+        time_ms=np.array([NO_TIME_MS if ts_ms is None else ts_ms for ts_ms in times], np.int64),
+        amount=given_column([event.amount or 0 for event in events] if "amount" in fields else []),
+        quantity=given_column([event.quantity or 0 for event in events] if "quantity" in fields else []),
+        slot=given_column([event.slot or 0 for event in events] if "slot" in fields else []),
+        frame=given_column([event.frame or 0 for event in events] if "frame" in fields else []),
+        id_hash=id_column([event.id for event in events] if "id" in fields else []),
+        user_hash=user_column([event.user for event in events] if "user" in fields else [], secret),
         source=source,
         sources=sources,
         segment=segment,
@@ -197,40 +319,62 @@ def columns(events: Sequence[EventIn], numbers: Mapping[str, int], secret: bytes
     )
 
 
-def _given(values: Sequence[int | None]) -> Any:  # int64 (n,) or None
-    return np.array([value or 0 for value in values], np.int64) if any(values) else None
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id."""
+    return _ID.match(text) is not None
 
 
-def _hashed(values: Sequence[int | None]) -> Any:  # uint64 (n,) or None
-    return np.array([value or 0 for value in values], np.uint64) if any(values) else None
+def is_user(text: str) -> bool:
+    """Whether a text can be a user id."""
+    return 1 <= len(text) <= USER_MAX
+
+
+def given_column(values: Sequence[int]) -> IntArray | None:
+    """Numbers as a column; None where none is given."""
+    return np.array(values, np.int64) if any(values) else None
+
+
+def id_column(ids: Sequence[str | None]) -> HashArray | None:
+    """Ids as hashes, 0 where there is none; None where none is given."""
+    return _hashed([0 if each is None else hash_id("id", each) for each in ids])
+
+
+def user_column(users: Sequence[str | None], secret: bytes) -> HashArray | None:
+    """Users as keyed hashes, 0 where there is none; None where none is given."""
+    return _hashed([0 if each is None else hash_user(secret, each) for each in users])
+
+
+def _hashed(values: Sequence[int]) -> HashArray | None:
+    return np.array(values, np.uint64) if any(values) else None
 
 
 class RecentIds:
     """Event ids that this process has put into the log, to tell senders of repeats; the fold decides exactly.
 
-    Bound: two generations of at most ``most`` ids.
+    Bound: two generations of at most ``most`` ids and one batch.
     """
 
     def __init__(self, most: int = 200_000) -> None:
         self._most = most
-        self._now: set[tuple[str, str]] = set()
-        self._before: set[tuple[str, str]] = set()
+        self._now: dict[tuple[str, str], int] = {}  # (kind, id) -> when it came first, ms
+        self._before: dict[tuple[str, str], int] = {}
 
-    def repeats(self, events: Sequence[EventIn]) -> int:
-        """How many of the events repeat an id of their kind, within the batch or from before."""
+    def repeats(self, named: Sequence[tuple[str, str]], *, since_ms: int) -> int:
+        """How many of the (kind, id) pairs repeat one from before: within the batch, or from since_ms on."""
         seen: set[tuple[str, str]] = set()
+        now, before = self._now.get, self._before.get
         count = 0
-        for event in events:
-            if event.id is None:
-                continue
-            key = (event.type, event.id)
-            if key in seen or key in self._now or key in self._before:
+        for key in named:
+            if key in seen or now(key, before(key, -1)) >= since_ms:
                 count += 1
             seen.add(key)
         return count
 
-    def add(self, events: Sequence[EventIn]) -> None:
-        """Take note that these events are in the log."""
-        self._now.update((event.type, event.id) for event in events if event.id is not None)
-        if len(self._now) > self._most:
-            self._before, self._now = self._now, set()
+    def add(self, named: Sequence[tuple[str, str]], *, now_ms: int, since_ms: int) -> None:
+        """Take note that events of these (kind, id) are in the log; a repeat from since_ms on is no news."""
+        known, before = self._now, self._before.get
+        for key in named:
+            if known.get(key, before(key, -1)) < since_ms:
+                known[key] = now_ms
+        if len(known) > self._most:
+            self._before, self._now = known, {}

@@ -24,7 +24,7 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdigit() and int(announced) > self._most:
+        if announced.isdecimal() and int(announced) > self._most:
             await answer("too_large", self._detail())(scope, receive, send)
             return
         size = 0

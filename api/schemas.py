@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from racing.documents import Strict, wrong
 from racing.entries import Runner
 from racing.model import ID_PATTERN
+from racing.rule import Rule
 
-Id = Annotated[str, Field(pattern=ID_PATTERN, examples=["hall-1"])]
+
+def _addressable(name: str) -> str:
+    if name in {".", ".."}:
+        raise wrong("must not be . or .., which browsers take out of addresses")
+    return name
+
+
+def _attribute(value: Any) -> Any:
+    """The value; pydantic's own errors would name every type of the union one by one."""
+    fits = isinstance(value, bool)
+    fits |= isinstance(value, str) and len(value) <= ATTRIBUTE_TEXT_MAX
+    fits |= isinstance(value, (int, float)) and abs(value) <= ATTRIBUTE_NUMBER_MAX and not math.isnan(value)
+    if not fits:
+        raise wrong("must be true, false, a number within +-1e15, or a text of at most 256 characters")
+    return value
+
+
+ATTRIBUTES_MAX = 16
+ATTRIBUTE_TEXT_MAX = 256
+ATTRIBUTE_NUMBER_MAX = 1e15
+BULK_MAX = 1000
+
+Id = Annotated[
+    str,
+    Field(pattern=ID_PATTERN, json_schema_extra={"not": {"enum": [".", ".."]}}),
+    AfterValidator(_addressable),
+]
 Text = Annotated[str, Field(min_length=1, max_length=200)]
 Link = Annotated[str, Field(min_length=1, max_length=2048)]
 Money = Annotated[int, Field(ge=0, le=10**12, description="minor units, e.g. cents or fen")]
-AttributeValue = Annotated[str, Field(max_length=256)] | bool | Annotated[float, Field(allow_inf_nan=False)]
+AttributeName = Annotated[str, Field(pattern=ID_PATTERN)]
+AttributeValue = Annotated[
+    Annotated[str, Field(max_length=ATTRIBUTE_TEXT_MAX)]
+    | bool
+    | Annotated[float, Field(ge=-ATTRIBUTE_NUMBER_MAX, le=ATTRIBUTE_NUMBER_MAX)],
+    BeforeValidator(_attribute),
+]
 
-ATTRIBUTES_MAX = 16
-BULK_MAX = 1000
 
-
-class Strict(BaseModel):
-    """Unknown fields are refused, values are not bent into shape."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
+def header(description: str, *, kind: str = "string", required: bool = True) -> dict[str, Any]:
+    """A header of an answer, as OpenAPI has it."""
+    return {"description": description, "required": required, "schema": {"type": kind}}
 
 
 class VenueIn(Strict):
     """A venue (会场) to create."""
 
-    venue: Id
-    title: Text | None = Field(None, description="shown to people; the id by default")
-    rule: dict[str, Any] | None = Field(None, description="the first rule; the default rule where absent")
+    venue: Id = Field(examples=["hall-1"])
+    title: Text | None = Field(None, description="shown to people; the id by default", examples=["Double 11 main hall"])
+    rule: Rule | None = Field(None, description="the first rule; the default rule where absent", examples=[None])
 
 
 class VenueOut(BaseModel):
@@ -53,25 +84,32 @@ class VenueList(BaseModel):
     """A page of venues."""
 
     venues: list[VenueOut]
-    next_cursor: str | None = Field(None, description="pass as cursor for the next page; null at the end")
+    next_cursor: str | None = Field(
+        None, description="pass as cursor for the next page; null at the end", examples=["hall-1"]
+    )
 
 
 class RunnerIn(Strict):
     """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
 
-    product: Annotated[str, Field(pattern=ID_PATTERN, examples=["p-1001"])]
-    merchant: Annotated[str, Field(pattern=ID_PATTERN, examples=["m-7"])]
-    title: Annotated[str, Field(min_length=1, max_length=200, examples=["Noise-cancelling earbuds"])]
-    category: Text | None = None
-    series: Text | None = None
-    tier: Text | None = None
+    product: Id = Field(examples=["p-1001"])
+    merchant: Id = Field(examples=["m-7"])
+    title: Text = Field(examples=["Noise-cancelling earbuds"])
+    category: Text | None = Field(None, examples=["audio"])
+    series: Text | None = Field(None, examples=["air"])
+    tier: Text | None = Field(None, examples=["A"])
     price: Money | None = Field(None, examples=[19900])
-    list_price: Money | None = None
-    stock: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    image: Link | None = None
-    url: Link | None = None
-    entry_score: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] | None = None
-    attributes: dict[Id, AttributeValue] = Field(default={}, max_length=ATTRIBUTES_MAX)
+    list_price: Money | None = Field(None, examples=[29900])
+    stock: Annotated[int, Field(ge=0, le=10**9)] | None = Field(None, examples=[500])
+    image: Link | None = Field(None, examples=["https://img.example/p-1001.webp"])
+    url: Link | None = Field(None, examples=["https://shop.example/p-1001"])
+    entry_score: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] | None = Field(None, examples=[0.8])
+    attributes: dict[AttributeName, AttributeValue] = Field(
+        default={},
+        max_length=ATTRIBUTES_MAX,
+        examples=[{"new": True, "brand": "Hai"}],
+        json_schema_extra={"additionalProperties": False},  # a name that fits no pattern is refused
+    )
 
     def runner(self) -> Runner:
         """The runner as the store keeps it."""
@@ -88,7 +126,8 @@ class RunnersIn(Strict):
         seen: set[str] = set()
         for index, runner in enumerate(self.runners):
             if runner.product in seen:
-                raise ValueError(f"runners[{index}].product {runner.product!r} comes twice: name each product once")
+                at = ("runners", index, "product")
+                raise wrong("{product} comes twice: name each product once", at=at, product=repr(runner.product))
             seen.add(runner.product)
         return self
 
@@ -122,7 +161,7 @@ class RunnerList(BaseModel):
     """A page of runners in enrolment order."""
 
     runners: list[RunnerOut]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(None, description="as in the list of venues", examples=["100"])
 
 
 class Refused(BaseModel):
@@ -160,14 +199,14 @@ class SlotOut(BaseModel):
     product: str = Field(examples=["p-1001"])
     merchant: str | None = Field(None, examples=["m-7"], description="this and the next: as given at enrolment")
     title: str | None = Field(None, examples=["Noise-cancelling earbuds"])
-    category: str | None = None
-    series: str | None = None
-    tier: str | None = None
-    price: int | None = Field(None, description="minor units")
-    list_price: int | None = Field(None, description="minor units")
-    stock: int | None = None
-    image: str | None = None
-    url: str | None = None
+    category: str | None = Field(None, examples=["audio"])
+    series: str | None = Field(None, examples=["air"])
+    tier: str | None = Field(None, examples=["A"])
+    price: int | None = Field(None, examples=[19900], description="minor units")
+    list_price: int | None = Field(None, examples=[29900], description="minor units")
+    stock: int | None = Field(None, examples=[500])
+    image: str | None = Field(None, examples=["https://img.example/p-1001.webp"])
+    url: str | None = Field(None, examples=["https://shop.example/p-1001"])
     score: float = Field(examples=[12.31])
     terms: list[TermOut]
 
@@ -191,8 +230,8 @@ class RuleChanged(BaseModel):
 
     version: int = Field(examples=[4])
     entry: str = Field(examples=["1763740800123-0"])
-    epoch: int | None = Field(examples=[1763740800000], description="null while no frame shows it yet")
-    frame: int | None = Field(examples=[48213], description="null while no frame shows it yet")
+    epoch: int | None = Field(None, examples=[1763740800000], description="null while no frame shows it yet")
+    frame: int | None = Field(None, examples=[48213], description="null while no frame shows it yet")
 
 
 class Health(BaseModel):
@@ -204,10 +243,12 @@ class Health(BaseModel):
 class VenueHealth(BaseModel):
     """How fresh one venue's data is."""
 
-    venue: str
-    frame: int
-    age_ms: int | None = Field(description="age of the data that readers get; null before the first commit")
-    stale: bool
+    venue: str = Field(examples=["hall-1"])
+    frame: int = Field(examples=[48210])
+    age_ms: int | None = Field(
+        description="age of the data that readers get; null before the first commit", examples=[120]
+    )
+    stale: bool = Field(examples=[False])
 
 
 class Readiness(BaseModel):
@@ -216,3 +257,12 @@ class Readiness(BaseModel):
     status: str = Field(examples=["ready"])
     redis: str = Field(examples=["ok"])
     venues: list[VenueHealth]
+
+
+class ProblemHelp(BaseModel):
+    """What an error code means."""
+
+    code: str = Field(examples=["not_found"])
+    status: int = Field(examples=[404])
+    title: str = Field(examples=["Not found"])
+    help: str = Field(examples=["There is nothing at this address, or not for this key."])

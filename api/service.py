@@ -6,11 +6,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Path, Request
 
+from api.appender import Appender
 from api.errors import ProblemError
 from api.frames import Frames, VenueView
 from api.ingest import RecentIds
+from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.desk import Desk
 
@@ -23,6 +25,7 @@ class Service:
     desk: Desk
     frames: Frames
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
+    appenders: dict[str, Appender] = field(default_factory=dict)
     _secret: bytes | None = None
 
     async def secret(self) -> bytes:
@@ -45,29 +48,17 @@ def service_of(request: Request) -> Service:
 Serving = Annotated[Service, Depends(service_of)]
 
 
-async def view_of(venue: str, service: Serving) -> VenueView:
+VenueName = Annotated[
+    str, Path(description="id of the venue", examples=["hall-1"], json_schema_extra={"pattern": ID_PATTERN})
+]
+
+
+async def view_of(venue: VenueName, service: Serving) -> VenueView:
     """The venue in the path; 404 where it does not exist."""
     view = await service.frames.view(venue)
     if view is None:
-        raise ProblemError("not_found", f"there is no venue {venue[:80]!r}")
+        raise ProblemError("not_found", f"there is no venue {venue[:80]!r}: GET /v1/venues lists what there is")
     return view
 
 
 Viewed = Annotated[VenueView, Depends(view_of)]
-
-
-def json_body(
-    content_type: Annotated[str | None, Header()] = None,
-    content_encoding: Annotated[str | None, Header()] = None,
-) -> None:
-    """Refuse bodies that are not plain JSON (415), before they are read."""
-    if (content_type or "").partition(";")[0].strip().lower() != "application/json":
-        raise ProblemError(
-            "unsupported_media_type",
-            f"Content-Type: application/json is needed, not {content_type or 'none'!r}",
-        )
-    if content_encoding not in {None, "identity"}:
-        raise ProblemError("unsupported_media_type", f"Content-Encoding {content_encoding!r}: send the body as it is")
-
-
-JsonBody = Depends(json_body)

@@ -40,13 +40,21 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
         self._known: dict[str, Counter | Gauge | Histogram] = {}
+        self._counters: dict[tuple[str, ...], Counter] = {}
 
     def count(self, name: CounterName, venue: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter; a name has the same labels in every call."""
+        key = (name, venue, *labels.values())
+        counter = self._counters.get(key)
+        if counter is None:
+            counter = self._counters[key] = self._counter(name, labels).labels(venue, *labels.values())
+        counter.inc(amount)
+
+    def _counter(self, name: CounterName, labels: Mapping[str, str]) -> Counter:
         metric = self._known.get(name)
         if metric is None:
             metric = self._known[name] = Counter(name, name, (*_VENUE, *labels), registry=self.registry)
-        metric.labels(venue, *labels.values()).inc(amount)  # type: ignore[union-attr]  # the name says which it is
+        return metric  # type: ignore[return-value]  # the name says which it is
 
     def set(self, name: GaugeName, venue: str, value: float) -> None:
         """Set a gauge."""

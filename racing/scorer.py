@@ -239,7 +239,8 @@ class VenueThread(threading.Thread):
                 if not self._hold():
                     log.warning("lease lost", venue=venue)
                     return
-            entries = read_after(self._reader, self._keys, scorer.race.position, block_ms=scorer.wait_ms(now_ms))
+            block_ms = min(scorer.wait_ms(now_ms), self._settings.lease_ms // _LEASES_PER_TERM)
+            entries = read_after(self._reader, self._keys, scorer.race.position, block_ms=block_ms)
             begun_ms = self._clock.now_ms()
             if not entries and scorer.tick_due(begun_ms):
                 append_tick(self._client, self._keys)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 _POLL_S = 0.01
 
 
-def until(look: Callable[[], T], *, within_s: float, what: str) -> T:
+def until(look: Callable[[], T | None], *, within_s: float, what: str) -> T:
     """The first true answer of look. Raises AssertionError, naming what was waited for, when none comes in time."""
     give_up_s = time.monotonic() + within_s
     while True:

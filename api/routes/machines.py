@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Path, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from api.errors import CODES, RESPONSES, ProblemError
-from api.schemas import Health, Readiness, VenueHealth
+from api.errors import CODES, ProblemError
+from api.schemas import Health, ProblemHelp, Readiness, VenueHealth
 from api.service import Serving
 from racing.errors import StoreError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
-router = APIRouter(tags=["machines"], responses=RESPONSES)
+router = APIRouter(tags=["machines"])
 
 
 @router.get("/healthz", operation_id="healthz")
@@ -23,7 +23,24 @@ async def healthz() -> Health:
     return Health(status="ok")
 
 
-@router.get("/readyz", operation_id="readyz", responses={503: {"model": Readiness, "description": "Redis is away"}})
+_NOT_READY = {
+    "status": "not ready",
+    "redis": "Redis is away: Connection refused",
+    "venues": [{"venue": "hall-1", "frame": 48210, "age_ms": 4200, "stale": True}],
+}
+
+
+@router.get(
+    "/readyz",
+    operation_id="readyz",
+    responses={
+        503: {
+            "model": Readiness,
+            "description": "Redis is away",
+            "content": {"application/json": {"example": _NOT_READY}},
+        }
+    },
+)
 async def readyz(service: Serving, response: Response) -> Readiness:
     """Redis answers: writes are possible. Readers are served from memory also when this says no."""
     try:
@@ -38,22 +55,31 @@ async def readyz(service: Serving, response: Response) -> Readiness:
     return Readiness(status="ready" if redis == "ok" else "not ready", redis=redis, venues=venues)
 
 
-@router.get("/metrics", operation_id="metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 async def metrics() -> Response:
     """Metrics of this process in Prometheus text form."""
     return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/v1/rule/schema", operation_id="readRuleSchema")
+@router.get(
+    "/v1/rule/schema",
+    operation_id="readRuleSchema",
+    responses={200: {"content": {"application/json": {"example": {"title": "Rule", "type": "object"}}}}},
+)
 async def read_rule_schema() -> dict[str, Any]:
     """The JSON Schema of the rule document."""
     return Rule.model_json_schema()
 
 
 @router.get("/problems/{code}", operation_id="readProblem")
-async def read_problem(code: str) -> dict[str, str]:
+async def read_problem(code: Annotated[str, Path(examples=["not_found"])]) -> ProblemHelp:
     """What an error code means and what to do about it."""
     if code not in CODES:
-        raise ProblemError("not_found", f"there is no error code {code[:80]!r}")
-    status, title, meaning = CODES[code]
-    return {"code": code, "status": str(status), "title": title, "help": meaning}
+        raise ProblemError("not_found", f"there is no error code {code[:80]!r}; there are {', '.join(CODES)}")
+    status, title, meaning, _ = CODES[code]
+    return ProblemHelp(code=code, status=status, title=title, help=meaning)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Body, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
-from api.errors import RESPONSES, ProblemError
+from api.bodies import StrictRoute
+from api.errors import ProblemError
 from api.frames import VenueView
 from api.schemas import (
     BULK_MAX,
@@ -22,12 +23,14 @@ from api.schemas import (
     VenueIn,
     VenueList,
     VenueOut,
+    header,
 )
-from api.service import JsonBody, Service, Serving, Viewed
+from api.service import Service, Serving, Viewed
 from racing.errors import ConflictError
+from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE, Rule, parse_rule
 
-router = APIRouter(prefix="/v1/venues", tags=["operators"], responses=RESPONSES)
+router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=StrictRoute)
 
 AUTHOR = "anonymous"
 """Who changes things while no keys are in force."""
@@ -49,18 +52,26 @@ async def _out(service: Service, view: VenueView) -> VenueOut:
     )
 
 
-@router.post("", status_code=201, dependencies=[JsonBody], operation_id="createVenue")
+@router.post(
+    "",
+    status_code=201,
+    operation_id="createVenue",
+    responses={201: {"headers": {"Location": header("path of the venue")}}},
+)
 async def create_venue(venue: VenueIn, service: Serving, response: Response) -> VenueOut:
     """Create a venue; it races from now on. 409 if it exists."""
-    rule = DEFAULT_RULE if venue.rule is None else parse_rule(venue.rule)
-    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=AUTHOR)
+    await service.desk.create(venue.venue, venue.title or venue.venue, venue.rule or DEFAULT_RULE, author=AUTHOR)
     await service.frames.refresh()
     response.headers["Location"] = f"/v1/venues/{venue.venue}"
     return await _out(service, service.frames.views[venue.venue])
 
 
 @router.get("", operation_id="listVenues")
-async def list_venues(service: Serving, limit: Limit = 100, cursor: str | None = None) -> VenueList:
+async def list_venues(
+    service: Serving,
+    limit: Limit = 100,
+    cursor: Annotated[str | None, Query(pattern=ID_PATTERN, description="next_cursor of the page before")] = None,
+) -> VenueList:
     """Venues in order of id, a page at a time."""
     await service.frames.refresh()
     names = sorted(name for name in service.frames.views if name > (cursor or ""))
@@ -74,13 +85,13 @@ async def read_venue(view: Viewed, service: Serving) -> VenueOut:
     return await _out(service, view)
 
 
-@router.post("/{venue}/runners", status_code=201, dependencies=[JsonBody], operation_id="enrolRunner")
+@router.post("/{venue}/runners", status_code=201, operation_id="enrolRunner")
 async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving) -> EnrolledOut:
     """Enrol one product, or replace its data. Safe to repeat."""
     return (await _enrol(service, view, [runner]))[0]
 
 
-@router.post("/{venue}/runners/bulk", status_code=201, dependencies=[JsonBody], operation_id="enrolRunners")
+@router.post("/{venue}/runners/bulk", status_code=201, operation_id="enrolRunners")
 async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> EnrolledList:
     """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
     return EnrolledList(runners=await _enrol(service, view, runners.runners))
@@ -96,8 +107,8 @@ async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> 
 async def list_runners(
     view: Viewed,
     service: Serving,
-    limit: Annotated[int, Query(ge=1, le=BULK_MAX)] = 100,
-    cursor: Annotated[int, Query(ge=0, description="enrolment number to begin with")] = 0,
+    limit: Annotated[int, Query(ge=1, le=BULK_MAX, description="at most this many")] = 100,
+    cursor: Annotated[int, Query(ge=0, description="next_cursor of the page before: an enrolment number")] = 0,
 ) -> RunnerList:
     """Enrolled products in enrolment order, a page at a time."""
     found = await service.desk.runners(view.venue.venue, range(cursor, cursor + limit + 1))
@@ -108,11 +119,24 @@ async def list_runners(
     return RunnerList(runners=rows[:limit], next_cursor=str(cursor + limit) if len(rows) > limit else None)
 
 
+_ETAG = {"ETag": header("version of the rule, for If-Match")}
+_LOGGED = {"version": 4, "entry": "1763740800123-0", "epoch": None, "frame": None}
+
+
 def _rule_etag(version: int) -> str:
     return f'"rule-{version}"'
 
 
-@router.get("/{venue}/rule", operation_id="readRule", response_model_exclude_none=True)
+def _moved_on(if_match: str | None, version: int) -> str:
+    return f"If-Match {(if_match or '')[:80]}: the current rule is {_rule_etag(version)}; read it again"
+
+
+@router.get(
+    "/{venue}/rule",
+    operation_id="readRule",
+    response_model_exclude_none=True,
+    responses={200: {"headers": _ETAG}},
+)
 async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
     """The current rule document; its version is in ETag, for If-Match."""
     version = await service.desk.rule(view.venue.venue)
@@ -123,26 +147,30 @@ async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
 
 @router.put(
     "/{venue}/rule",
-    dependencies=[JsonBody],
     operation_id="putRule",
-    responses={202: {"model": RuleChanged, "description": "logged; no frame shows it within 1 s"}},
-    openapi_extra={"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Rule"}}}}},
+    responses={
+        200: {"headers": _ETAG},
+        202: {
+            "model": RuleChanged,
+            "description": "logged; no frame shows it within 1 s",
+            "headers": _ETAG,
+            "content": {"application/json": {"example": _LOGGED}},
+        },
+    },
 )
 async def put_rule(  # each is a part of the request
     view: Viewed,
     service: Serving,
-    document: Annotated[Any, Body()],
+    rule: Rule,
     response: Response,
     note: Annotated[str, Query(max_length=200, description="why, for the history")] = "",
     if_match: Annotated[str | None, Header(examples=['"rule-3"'])] = None,
 ) -> RuleChanged:
     """Make this document the rule. Answers with the frame that shows it, or 202 if none does within 1 s."""
-    rule = parse_rule(document)
     current = await service.desk.rule(view.venue.venue)
-    if if_match not in {None, "*", _rule_etag(current.version)}:
-        raise ProblemError(
-            "precondition_failed", f"If-Match {if_match}: the current rule is {_rule_etag(current.version)}"
-        )
+    wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}
+    if wanted.isdisjoint({"*", _rule_etag(current.version)}):
+        raise ProblemError("precondition_failed", _moved_on(if_match, current.version))
     try:
         made, entry = await service.desk.put_rule(
             view.venue.venue, rule, after=current.version, author=AUTHOR, note=note
@@ -150,7 +178,7 @@ async def put_rule(  # each is a part of the request
     except ConflictError as exc:
         if if_match is None:
             raise
-        raise ProblemError("precondition_failed", str(exc)) from exc
+        raise ProblemError("precondition_failed", _moved_on(if_match, current.version + 1)) from exc
     view.rule, view.rule_version = rule, made.version
     response.headers["ETag"] = _rule_etag(made.version)
     shown = await _shown(view, made.version)

@@ -59,6 +59,17 @@ class Appended:
     repeated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class KeyedBatch:
+    """A packed batch under an Idempotency-Key: the key's name in Redis, the body's digest, the answer to keep."""
+
+    packed: bytes
+    key: str
+    digest: str
+    answer: bytes
+    keep_ms: int
+
+
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
@@ -135,24 +146,44 @@ class Desk:
         async with store_errors_async():
             return int(await self._client.hlen(VenueKeys(venue).products))
 
-    async def append(self, venue: str, packed: bytes) -> str:
-        """Append an event batch; returns its entry id. NOT safe to repeat: a lost reply may have been counted."""
+    async def append_all(
+        self, venue: str, batches: Sequence[bytes | KeyedBatch]
+    ) -> list[Appended | IdempotencyMismatchError]:
+        """Append event batches in one round trip, in order; those with a key unless it was used before.
+
+        A key that came with another body has its IdempotencyMismatchError in place of an answer. After
+        StoreUnavailableError batches with a key are safe to repeat, those without may have been counted.
+        """
+        keys = VenueKeys(venue)
         async with store_errors_async():
-            return as_text(await self._client.xadd(VenueKeys(venue).log, {EVENTS_FIELD: packed}))
+            pipe = self._client.pipeline(transaction=False)
+            for batch in batches:
+                if isinstance(batch, bytes):
+                    pipe.xadd(keys.log, {EVENTS_FIELD: batch})
+                else:
+                    args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
+                    pipe.eval(source("append_events"), 2, keys.log, keys.idempotency(batch.key), *args)
+            replies = await pipe.execute()
+        return [_appended(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
+
+    async def append(self, venue: str, packed: bytes) -> str:
+        """Append one event batch; returns its entry id. NOT safe to repeat: a lost reply may have been counted."""
+        (appended,) = await self.append_all(venue, [packed])
+        if isinstance(appended, IdempotencyMismatchError):
+            raise appended
+        return appended.entry
 
     async def append_once(
         self, venue: str, packed: bytes, *, key: str, digest: str, answer: bytes, keep_ms: int
     ) -> Appended:
-        """Append an event batch unless this key was used before; then the answer of that time. Safe to repeat.
+        """Append one event batch unless this key was used before; then the answer of that time. Safe to repeat.
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        keys = VenueKeys(venue)
-        args = (packed, digest, keep_ms, answer)
-        reply = await self._run("append_events", (keys.log, keys.idempotency(key)), args)
-        if reply[0] == 1:
-            return Appended(as_text(reply[1]), answer, repeated=False)
-        return _repeated(reply[1], reply[2], reply[3], digest)
+        (appended,) = await self.append_all(venue, [KeyedBatch(packed, key, digest, answer, keep_ms)])
+        if isinstance(appended, IdempotencyMismatchError):
+            raise appended
+        return appended
 
     async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
         """What was answered to this key before; None where it is new. Raises as append_once. Safe to repeat."""
@@ -194,10 +225,21 @@ class Desk:
             await self._client.ping()
 
 
+def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | IdempotencyMismatchError:
+    if isinstance(batch, bytes):
+        return Appended(as_text(reply), b"", repeated=False)
+    if reply[0] == 1:
+        return Appended(as_text(reply[1]), batch.answer, repeated=False)
+    try:
+        return _repeated(reply[1], reply[2], reply[3], batch.digest)
+    except IdempotencyMismatchError as exc:
+        return exc
+
+
 def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Appended:
     if as_text(stored) != digest:
         raise IdempotencyMismatchError("this Idempotency-Key was used with another body: use a new key for a new body")
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("append_events", "enrol_runners", "put_rule")
+_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "put_rule")

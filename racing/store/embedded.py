@@ -6,11 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import Literal
 
-from racing.errors import StoreUnavailableError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.store.client import connect, store_errors
 
 _START_S = 10.0
@@ -63,19 +65,30 @@ class EmbeddedServer:
             return None
 
     def start(self) -> None:
-        """Return when a server answers on the socket: an adopted one or a new one. Raises StoreUnavailableError."""
-        if self.answers():
-            return
-        self._dir.mkdir(parents=True, exist_ok=True)
-        with (self._dir / "server.log").open("ab") as out:
-            self._process = subprocess.Popen(
-                self._command(), stdout=out, stderr=out, start_new_session=True
-            )  # our own binary
+        """Return when a server answers on the socket: an adopted one or a new one. Raises StoreUnavailableError.
+
+        One that listens is adopted however long it takes to load its file or to answer: two servers over one
+        folder would spoil it.
+        """
+        if not self._listens():
+            self._dir.mkdir(parents=True, exist_ok=True)
+            with (self._dir / "server.log").open("ab") as out:
+                self._process = subprocess.Popen(
+                    self._command(), stdout=out, stderr=out, start_new_session=True
+                )  # our own binary
         until = time.monotonic() + _START_S
-        while not self.answers():
-            if self._process.poll() is not None or time.monotonic() > until:
+        while (state := self._state()) != "ready":
+            ended = self._process is not None and self._process.poll() is not None
+            if (ended and not self._listens()) or (state != "loading" and time.monotonic() > until):
                 raise StoreUnavailableError(f"the embedded server did not start: see {self._dir / 'server.log'}")
             time.sleep(0.02)
+
+    def _listens(self) -> bool:
+        """Whether a process holds the socket, even one that is stopped or busy; a file left behind does not count."""
+        with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+            probe.connect(str(self.socket))
+            return True
+        return False
 
     def _command(self) -> list[str]:
         options = {
@@ -95,14 +108,18 @@ class EmbeddedServer:
 
     def answers(self) -> bool:
         """Whether a server that has loaded its data answers on the socket."""
+        return self._state() == "ready"
+
+    def _state(self) -> Literal["ready", "loading", "silent"]:
         if not self.socket.exists():
-            return False
+            return "silent"
         client = connect(self.url)
         try:
             with store_errors():
-                return bool(client.ping())
-        except Exception:  # noqa: BLE001  # any trouble means: not yet
-            return False
+                client.ping()
+            return "ready"
+        except StoreError as exc:
+            return "loading" if "LOADING" in str(exc) else "silent"
         finally:
             client.close()
 

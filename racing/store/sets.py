@@ -22,10 +22,10 @@ from racing.windows import MEASURES_MAX, NO_CELLS
 MEMBERS_MAX = 4_000
 """Members of one commit: about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
 _LATE_MS, _LATE_FACTOR = 800, 10
-"""While something has waited longer than this, commits take ten times as many, so that it is there within a second."""
+"""While something has waited longer than this, commits take ten times as many, so that it comes within a second."""
 _MEMBERS_PER_MS, _PAUSE_MAX_MS = 50, 600
 """After a round of n members the next waits n / 50 ms, at most 600: a member costs about 2 us, so a busy venue spends
-a tenth of a core on its sets while a quiet one writes at once, and what changes all the time is written once a round."""
+a tenth of a core on its sets; a quiet one writes at once, and what changes all the time is written once a round."""
 
 Command = tuple[Any, ...]
 

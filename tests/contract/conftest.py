@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from pytest import FixtureRequest, MonkeyPatch
 
 from racing.store.desk import Desk
 from racing.store.protocol import SyncClient
@@ -23,7 +22,7 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(params=NAMES)
-def store(request: FixtureRequest, servers: Servers, monkeypatch: MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.MonkeyPatch) -> Store:
     """An empty store of each kind in turn."""
     found = servers.store(request.param)
     if isinstance(found, FakeStore):
@@ -33,7 +32,7 @@ def store(request: FixtureRequest, servers: Servers, monkeypatch: MonkeyPatch) -
 
 
 @pytest.fixture(params=[name for name in NAMES if name != "fakeredis"])
-def real_store(request: FixtureRequest, servers: Servers) -> Store:
+def real_store(request: pytest.FixtureRequest, servers: Servers) -> Store:
     """An empty store of each real kind in turn."""
     return servers.store(request.param)
 

@@ -178,14 +178,15 @@ class FakeFault(Fault):
 
         class Lossy(fakeredis.FakeRedisConnection):
             def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+                untyped: Any = super()
                 if fault.away:
-                    self.disconnect()
+                    untyped.disconnect()
                     raise redis.exceptions.ConnectionError("away")
                 lost = _lost(fault, command)
                 if not lost or fault.executed:
-                    super().send_packed_command(command, check_health)
+                    untyped.send_packed_command(command, check_health)
                 if lost:
-                    self.disconnect()
+                    untyped.disconnect()
                     raise (redis.exceptions.TimeoutError if fault.silent else redis.exceptions.ConnectionError)("lost")
 
         return Lossy

@@ -57,7 +57,8 @@ class RealStore:
     @contextlib.contextmanager
     def lossy(self) -> Iterator[LossyStore]:
         """The same server behind connections that lose what they are told to."""
-        parts = redis.connection.parse_url(self.url)
+        parse: Any = redis.connection.parse_url
+        parts = parse(self.url)
         with tempfile.TemporaryDirectory(prefix="saima-") as folder:
             if "path" in parts:
                 proxy = LossyProxy(Path(folder), socket.AF_UNIX, parts["path"])

@@ -93,7 +93,7 @@ def test_two_full_records_are_kept_and_the_log_that_they_need(track: Track, long
     """The last one, and the one before it for recounts, which knows every id that matters to the last."""
     older, newer = fulls(track)
     assert moment_of(newer) - moment_of(older) >= 15 * 60_000
-    assert sorted(kept(track))[0] == older, "what is older than both has gone"
+    assert min(kept(track)) == older, "what is older than both has gone"
     first = first_position(track.client, track.keys)
     assert first is not None
     assert START_MS + 60_000 < first.ms, "of the log, too, something has gone"
@@ -122,7 +122,7 @@ def test_chain_grows_and_shrinks_across_owners(track: Track) -> None:
     track.begin(rule_of(*EVERY_SIGNAL, window_s=60, bucket_s=30, board={"slots": 4}), runners=5)
     owner = track.owner()
     most = 0
-    for _ in range(5):
+    for _ in range(3):
         race_on(track, owner, minutes=13)
         before, owner = state(owner.race), track.owner()
         assert state(owner.race) == before

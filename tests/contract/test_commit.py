@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from racing.errors import FencedError, StoreError, StoreUnavailableError
@@ -246,7 +247,7 @@ def test_first_epoch_is_the_servers_clock(client: SyncClient) -> None:
 def test_epoch_ahead_of_the_servers_clock_is_followed_by_a_greater_one(store: Store, client: SyncClient) -> None:
     """As after the clock was set back, or a failover to a server whose clock is behind."""
     ahead = server_ms(client) + 10**9
-    store.raw.set(KEYS.commit, b'{"epoch":%d,"number":7,"position":"5-0","sets_position":"5-0","frame":3,"as_of_ms":5}' % ahead)
+    store.raw.set(KEYS.commit, msgspec.json.encode(CommitRecord(ahead, 7, "5-0", "5-0", 3, 5)))
     taken = [taken_over(client).last for _ in range(3)]
     assert [record.epoch for record in taken] == [ahead + 1, ahead + 2, ahead + 3]
     assert {(record.number, record.frame, record.position) for record in taken} == {(0, 3, "5-0")}

@@ -84,7 +84,7 @@ async def test_one_product_enrolled_at_the_same_time_gets_one_number(desk: Desk,
 
 
 async def test_any_text_comes_through_the_log_unharmed(desk: Desk, client: SyncClient) -> None:
-    title = "双十一 \"quoted\" \\ back\nline \u2028 ] } 🏇"
+    title = '双十一 "quoted" \\ back\nline \u2028 ] } 🏇'
     await desk.enrol(VENUE, [runner("a", title, colour='"],[9,{"', price_factor=1e-300)])
     assert enrolments(client)[0].runners == [(0, runner("a", title, colour='"],[9,{"', price_factor=1e-300))]
     assert (await desk.runners(VENUE, [0]))[0].title == title

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,14 @@ def test_empty_log_has_no_entries_and_no_beginning(track: Track) -> None:
 
 
 def test_entries_come_in_the_order_written_each_with_its_position(track: Track) -> None:
-    bodies = [{"rule": CLICKS}, {"enrol": {0: {}}}, clicks([0]), {"tick": True}, {"unreadable": True}, clicks([0])]
+    bodies: list[dict[str, Any]] = [
+        {"rule": CLICKS},
+        {"enrol": {0: {}}},
+        clicks([0]),
+        {"tick": True},
+        {"unreadable": True},
+        clicks([0]),
+    ]
     written = [track.write(body, after_ms=7 * (index % 2)) for index, body in enumerate(bodies)]
     entries = read_after(track.client, track.keys, START)
     assert [entry.position for entry in entries] == written == sorted(written)
@@ -76,9 +84,7 @@ def test_entries_between_two_positions_leave_out_the_first_and_hold_the_last(tra
 def test_blocking_read_ends_when_an_entry_comes(store: Store, track: Track) -> None:
     reader = store.client()
     found: list[int] = []
-    waiting = threading.Thread(
-        target=lambda: found.append(len(read_after(reader, track.keys, START, block_ms=700)))
-    )
+    waiting = threading.Thread(target=lambda: found.append(len(read_after(reader, track.keys, START, block_ms=700))))
     waiting.start()
     append_tick(track.client, track.keys)
     waiting.join(timeout=5)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from itertools import cycle, pairwise
 from typing import Any
 
 import pytest
 
 from racing.board import check_board
+from racing.entries import Entry
 from racing.errors import FencedError, StoreError, StoreUnavailableError
 from racing.model import START, Position
 from racing.race import Race
@@ -29,7 +31,7 @@ def track(client: SyncClient) -> Track:
 
 def refolded(track: Track) -> Race:
     """The race as the whole log says that it is, folded in one go."""
-    entries = []
+    entries: list[Entry] = []
     while batch := read_after(track.client, track.keys, entries[-1].position if entries else START):
         entries += batch
     return raced(entries)
@@ -122,7 +124,7 @@ def test_frame_is_published_at_most_every_frame_ms_and_then_shows_all(track: Tra
         if len(track.frames()) > seen:
             published_ms.append(track.now_ms)
             assert track.frames()[-1].position == track.last()
-    gaps = [after - before for before, after in zip(published_ms, published_ms[1:], strict=False)]
+    gaps = [after - before for before, after in pairwise(published_ms)]
     assert len(gaps) >= 4
     assert min(gaps) >= Settings().frame_ms
 
@@ -243,18 +245,18 @@ def test_tick_of_an_owner_that_is_no_more_harms_nothing(track: Track) -> None:
     track.click(0)
     owner = track.owner()
     track.settle(owner)
-    before = owner.race.counts
+    before = dict(track.commit().counts)
     append_tick(track.client, track.keys)  # at the server's own, earlier time: it is put after the last entry
     append_tick(track.client, track.keys)
     track.settle(owner)
-    assert owner.race.counts == before
+    assert track.commit().counts == before
     assert state(owner.race) == state(refolded(track))
 
 
 # -- the next owner ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_race_restored_after_every_commit_is_the_same_bit_for_bit(track: Track, seed: int) -> None:
     rng = random.Random(seed)
     track.begin(EVERYTHING, runners=5)
@@ -317,8 +319,7 @@ def test_every_command_of_a_step_may_find_the_server_away(lossy: LossyStore) -> 
     assert track.sets() == sets_of(refolded(track))
 
 
-@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
-def test_damaged_checkpoint_is_made_up_for_from_the_log(track: Track, damage: str) -> None:
+def test_damaged_checkpoint_is_made_up_for_from_the_log(track: Track) -> None:
     rng = random.Random(3)
     track.begin(EVERYTHING, runners=5)
     owner = track.owner()
@@ -329,8 +330,8 @@ def test_damaged_checkpoint_is_made_up_for_from_the_log(track: Track, damage: st
     before = state(owner.race)
     kept = track.raw.hgetall(track.keys.checkpoints)
     assert len(kept) >= 3
-    for name, record in kept.items():
-        track.raw.hset(track.keys.checkpoints, name, damaged(record, damage))
+    for (name, record), how in zip(kept.items(), cycle(["flip", "cut", "empty"]), strict=False):
+        track.raw.hset(track.keys.checkpoints, name, damaged(record, how))
         again = track.owner()
         assert state(again.race) == before
         track.settle(again)

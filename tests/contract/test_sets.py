@@ -48,6 +48,7 @@ def test_order_in_redis_is_the_order_of_the_race_and_of_a_plain_sort(track: Trac
     rng = random.Random(5)
     track.begin(rule_of(*EVERY_SIGNAL, window_s=4, bucket_s=2, board={"slots": 1000}), runners=120)
     owner = track.owner()
+    lowest = highest = 0.0
     for _ in range(8):
         events = [
             {"type": rng.choice(["click", "pay"]), "runner": rng.randrange(30), "amount": rng.choice([0, 500])}
@@ -56,13 +57,14 @@ def test_order_in_redis_is_the_order_of_the_race_and_of_a_plain_sort(track: Trac
         track.write({"events": events}, after_ms=1000)
         track.settle(owner)
         scores = owner.race.scores.tolist()
+        lowest, highest = min(lowest, *scores), max(highest, *scores)
         assert scores.count(0.0) > 60, "there are many ties"
         plain = sorted(range(120), key=lambda runner: (-scores[runner], runner))
         assert track.standings() == owner.race.order().tolist() == plain
         assert [slot.runner for slot in track.frames()[-1].slots] == plain
         for rank, runner in enumerate(plain):
             assert track.raw.zrank(track.keys.standings, member(runner)) == rank
-    assert min(scores) < 0 < max(scores)
+    assert lowest < 0 < highest
 
 
 def test_order_of_scores_a_hair_apart_is_kept_exactly(track: Track) -> None:
@@ -87,16 +89,15 @@ def test_sum_that_moves_to_the_base_leaves_the_window_and_then_the_delta(track: 
         "delta:click:count": {1: 2.0},
         "total:click:count": {1: 2.0},
     }
-    for after_ms, window, delta in ((4_000, {}, {1: -2.0}), (7_000, {}, {1: -1.8}), (7_999, {}, {1: -0.2}), (8_000, {}, {})):
+    for after_ms in (4_000, 6_500, 7_000, 7_999, 8_000):
         track.now_ms = max(track.now_ms, START_MS + after_ms)
         track.write({"tick": True})
         track.settle(owner)
         held = track.sets()
         assert held == sets_of(owner.race)
-        assert held.get("window:click:count", {}) == window
-        assert held.get("total:click:count") == {1: 2.0}
-        if after_ms in {4_000, 8_000}:
-            assert held.get("delta:click:count", {}) == delta
+        assert "window:click:count" not in held
+        assert ("delta:click:count" in held) == (after_ms < 8_000)
+        assert held["total:click:count"] == {1: 2.0}
 
 
 def test_refunded_payment_leaves_the_sets_of_payments(track: Track) -> None:
@@ -191,7 +192,7 @@ def test_new_owner_writes_what_the_last_one_left_pending(track: Track, small_com
     for _ in range(30):  # each writes a part and is gone
         owner = track.owner()
         track.step(owner, after_ms=1)
-        if not owner.wait_ms(track.now_ms) == 0:
+        if owner.wait_ms(track.now_ms) > 0:
             break
     track.settle(track.owner())
     assert track.sets() == sets_of(left.race)

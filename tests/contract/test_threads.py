@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from racing.entries import Runner
+from racing.entries import Entry, Runner
+from racing.model import Position
 from racing.rule import parse_rule
 from racing.scorer import Scorer
 from racing.settings import Settings
 from racing.store.commit import decode_frame, read_commit
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
+from racing.store.log import read_after
 from racing.store.protocol import SyncClient
 from racing.verify import verify
 from tests.contract.servers import LossyStore, RealStore, Store
@@ -122,17 +124,25 @@ async def test_venue_of_a_scorer_that_ends_goes_to_the_next_without_a_gap(
 
 
 async def test_only_the_holder_of_the_lease_races(
-    store: Store, client: SyncClient, desk: Desk, running: Running
+    store: Store, client: SyncClient, desk: Desk, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await opened(desk, "hall-1")
-    running.start("one", url_of(store))
+    blocks_ms: list[int] = []
+
+    def noted(of: SyncClient, keys: VenueKeys, after: Position, *, block_ms: int) -> list[Entry]:
+        blocks_ms.append(block_ms)
+        return read_after(of, keys, after, block_ms=block_ms)
+
+    monkeypatch.setattr("racing.scorer.read_after", noted)
+    running.start("one", url_of(store), lease_ms=600)
     until(lambda: read_commit(client, VenueKeys("hall-1")).number > 0, within_s=SOON_S, what="one races")
     epoch = read_commit(client, VenueKeys("hall-1")).epoch
-    stop = running.start("two", url_of(store))
+    stop = running.start("two", url_of(store), lease_ms=600)
     for count in range(1, 6):
         await desk.append("hall-1", packed(clicks([0])))
         counts(client, "hall-1", count)
     stop()
+    assert max(blocks_ms) <= 200, "waiting for entries, it may not lose the lease"
     assert read_commit(client, VenueKeys("hall-1")).epoch == epoch
     assert store.raw.get(VenueKeys("hall-1").lease) == b"one"
 

@@ -159,9 +159,7 @@ def test_venue_that_was_never_raced_is_refused_with_advice(client: SyncClient) -
         verify(client, track.venue)
 
 
-def test_sets_that_never_become_complete_are_refused_with_advice(
-    track: Track, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_sets_that_never_become_complete_are_refused_with_advice(track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("racing.verify._SETTLE_S", 0.0)
     record = decode_commit(track.raw.get(track.keys.commit))
     record = msgspec.structs.replace(record, sets_position="5-0")

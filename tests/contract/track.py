@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from racing.entries import DECISION_FIELD, EVENTS_FIELD, TICK_FIELD, Enrolment, RuleChange, encode_decision
 from racing.events import EventBatch
@@ -31,7 +31,7 @@ class Track:
 
     def __init__(self, client: SyncClient, venue: str = "hall-1", **settings: Any) -> None:
         self.client = client
-        self.raw: Any = client
+        self.raw = cast("Any", client)
         self.venue = venue
         self.keys = VenueKeys(venue)
         self.settings = Settings(**settings)

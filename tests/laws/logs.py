@@ -96,8 +96,8 @@ TERMS = st.one_of(_PLAIN, _RISES, _RISES, _UPLIFTS, _RATIOS, _ATTRIBUTES)
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> dict[str, Any]:
-    """A tiny rule over every metric; the terms differ."""
+def rules(draw: st.DrawFn, terms: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """A tiny rule over every metric, of these terms or of any."""
     window_s, bucket_s = draw(st.sampled_from(CUTS))
     return _without_none(
         {
@@ -106,7 +106,7 @@ def rules(draw: st.DrawFn) -> dict[str, Any]:
             "lateness_s": draw(st.sampled_from([None, None, 2 * window_s, window_s, 1, 0])),
             "clock_skew_s": draw(st.sampled_from([0, 1, 300])),
             "metrics": METRICS,
-            "terms": draw(st.lists(TERMS, min_size=1, max_size=4)),
+            "terms": draw(st.lists(TERMS, min_size=1, max_size=4)) if terms is None else terms,
             "board": {"slots": draw(st.sampled_from([1, 2, 50]))},
         }
     )
@@ -152,24 +152,31 @@ _IDS = st.sampled_from([None, "a", "a", "b", "c"])
 
 
 @st.composite
-def event(draw: st.DrawFn, moment_ms: int) -> dict[str, Any]:
-    """An event around a moment: any age, kind, runner, amount and id."""
+def event(draw: st.DrawFn, moment_ms: int, *, money: bool) -> dict[str, Any]:
+    """An event around a moment: any age, kind, runner, amount and id; or a payment or refund, of a few ids."""
     age_ms = draw(_AGES_MS)
     return {
-        "runner": draw(st.sampled_from([0, 0, 0, 1, 1, 2, 3])),
-        "type": draw(st.sampled_from(KINDS)),
+        "runner": draw(st.sampled_from([0, 0, 0, 0, 0, 1] if money else [0, 0, 0, 1, 1, 2, 3])),
+        "type": draw(st.sampled_from(["pay", "refund"] if money else KINDS)),
         "ts_ms": None if age_ms is None else moment_ms - age_ms,
         "amount": draw(_AMOUNTS),
-        "id": draw(_IDS),
+        "id": draw(st.sampled_from("abcd") if money else _IDS),
     }
 
 
 @st.composite
-def logs(draw: st.DrawFn, *, entries: int = 24, rule_changes: bool = False) -> Log:
-    """A log that begins with a rule and enrolments and goes on with anything."""
+def logs(
+    draw: st.DrawFn,
+    *,
+    entries: int = 24,
+    rule_changes: bool = False,
+    terms: list[dict[str, Any]] | None = None,
+    money: bool = False,
+) -> Log:
+    """A log that begins with a rule and enrolments and goes on with anything; or its events are all of money."""
     moment_ms = START_MS + draw(st.sampled_from([0, 1, 50, 999]))
     attributes = {0: {"entry_score": 2.5}, 1: {}, 2: {"entry_score": -1.0, "margin": 0.25}}
-    log: Log = [(moment_ms, {"rule": draw(rules())}), (moment_ms, {"enrol": attributes})]
+    log: Log = [(moment_ms, {"rule": draw(rules(terms))}), (moment_ms, {"enrol": attributes})]
     others: list[st.SearchStrategy[Body]] = [
         st.just({"tick": True}),
         st.just({"tick": True}),
@@ -177,11 +184,11 @@ def logs(draw: st.DrawFn, *, entries: int = 24, rule_changes: bool = False) -> L
         st.sampled_from([{"enrol": {1: {"margin": 3.0}}}, {"enrol": {2: {"entry_score": 8.0}}}]),
     ]
     if rule_changes:
-        others += [rules().map(lambda rule: {"rule": rule})] * 4
+        others += [rules(terms).map(lambda rule: {"rule": rule})] * 4
     for _ in range(draw(st.integers(1, entries))):
         moment_ms += draw(_LONG_STEPS_MS if draw(st.integers(0, 15)) == 0 else _STEPS_MS)
         if draw(st.integers(0, 3)):
-            body: Body = {"events": draw(st.lists(event(moment_ms), max_size=4))}
+            body: Body = {"events": draw(st.lists(event(moment_ms, money=money), max_size=4))}
         else:
             body = draw(st.one_of(others))
         log.append((moment_ms, body))

@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from racing.columns import pack
-from racing.entries import Entry
+from racing.entries import Entry, Tick
 from racing.errors import CorruptRecordError
+from racing.model import Position
 from racing.race import Race
 from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, entries_of, law, logs, raced, rule_of, state
 
@@ -144,7 +145,7 @@ def test_what_was_folded_after_the_checkpoint_is_folded_again_from_the_log(
 def test_a_race_restored_from_nothing_is_a_new_one() -> None:
     """Its first checkpoint is a full one, from which a race can be restored again."""
     race = Race.restore([])
-    race.apply(entries_of(_LATE_BEFORE_THE_CHECKPOINT))
+    race.apply([Entry(Position(START_MS, 0), Tick())])
     record, full = race.checkpoint()
 
     assert full

@@ -185,21 +185,16 @@ _DEFAULT: dict[str, Any] = {
 """The default rule with all times a fifth as long, so that demand is five times as dense."""
 
 
-@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 10.0])
 @pytest.mark.parametrize("ramp_s", [0, 30])
-def test_when_all_demand_halves_or_doubles_no_silent_runner_passes_the_best_seller(factor: float, ramp_s: int) -> None:
+def test_when_all_demand_changes_by_one_factor_no_silent_runner_passes_the_best_seller(
+    factor: float, ramp_s: int
+) -> None:
     """Under the default rule, at once or bit by bit; the best seller stays first, too."""
     scores = _tide(_DEFAULT, factor, ramp_s, density=5)
 
     assert (scores[:, BEST] > scores[:, SILENT]).all()
     assert (scores[:, BEST] == scores.max(axis=1)).all()
-
-
-@pytest.mark.parametrize("factor", [0.1, 10.0])
-def test_when_all_demand_moves_tenfold_within_two_windows_the_best_seller_stays_ahead(factor: float) -> None:
-    scores = _tide(_DEFAULT, factor, 2 * _DEFAULT["window_s"], density=5)
-
-    assert (scores[:, BEST] > scores[:, SILENT]).all()
 
 
 _UPLIFT: dict[str, Any] = {"metric": "click", "signal": "uplift", "weight": 1}

@@ -167,7 +167,7 @@ def test_a_payment_goes_where_its_bucket_went() -> None:
     ids = _paid()
     old = Windows(window_ms=40, bucket_ms=20)
     old.move(*old.place(60))
-    ids.recut(old, old.recut(window_ms=40, bucket_ms=5, moment_ms=60))
+    ids.recut(old)
 
     assert (40, 100, True) == ids.take_back(_KEY, _RUNNER, 0, 60)
 
@@ -176,7 +176,7 @@ def test_a_payment_that_left_the_base_does_not_come_back() -> None:
     ids = _paid()
     short = Windows(window_ms=20, bucket_ms=20)
     short.move(*short.place(100))
-    ids.recut(short, short.recut(window_ms=100, bucket_ms=20, moment_ms=100))
+    ids.recut(short)
     found = ids.take_back(_KEY, _RUNNER, 0, 100)
 
     assert found is not None

@@ -1,0 +1,142 @@
+"""A whole deployment in this process: an embedded Valkey, a scorer, and the API over a real socket."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import uvicorn
+
+from api.app import create_app
+from racing.model import Position
+from racing.scorer import Scorer
+from racing.settings import Settings, load_settings
+from racing.store.client import connect
+from racing.store.commit import read_commit
+from racing.store.embedded import EmbeddedServer
+from racing.store.keys import VenueKeys, member
+from tests.integration.contract import JSON
+from tests.waiting import until
+
+PLAIN_RULE: dict[str, Any] = {
+    "metrics": {"order": {"event": "order"}, "pay_amount": {"event": "pay", "sum": "amount"}},
+    "terms": [
+        {"metric": "order", "signal": "total", "weight": 1},
+        {"metric": "pay_amount", "signal": "total", "weight": 0.001},
+    ],
+}
+"""A score that can be read off: one point for each order, and one for each ten of money (in fen)."""
+
+_names = (f"race-{number}" for number in itertools.count(1))
+
+
+class Running:
+    """The parts, each of which can be stopped by itself."""
+
+    def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
+        self.server = EmbeddedServer(folder)
+        self._halt = threading.Event()
+        if not scorer:
+            self._halt.set()
+        self._scorer = threading.Thread(
+            target=Scorer(self.server.url, "tests", settings).run, args=(self._halt,), name="scorer"
+        )
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self._api = uvicorn.Server(
+            uvicorn.Config(
+                create_app(settings, self.server.url), log_config=None, access_log=False, timeout_graceful_shutdown=1
+            )
+        )
+        self._serving = threading.Thread(target=self._api.run, args=([self._socket],), name="api")
+        self.http = httpx2.Client(base_url=self.url, timeout=10)
+
+    def start(self) -> None:
+        """Return when everything runs."""
+        self.server.start()
+        self.redis = connect(self.server.url)
+        self._scorer.start()
+        self._serving.start()
+        until(lambda: self._api.started, within_s=10, what="the API had started")
+
+    def stop(self) -> None:
+        """Stop what still runs."""
+        self.http.close()
+        self._api.should_exit = True
+        self._halt.set()
+        self._serving.join()
+        self._scorer.join()
+        self._socket.close()
+        self.redis.close()
+        self.server.stop()
+
+    def made_venue(self, *products: str, rule: dict[str, Any] | None = None) -> str:
+        """The id of a new venue, with these products enrolled."""
+        name = next(_names)
+        made = self.http.post("/v1/venues", json={"venue": name, "rule": rule or PLAIN_RULE})
+        assert made.status_code == 201, made.text
+        if products:
+            self.enrol(name, *products)
+        return name
+
+    def enrol(self, venue: str, *products: str) -> None:
+        """Enrol products under data made of their ids."""
+        runners = [{"product": product, "merchant": "m-1", "title": f"The {product}"} for product in products]
+        answer = self.http.post(f"/v1/venues/{venue}/runners/bulk", json={"runners": runners})
+        assert answer.status_code == 201, answer.text
+
+    def post(self, path: str, body: object, **headers: str) -> httpx2.Response:
+        """The answer to a body, which may be bytes that no JSON encoder would write."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.http.post(path, content=content, headers={**JSON, **headers})
+
+    def send(self, venue: str, *events: dict[str, Any], key: str | None = None) -> httpx2.Response:
+        """The answer to a batch."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return self.http.post(f"/v1/venues/{venue}/events", json={"events": events}, headers=headers)
+
+    def slots(self, venue: str, **headers: str) -> httpx2.Response:
+        """The answer of GET slots."""
+        return self.http.get(f"/v1/venues/{venue}/slots", headers=headers)
+
+    def scores(self, venue: str) -> dict[str, float]:
+        """The scores on the board, by product."""
+        return {slot["product"]: slot["score"] for slot in self.slots(venue).json()["slots"]}
+
+    def folded(self, venue: str, position: str) -> None:
+        """Return when all up to the position is folded and the sorted sets show it."""
+        keys, wanted = VenueKeys(venue), Position.parse(position)
+
+        def complete() -> bool:
+            return Position.parse(read_commit(self.redis, keys).sets_position) >= wanted
+
+        until(complete, within_s=10, what=f"{venue} was folded up to {position}")
+
+    def total(self, venue: str, measure: str, runner: int = 0) -> float:
+        """The sum of a measure, as order:count, since the race began."""
+        sums = dict(self.redis.zrange(VenueKeys(venue).sums("total", measure), 0, -1, withscores=True))
+        return sums.get(member(runner).encode(), 0.0)
+
+    def counts(self, venue: str) -> dict[str, int]:
+        """What became of the events of a venue."""
+        found: dict[str, int] = self.http.get(f"/v1/venues/{venue}").json()["counts"]
+        return found
+
+
+@contextmanager
+def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
+    """A deployment that runs, with frames as soon as something has changed."""
+    service = Running(folder, load_settings(**{"frame_ms": 10, **given}), scorer=scorer)
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()

@@ -1,0 +1,72 @@
+"""Machines over HTTP: health, readiness, metrics, help on errors, the rule's schema."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import jsonschema_rs
+import pytest
+
+from api.errors import CODES
+from racing.metrics import CounterName, GaugeName, HistogramName
+from tests.integration.contract import RULE
+from tests.integration.running import Running
+from tests.waiting import until
+
+_ONLY_IN_TROUBLE = {"saima_conflicts_total"}
+
+
+def test_a_process_that_lives_is_healthy(service: Running) -> None:
+    answer = service.http.get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_a_service_with_redis_is_ready_and_says_how_fresh_each_venue_is(service: Running) -> None:
+    venue = service.made_venue("p-1")
+
+    def fresh() -> bool:
+        found = service.http.get("/readyz")
+        venues = {each["venue"]: each for each in found.json()["venues"]}
+        assert (found.status_code, found.json()["status"], found.json()["redis"]) == (200, "ready", "ok")
+        return venue in venues and venues[venue]["frame"] > 0 and venues[venue]["age_ms"] < 3_000
+
+    until(fresh, within_s=5, what=f"{venue} was fresh")
+
+
+def test_every_metric_is_shown_for_a_venue_that_had_traffic(service: Running) -> None:
+    """Accepted, duplicate and refused count what was answered, by venue and reason."""
+    venue = service.made_venue("p-1")
+    order = {"type": "order", "product": "p-1", "id": "o-1"}
+    service.send(venue, order, order, {"type": "order", "product": "p-9"}, {"type": "pv", "product": "p-1"}, key="k")
+    service.send(venue, order, order, {"type": "order", "product": "p-9"}, {"type": "pv", "product": "p-1"}, key="k")
+    until(lambda: service.counts(venue).get("counted"), within_s=5, what="the order was counted")
+    answer = service.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain")
+    lines = answer.text.splitlines()
+    assert f'saima_events_accepted_total{{venue="{venue}"}} 1.0' in lines
+    assert f'saima_events_duplicate_total{{venue="{venue}"}} 1.0' in lines
+    assert f'saima_events_refused_total{{reason="unknown_product",venue="{venue}"}} 1.0' in lines
+    assert f'saima_events_refused_total{{reason="unknown_kind",venue="{venue}"}} 1.0' in lines
+    names = {*get_args(CounterName), *get_args(GaugeName), *get_args(HistogramName)} - _ONLY_IN_TROUBLE
+    missing = {name for name in names if not any(line.startswith(name) and venue in line for line in lines)}
+    assert missing == set()
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_error_code_has_a_page_that_says_what_to_do(service: Running, code: str) -> None:
+    """The address is the type of the problem."""
+    answer = service.http.get(f"/problems/{code}")
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["code"], found["status"]) == (code, CODES[code].status)
+    assert found["title"]
+    assert found["help"].endswith(".")
+
+
+def test_the_schema_of_the_rule_takes_rules_and_refuses_others(service: Running) -> None:
+    schema = service.http.get("/v1/rule/schema").json()
+    rule = jsonschema_rs.validator_for(schema)
+    assert rule.is_valid(RULE)
+    assert not rule.is_valid({**RULE, "colour": "red"})
+    assert not rule.is_valid({**RULE, "metrics": {"No Name": {"event": "click"}}})
+    assert not rule.is_valid({**RULE, "window_s": 0})

@@ -1,0 +1,193 @@
+"""The OpenAPI document is complete, and the running service is as it says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+import jsonschema_rs
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import load_all_checks
+
+from api.app import create_app
+from racing.settings import load_settings
+from tests.integration.running import Running
+
+DOCUMENT: dict[str, Any] = create_app(load_settings(), "redis://nowhere").openapi()
+OPERATIONS = {operation["operationId"]: operation for path in DOCUMENT["paths"].values() for operation in path.values()}
+ERRORS = {"400", "401", "403", "404", "405", "409", "412", "413", "415", "422", "429", "500", "503"}
+OWN_503 = {"readyz"}
+"""Answers 503 with the same document as 200: what is not ready stands in it."""
+
+
+def resolved(node: dict[str, Any]) -> dict[str, Any]:
+    """A node of the document, followed to where it is written."""
+    while "$ref" in node:
+        found: Any = DOCUMENT
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            found = found[part]
+        node = found
+    return node
+
+
+def is_valid(schema: dict[str, Any], value: object) -> bool:
+    return jsonschema_rs.validator_for({**schema, "components": DOCUMENT["components"]}).is_valid(value)
+
+
+def json_bodies(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """The JSON bodies of an operation that are no errors: of its request and its answers."""
+    holders = [operation.get("requestBody", {}), *map(resolved, operation["responses"].values())]
+    return [
+        holder["content"]["application/json"] for holder in holders if "application/json" in holder.get("content", {})
+    ]
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_declares_every_error_in_the_one_shape(name: str) -> None:
+    """As problem+json and as nothing else, with an example of each code that has this status."""
+    answers = OPERATIONS[name]["responses"]
+    assert answers.keys() >= ERRORS
+    for status in ERRORS - ({"503"} if name in OWN_503 else set()):
+        content = resolved(answers[status])["content"]
+        assert list(content) == ["application/problem+json"]
+        body = content["application/problem+json"]
+        assert body["schema"] == {"$ref": "#/components/schemas/Problem"}
+        for code, example in body["examples"].items():
+            assert is_valid(body["schema"], example["value"])
+            assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_has_a_stable_name_and_says_what_it_does(name: str) -> None:
+    """The name is chosen, not made of function and path, so that generated clients stay as they are."""
+    operation = OPERATIONS[name]
+    assert re.fullmatch("[a-z]+([A-Z][a-z]+)*", name)
+    assert operation["summary"]
+    assert operation["description"].partition("\n")[0].endswith((".", ":"))
+    assert len(operation["tags"]) == 1
+
+
+def test_no_operation_was_lost_or_renamed() -> None:
+    """Clients are generated from these names."""
+    assert sorted(OPERATIONS) == sorted(
+        [
+            "createVenue",
+            "listVenues",
+            "readVenue",
+            "enrolRunner",
+            "enrolRunners",
+            "listRunners",
+            "readRule",
+            "putRule",
+            "sendEvents",
+            "readSlots",
+            "healthz",
+            "readyz",
+            "metrics",
+            "readRuleSchema",
+            "readProblem",
+        ]
+    )
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_body_has_an_example_that_its_schema_takes(name: str) -> None:
+    for body in json_bodies(OPERATIONS[name]):
+        assert body["example"]
+        assert is_valid(body["schema"], body["example"])
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_field_and_parameter_of_an_operation_has_bounds_or_a_description(name: str) -> None:
+    for parameter in OPERATIONS[name].get("parameters", ()):
+        assert parameter["schema"]["type"] in {"string", "integer"}
+        assert parameter.get("description") or parameter["schema"].get("examples")
+
+
+def test_the_schema_of_a_batch_carries_the_bound_that_is_in_force() -> None:
+    """It is a setting."""
+    document = create_app(load_settings(batch_max_events=7), "redis://nowhere").openapi()
+    assert document["components"]["schemas"]["BatchIn"]["properties"]["events"]["maxItems"] == 7
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if "requestBody" in operation])
+def test_the_example_of_every_request_is_taken_as_it_stands(service: Running, name: str) -> None:
+    """Sent to the running service, in an order in which each finds what it needs."""
+    path, method = next(
+        (path, method)
+        for path, operations in DOCUMENT["paths"].items()
+        for method, operation in operations.items()
+        if operation["operationId"] == name
+    )
+    example = json_bodies(OPERATIONS[name])[0]["example"]
+    if name == "createVenue":
+        example = {**example, "venue": "hall-of-examples"}
+    answer = service.http.request(method, path.format(venue=service.made_venue("p-1001")), json=example)
+    assert answer.is_success, answer.text
+
+
+def test_the_document_and_its_reader_are_served(service: Running) -> None:
+    assert service.http.get("/openapi.json").json() == DOCUMENT
+    assert service.http.get("/docs").status_code == 200
+
+
+VENUE, PRODUCT = "hall-1", "p-1001"
+"""As the examples of the document have them."""
+TAKEN = ["2xx", "304", "404", "409"]
+REFUSED = ["400", "404", "405", "409", "412", "413", "415", "422"]
+CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "generation": {"max-examples": 50, "deterministic": True, "database": "none"},
+    "checks": {
+        "positive_data_acceptance": {"expected-statuses": TAKEN},
+        "negative_data_rejection": {"expected-statuses": REFUSED},
+    },
+    "operations": [
+        {
+            # What no schema says: terms name metrics of the rule, bucket_s divides window_s, a bulk names a product
+            # once. And 5.0, an integer in JSON Schema: as an amount it is a price in the wrong unit.
+            "include-operation-id": ["createVenue", "putRule", "enrolRunner", "enrolRunners"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
+        },
+        {
+            # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.
+            "include-operation-id": "sendEvents",
+            "checks": {"negative_data_rejection": {"enabled": False}},
+        },
+    ],
+}
+SCHEMA = schemathesis.openapi.from_dict(DOCUMENT, config=schemathesis.Config.from_dict(CONFIG))
+
+load_all_checks()
+_keys = (f"key-{number}" for number in itertools.count(1))
+
+
+@pytest.fixture(scope="module")
+def exemplary(service: Running) -> Running:
+    """The service, with the venue and the product of which the examples speak."""
+    assert service.http.post("/v1/venues", json={"venue": VENUE}).status_code in {201, 409}
+    service.enrol(VENUE, PRODUCT)
+    return service
+
+
+def aim(case: schemathesis.Case[Any]) -> None:
+    """Send a right case to the venue that there is, under a key of its own and to the current rule."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    if "venue" in case.path_parameters:
+        case.path_parameters["venue"] = VENUE
+    if "idempotency-key" in case.headers:
+        case.headers["idempotency-key"] = next(_keys)
+    if "if-match" in case.headers:
+        case.headers["if-match"] = "*"
+
+
+@SCHEMA.parametrize()
+@settings(suppress_health_check=list(HealthCheck))
+def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemplary: Running) -> None:
+    """Whatever is sent: no 5xx, only declared statuses, types, headers and shapes, and nothing wrong is taken."""
+    aim(case)
+    case.call_and_validate(base_url=exemplary.url)

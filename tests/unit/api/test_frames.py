@@ -1,0 +1,380 @@
+"""Frames in memory: what a process knows of each venue, and how that stays fresh while the store comes and goes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from api import frames as module
+from api.frames import STALE_MS, Frames, VenueView
+from racing.entries import Runner
+from racing.errors import StoreUnavailableError
+from racing.model import Frame, Slot, Term
+from racing.rule import DEFAULT_RULE
+from racing.store.commit import CommitRecord
+from racing.store.desk import RuleVersion, Venue
+from racing.store.keys import VenueKeys
+
+AWAY = StoreUnavailableError("Redis is away")
+
+
+def frame_of(*products: str, number: int = 1, rule_version: int = 1, roster: int = 1, venue: str = "hall-1") -> Frame:
+    slots = tuple(
+        Slot(index + 1, index, product, 1.5, (Term("click level", 0.5, 3.0, 1.5),))
+        for index, product in enumerate(products)
+    )
+    return Frame(venue, number, 7, f"{number}-0", 1000, rule_version, len(products), roster, slots)
+
+
+def runner_of(product: str, **data: Any) -> Runner:
+    return Runner(product, "m-1", f"The {product}", **data)
+
+
+def view_of(*products: str) -> VenueView:
+    made = VenueView(Venue("hall-1", "Hall", 0), frame_of(), DEFAULT_RULE, 1)
+    made.show(frame_of(*products), {index: runner_of(product) for index, product in enumerate(products)})
+    return made
+
+
+# ------------------------------------------------------------------------------------------------ one view
+
+
+def test_data_before_the_first_commit_has_no_age_and_is_not_stale() -> None:
+    view = view_of()
+    assert (view.age(), view.stale()) == (None, False)
+
+
+def test_data_grows_old_by_the_clock_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer of Redis is needed for it: that is just when it matters."""
+    view = view_of()
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0)
+    view.age_ms, view.age_read_s = 120.0, 10.0
+    assert (view.age(), view.stale()) == (120, False)
+    monkeypatch.setattr(time, "monotonic", lambda: 10.0 + (STALE_MS - 120) / 1000)
+    assert view.stale() is False
+    monkeypatch.setattr(time, "monotonic", lambda: 20.0)
+    assert (view.age(), view.stale()) == (10_120, True)
+
+
+def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
+    """What a runner was not given is left out."""
+    view = view_of()
+    view.show(frame_of("p-1", "p-2"), {0: runner_of("p-1", price=5, tier="A"), 1: runner_of("p-2")})
+    terms = [{"name": "click level", "weight": 0.5, "value": 3.0, "contribution": 1.5}]
+    assert json.loads(view.body(50, stale=False)) == {
+        "venue": "hall-1",
+        "frame": 1,
+        "epoch": 7,
+        "position": "1-0",
+        "at_ms": 1000,
+        "rule_version": 1,
+        "runners": 2,
+        "stale": False,
+        "slots": [
+            {
+                "slot": 1,
+                "product": "p-1",
+                "merchant": "m-1",
+                "title": "The p-1",
+                "tier": "A",
+                "price": 5,
+                "score": 1.5,
+                "terms": terms,
+            },
+            {"slot": 2, "product": "p-2", "merchant": "m-1", "title": "The p-2", "score": 1.5, "terms": terms},
+        ],
+    }
+
+
+def test_a_slot_whose_runner_is_not_known_is_shown_without_data() -> None:
+    view = view_of()
+    view.show(frame_of("p-1"), {})
+    assert json.loads(view.body(1, stale=False))["slots"][0]["product"] == "p-1"
+
+
+def test_a_body_is_encoded_once_for_each_limit_and_state() -> None:
+    """Limits beyond the board are one."""
+    view = view_of("p-1", "p-2")
+    body = view.body(2, stale=False)
+    assert view.body(2, stale=False) is body
+    assert view.body(1000, stale=False) is body
+    assert len(json.loads(view.body(1, stale=False))["slots"]) == 1
+    assert json.loads(view.body(2, stale=True)) == {**json.loads(body), "stale": True}
+
+
+def test_a_new_frame_has_bodies_of_its_own() -> None:
+    view = view_of("p-1")
+    before = view.body(1, stale=False)
+    view.show(frame_of("p-2", number=2), {0: runner_of("p-2")})
+    assert json.loads(view.body(1, stale=False))["frame"] == 2
+    assert json.loads(before)["frame"] == 1
+
+
+def test_whoever_asks_for_every_limit_does_not_fill_the_memory() -> None:
+    view = view_of(*(f"p-{n}" for n in range(100)))
+    for limit in range(1, 101):
+        assert len(json.loads(view.body(limit, stale=False))["slots"]) == limit
+    assert len(view._bodies) <= 16
+
+
+async def test_a_new_frame_wakes_whoever_waits_for_it() -> None:
+    view = view_of()
+    waiting = asyncio.create_task(view.shown.wait())
+    await asyncio.sleep(0)
+    view.show(frame_of("p-1", number=2), {})
+    await asyncio.wait_for(waiting, 5)
+    assert not view.shown.is_set()
+
+
+# ------------------------------------------------------------------------------------------------ all venues
+
+
+class FakeStore:
+    """Desk, client and reader in one: what Redis would hold, and whether it answers."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.listed: list[str] = []
+        self.version = RuleVersion(1, DEFAULT_RULE.model_dump(mode="json"), "a", "", 0)
+        self.products: dict[str, int] = {}
+        self.known: dict[int, Runner] = {}
+        self.published: asyncio.Queue[tuple[str, Frame]] = asyncio.Queue()
+        self.commit: CommitRecord | None = None
+        self.asked: list[tuple[str, Any]] = []
+        self.while_listing: list[str] = []
+
+    def _answer(self, what: str, about: Any) -> None:
+        self.asked.append((what, about))
+        if self.away:
+            raise AWAY
+
+    async def venues(self) -> list[Venue]:
+        self._answer("venues", None)
+        listed = [Venue(name, name, 5) for name in self.listed]
+        self.listed += self.while_listing
+        await asyncio.sleep(0)
+        return listed
+
+    async def rule(self, venue: str) -> RuleVersion:
+        self._answer("rule", venue)
+        await asyncio.sleep(0)
+        return self.version
+
+    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
+        self._answer("numbers", list(products))
+        return {product: self.products[product] for product in products if product in self.products}
+
+    async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
+        self._answer("runners", list(numbers))
+        return {number: self.known[number] for number in numbers if number in self.known}
+
+    async def xread(self, streams: dict[str, str], *, block: int) -> list[Any]:
+        if self.away:
+            raise AWAY
+        try:
+            venue, frame = await asyncio.wait_for(self.published.get(), 0.01)
+        except TimeoutError:
+            return []
+        raw = {b"frame": msgspec.json.encode(frame)}
+        return [(VenueKeys(venue).frames.encode(), [(frame.name.encode(), raw)])]
+
+    def pipeline(self, *, transaction: bool) -> FakeStore:
+        return self
+
+    def time(self) -> None:
+        """Queued; execute answers."""
+
+    def get(self, name: str) -> None:
+        """Queued; execute answers."""
+
+    async def execute(self) -> list[Any]:
+        if self.away:
+            raise AWAY
+        return [(100, 500_000), *([self.commit and msgspec.json.encode(self.commit)] * len(self.listed))]
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    return FakeStore()
+
+
+@pytest.fixture
+async def frames(store: FakeStore) -> AsyncIterator[Frames]:
+    fake: Any = store
+    made = Frames(fake, fake, fake)
+    yield made
+    await made.stop()
+
+
+async def test_a_venue_that_is_not_there_is_looked_for_now_and_then(frames: Frames, store: FakeStore) -> None:
+    """At most five times a second, however often it is asked for."""
+    for _ in range(50):
+        assert await frames.view("hall-9") is None
+    assert len(store.asked) == 1
+
+
+async def test_a_venue_made_elsewhere_is_found_when_it_is_asked_for(frames: Frames, store: FakeStore) -> None:
+    store.listed = ["hall-1"]
+    view = await frames.view("hall-1")
+    assert view is not None
+    assert (view.frame.frame, view.frame.slots, view.rule_version) == (0, (), 1)
+    assert await frames.view("hall-1") is view
+
+
+async def test_nobody_says_that_a_venue_is_missing_while_nobody_can_tell(frames: Frames, store: FakeStore) -> None:
+    store.away = True
+    for _ in range(3):
+        with pytest.raises(StoreUnavailableError):
+            await frames.view("hall-9")
+    store.away = False
+    await frames.refresh()
+    assert await frames.view("hall-9") is None
+
+
+async def test_a_venue_that_is_known_is_served_while_the_store_is_away(frames: Frames, store: FakeStore) -> None:
+    store.listed = ["hall-1"]
+    await frames.refresh()
+    store.away = True
+    assert await frames.view("hall-1") is not None
+    with pytest.raises(StoreUnavailableError):
+        await frames.refresh()
+    assert await frames.view("hall-1") is not None
+
+
+async def test_a_venue_that_is_gone_is_forgotten(frames: Frames, store: FakeStore) -> None:
+    store.listed = ["hall-1", "hall-2"]
+    await frames.refresh()
+    store.listed = ["hall-2"]
+    await frames.refresh()
+    assert set(frames.views) == {"hall-2"}
+
+
+async def test_a_venue_made_while_others_are_listed_is_not_forgotten(frames: Frames, store: FakeStore) -> None:
+    """The older list ends later, and does not hold it."""
+    store.listed, store.while_listing = ["hall-1"], ["hall-2"]
+    older = asyncio.create_task(frames.refresh())
+    await asyncio.sleep(0)
+    newer = asyncio.create_task(frames.refresh())
+    await asyncio.gather(newer, older)
+    assert set(frames.views) == {"hall-1", "hall-2"}
+
+
+async def test_numbers_are_read_once_and_then_known(frames: Frames, store: FakeStore) -> None:
+    """What is not enrolled is asked for again: it may be by now."""
+    store.products = {"p-1": 0, "p-2": 1}
+    view = view_of()
+    assert (await frames.numbers(view, {"p-1", "p-9"}))["p-1"] == 0
+    assert (await frames.numbers(view, {"p-1", "p-2", "p-9"})) == {"p-1": 0, "p-2": 1}
+    assert store.asked == [("numbers", ["p-1", "p-9"]), ("numbers", ["p-2", "p-9"])]
+
+
+async def test_the_memory_for_numbers_is_bounded(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond it starts anew, with all that is asked for now."""
+    monkeypatch.setattr(module, "_PRODUCTS_MAX", 2)
+    store.products = {f"p-{n}": n for n in range(5)}
+    view = view_of()
+    await frames.numbers(view, {"p-0", "p-1", "p-2"})
+    assert await frames.numbers(view, {"p-2", "p-3"}) == {"p-2": 2, "p-3": 3}
+
+
+# ------------------------------------------------------------------------------------------------ following
+
+
+async def shown(view: VenueView, number: int) -> None:
+    """Return when this frame is the current one."""
+    async with asyncio.timeout(5):
+        while view.frame.frame != number:
+            await view.shown.wait()
+
+
+async def eventually(look: Callable[[], bool]) -> None:
+    """Return when it is so."""
+    async with asyncio.timeout(5):
+        while not look():  # noqa: ASYNC110  # what is looked at sets no event
+            await asyncio.sleep(0)
+
+
+async def followed(frames: Frames, store: FakeStore) -> VenueView:
+    """The view of the one venue, with its frames followed."""
+    store.listed = ["hall-1"]
+    store.known = {0: runner_of("p-1"), 1: runner_of("p-2")}
+    await frames.refresh()
+    await frames.start()
+    return frames.views["hall-1"]
+
+
+async def test_published_frames_are_shown_with_the_data_of_their_runners(frames: Frames, store: FakeStore) -> None:
+    view = await followed(frames, store)
+    store.published.put_nowait(("hall-1", frame_of("p-1")))
+    await shown(view, 1)
+    assert view.runners == {0: store.known[0]}
+    store.published.put_nowait(("hall-1", frame_of("p-1", "p-2", number=2)))
+    await shown(view, 2)
+    assert view.runners == store.known
+    assert [about for what, about in store.asked if what == "runners"] == [[0], [1]]
+
+
+async def test_data_is_read_anew_when_runners_were_enrolled_or_changed(frames: Frames, store: FakeStore) -> None:
+    view = await followed(frames, store)
+    store.published.put_nowait(("hall-1", frame_of("p-1")))
+    await shown(view, 1)
+    store.known = {0: runner_of("p-1", price=9)}
+    store.published.put_nowait(("hall-1", frame_of("p-1", number=2, roster=2)))
+    await shown(view, 2)
+    assert view.runners[0].price == 9
+
+
+async def test_a_frame_of_another_rule_brings_that_rule(frames: Frames, store: FakeStore) -> None:
+    """So that this process takes the kinds that the rule declares."""
+    view = await followed(frames, store)
+    rule = {**store.version.rule, "metrics": {"click": {"event": "share"}}, "terms": [store.version.rule["terms"][0]]}
+    store.version = RuleVersion(2, rule, "a", "", 0)
+    store.published.put_nowait(("hall-1", frame_of("p-1", rule_version=2)))
+    await shown(view, 1)
+    assert (view.rule_version, "share" in view.rule.kinds()) == (2, True)
+
+
+async def test_the_age_of_the_data_is_taken_from_the_last_commit_and_the_clock_of_redis(
+    frames: Frames, store: FakeStore
+) -> None:
+    store.commit = CommitRecord(7, 1, "1-0", "1-0", 1, as_of_ms=100_200, counts={"counted": 3})
+    view = await followed(frames, store)
+    await eventually(lambda: view.age_ms is not None)
+    assert view.age_ms == 300
+    assert view.commit.counts == {"counted": 3}
+    assert frames.redis_ok
+
+
+async def test_following_goes_on_when_the_store_comes_back(frames: Frames, store: FakeStore) -> None:
+    """Meanwhile the last frame stays."""
+    view = await followed(frames, store)
+    store.published.put_nowait(("hall-1", frame_of("p-1")))
+    await shown(view, 1)
+    store.away = True
+    await eventually(lambda: not frames.redis_ok)
+    assert view.frame.frame == 1
+    store.away = False
+    store.published.put_nowait(("hall-1", frame_of("p-2", number=2)))
+    await shown(view, 2)
+
+
+async def test_a_frame_that_cannot_be_shown_does_not_end_the_following(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unexpected error is logged, and the next frame is shown."""
+    view = await followed(frames, store)
+    store.published.put_nowait(("hall-2", frame_of("p-1", venue="hall-2")))
+    store.published.put_nowait(("hall-1", frame_of("p-1", number=2)))
+    await shown(view, 2)
+
+
+async def test_without_a_start_there_is_nothing_to_stop(frames: Frames) -> None:
+    await frames.stop()

@@ -1,0 +1,328 @@
+"""Batches of events at the door: decoded, refused one by one with reasons, and laid out as columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import jsonschema_rs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.ingest import (
+    AMOUNT_MAX,
+    Decoded,
+    Door,
+    EventIn,
+    MalformedBatchError,
+    RecentIds,
+    RefusedEvent,
+    batch_schemas,
+    columns,
+    decode,
+)
+from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user
+from racing.rule import Rule, parse_rule
+
+SECRET = bytes(32)
+NOW_MS = 1_763_740_805_250
+RULE: dict[str, Any] = {
+    "window_s": 60,
+    "bucket_s": 10,
+    "clock_skew_s": 5,
+    "metrics": {"shares": {"event": "share"}},
+    "terms": [{"metric": "shares", "signal": "level", "weight": 1}],
+}
+NUMBERS = {"p-1": 0, "p-2": 7}
+
+
+def decoded(*events: object) -> Decoded:
+    return decode(json.dumps({"events": events}).encode(), events_max=1000)
+
+
+def event(**fields: Any) -> EventIn:
+    return EventIn(**{"type": "click", "product": "p-1", **fields})
+
+
+def door(**rule: Any) -> Door:
+    return Door("hall-1", parse_rule({**RULE, **rule}), NUMBERS, NOW_MS)
+
+
+def codes_of(*events: EventIn, at: Door | None = None) -> list[str]:
+    """What the door says of each event: a code, or "" where it is taken."""
+    taken, refused = (at or door()).sort_out(Decoded(list(events), list(range(len(events)))))
+    codes = {each.index: each.code for each in refused}
+    assert len(taken) + len(refused) == len(events)
+    return [codes.get(index, "") for index in range(len(events))]
+
+
+# ------------------------------------------------------------------------------------------------ bodies
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words"),
+    [
+        (b"", "malformed", "the body is empty"),
+        (b"{", "malformed", "the body is not JSON"),
+        (b'{"events": []', "malformed", "the body is not JSON"),
+        (b'{"events": [{"type": "\xff"}]}', "malformed", "the body is not UTF-8"),
+        (b'{"events": [{"product": "\\ud800"}]}', "malformed", "the body is not JSON"),
+        (b'{"events": [{"amount": NaN}]}', "malformed", "NaN and Infinity are no numbers in JSON"),
+        (b'{"events": [5, {"amount": 01}]}', "malformed", "the body is not JSON"),
+        (b'{"events": [5, {"type": "\xff"}]}', "malformed", "the body is not UTF-8"),
+        (b'{"events": ' + b"[" * 100_000, "malformed", "nested too deeply"),
+        (b'{"events": [{"amount": ' + b"[" * 100_000 + b"]" * 100_000 + b"}]}", "malformed", "nested too deeply"),
+        (b"[]", "invalid", 'the body must be {"events": [...]}'),
+        (b"null", "invalid", 'the body must be {"events": [...]}'),
+        (b"{}", "invalid", "missing required field `events`"),
+        (b'{"events": {}}', "invalid", "Expected `array`, got `object`"),
+        (b'{"events": [], "venue": "x"}', "invalid", "unknown field `venue`"),
+        (b'{"events": []}', "invalid", "a batch of 0 events; send at least one"),
+        (b'{"events": [0, 0, 0, 0]}', "too_large", "a batch of 4 events; send at most 3"),
+    ],
+)
+def test_a_body_that_is_no_batch_is_refused_whole(body: bytes, code: str, words: str) -> None:
+    with pytest.raises(MalformedBatchError, match=re.escape(words)) as caught:
+        decode(body, events_max=3)
+    assert caught.value.code == code
+
+
+def test_as_many_events_as_allowed_are_taken() -> None:
+    assert len(decode(b'{"events": [0, 0, 0]}', events_max=3).refused) == 3
+
+
+def test_a_wrong_event_is_refused_at_its_place_and_the_others_keep_theirs() -> None:
+    good = {"type": "click", "product": "p-1"}
+    found = decoded(good, {**good, "slot": 0}, good, 5)
+    assert found.places == [0, 2]
+    assert [each.index for each in found.refused] == [1, 3]
+    assert {each.code for each in found.refused} == {"invalid"}
+
+
+@pytest.mark.parametrize(
+    ("given_event", "reason"),
+    [
+        ({}, "type: is required"),
+        ({"type": "click"}, "product: is required"),
+        (
+            {"colour": 1},
+            "colour: no such field; an event has type, product, ts_ms, user, amount, quantity, id, source, ",
+        ),
+        ({"type": 5, "product": "p"}, "type: must be a text of 1 to 32 characters, not 5"),
+        (
+            {"type": "click", "product": "a\n"},
+            'product: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not "a\\n"',
+        ),
+        (
+            {"type": "click", "product": "p", "amount": 1.0},
+            "amount: must be a whole number from 0 to 1000000000000, not 1.0",
+        ),
+        ({"type": "click", "product": "p", "user": ""}, 'user: must be a text of 1 to 128 characters, not ""'),
+        (
+            {"type": "click", "product": "p", "slot": {"a": 1}},
+            'slot: must be a whole number from 1 to 10000, not {"a": 1}',
+        ),
+        ([1, 2], "event: must be an object, not [1, 2]"),
+        ("赛马", 'event: must be an object, not "'),
+    ],
+)
+def test_a_reason_names_the_field_and_the_value_and_what_would_be_right(given_event: object, reason: str) -> None:
+    (refused,) = decoded(given_event).refused
+    assert refused.reason.startswith(reason), refused.reason
+
+
+def test_a_reason_shows_only_the_beginning_of_what_is_long() -> None:
+    for long in (
+        {"type": "click", "product": "p" * 9999},
+        {"x" * 9999: 1},
+        {"type": "t", "product": "p", "slot": 10**999},
+    ):
+        (refused,) = decoded(long).refused
+        assert len(refused.reason) < 260
+
+
+_EDGES: list[Any] = [
+    *(None, True, -1, 0, 1, 10_000, 10_001, 10**9, 10**9 + 1, AMOUNT_MAX, AMOUNT_MAX + 1, 2**53, 2**53 + 1, 0.5),
+    *("", "a", "a" * 32, "a" * 33, "a" * 64, "a" * 65, "a" * 128, "a" * 129, "a{b", "a\n", "赛", "-._"),
+    *([], {}, ["a"]),
+]
+_VALIDATOR = jsonschema_rs.validator_for(
+    {
+        "$ref": "#/components/schemas/BatchIn",
+        "components": {"schemas": batch_schemas("#/components/schemas/{name}", events_max=3)},
+    }
+)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from([*EventIn.__struct_fields__, "x"]), st.sampled_from(_EDGES), max_size=4)
+        | st.fixed_dictionaries(
+            {"type": st.just("click"), "product": st.just("p")},
+            optional={name: st.sampled_from(_EDGES) for name in EventIn.__struct_fields__[2:]},
+        ),
+        max_size=4,
+    )
+)
+def test_the_published_schema_takes_what_the_decoder_takes(events: list[dict[str, Any]]) -> None:
+    """And nothing else: both are made of one class."""
+    try:
+        taken = not decode(json.dumps({"events": events}).encode(), events_max=3).refused
+    except MalformedBatchError:
+        taken = False
+    assert _VALIDATOR.is_valid({"events": events}) == taken
+
+
+def test_every_field_of_an_event_says_what_it_must_be() -> None:
+    """The words of the reasons come from the same bounds as the schema."""
+    fields = batch_schemas("{name}", events_max=1)["EventIn"]["properties"]
+    assert list(fields) == list(EventIn.__struct_fields__)
+    for name in fields:
+        (refused,) = decoded({"type": "click", "product": "p", name: []}).refused
+        assert refused.reason.startswith(f"{name}: must be ")
+
+
+# ------------------------------------------------------------------------------------------------ the door
+
+
+def test_an_unknown_kind_is_told_the_kinds_that_there_are() -> None:
+    _, (refused,) = door().sort_out(Decoded([event(type="buy")], [4]))
+    assert refused == RefusedEvent(
+        4, "unknown_kind", "type: 'buy' is none of cart, click, favorite, impression, order, pay, refund, share"
+    )
+
+
+def test_an_unknown_product_is_told_to_be_enrolled_first() -> None:
+    _, (refused,) = door().sort_out(Decoded([event(product="p-3")], [0]))
+    assert refused.code == "unknown_product"
+    assert refused.reason == "product: 'p-3' is not enrolled in venue 'hall-1': enrol it first"
+
+
+def test_an_event_is_late_when_its_bucket_has_left_the_base() -> None:
+    """Twelve buckets of 10 s, the running one included: the base begins 115.25 s ago, on a boundary."""
+    first_ms = 1_763_740_690_000
+    assert codes_of(event(ts_ms=first_ms - 1), event(ts_ms=first_ms)) == ["late", ""]
+
+
+def test_an_event_is_late_when_it_is_older_than_the_rule_allows() -> None:
+    strict = door(lateness_s=20)
+    assert codes_of(event(ts_ms=NOW_MS - 20_001), event(ts_ms=NOW_MS - 20_000), at=strict) == ["late", ""]
+    _, (refused,) = strict.sort_out(Decoded([event(ts_ms=1)], [0]))
+    assert refused.reason == f"ts_ms: 1 is before {NOW_MS - 20_000}, the earliest time that still counts"
+
+
+def test_an_event_is_of_the_future_beyond_the_clock_skew() -> None:
+    assert codes_of(event(ts_ms=NOW_MS + 5_000), event(ts_ms=NOW_MS + 5_001)) == ["", "future"]
+
+
+def test_an_event_without_a_time_is_of_now() -> None:
+    assert codes_of(event(ts_ms=None), event(ts_ms=NOW_MS)) == ["", ""]
+
+
+def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
+    found = decoded(event_of("p-9"), {"x": 1}, event_of("p-1"), event_of("p-8"))
+    taken, refused = door().sort_out(found)
+    assert [each.product for each in taken] == ["p-1"]
+    assert [(each.index, each.code) for each in refused] == [
+        (0, "unknown_product"),
+        (1, "invalid"),
+        (3, "unknown_product"),
+    ]
+
+
+def event_of(product: str) -> dict[str, Any]:
+    return {"type": "click", "product": product}
+
+
+def test_a_kind_that_the_rule_declares_is_known() -> None:
+    assert codes_of(event(type="share"), event(type="view")) == ["", "unknown_kind"]
+
+
+# ------------------------------------------------------------------------------------------------ columns
+
+
+def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
+    batch = columns([event(), event(product="p-2", type="order")], NUMBERS, SECRET)
+    assert batch.kinds == ("click", "order")
+    assert batch.kind.tolist() == [0, 1]
+    assert batch.runner.tolist() == [0, 7]
+    assert batch.time_ms.tolist() == [NO_TIME_MS, NO_TIME_MS]
+    for name in ("amount", "quantity", "slot", "frame", "id_hash", "user_hash", "source", "segment"):
+        assert getattr(batch, name) is None
+
+
+def test_every_field_reaches_its_column() -> None:
+    """And comes back from the packed entry; where an event lacks it, 0 stands for absent."""
+    full = event(ts_ms=5, user="u", amount=7, quantity=2, id="o-1", source="search", segment="new", frame=9, slot=3)
+    batch = EventBatch.unpack(columns([event(), full], NUMBERS, SECRET).pack())
+    for name, value in {
+        "time_ms": 5,
+        "amount": 7,
+        "quantity": 2,
+        "slot": 3,
+        "frame": 9,
+        "id_hash": hash_id("id", "o-1"),
+        "user_hash": hash_user(SECRET, "u"),
+        "source": 1,
+        "segment": 1,
+    }.items():
+        absent = NO_TIME_MS if name == "time_ms" else 0
+        assert getattr(batch, name).tolist() == [absent, value], name
+    assert (batch.sources, batch.segments) == (("search",), ("new",))
+
+
+def test_the_largest_values_fit_their_columns() -> None:
+    full = event(ts_ms=2**53, amount=AMOUNT_MAX, quantity=10**9, frame=2**53, slot=10_000)
+    batch = EventBatch.unpack(columns([full], NUMBERS, SECRET).pack())
+    assert batch.amount is not None
+    assert batch.frame is not None
+    assert (batch.time_ms[0], batch.amount[0], batch.frame[0]) == (2**53, AMOUNT_MAX, 2**53)
+    assert batch.amount.dtype == np.int64
+
+
+def test_one_user_has_another_hash_under_another_secret() -> None:
+    one, other = (columns([event(user="u")], NUMBERS, bytes([n] * 32)).user_hash for n in (1, 2))
+    assert one is not None
+    assert other is not None
+    assert one[0] != other[0]
+
+
+# ------------------------------------------------------------------------------------------------ repeats
+
+
+def test_an_id_that_came_before_is_a_repeat_within_its_kind() -> None:
+    recent = RecentIds()
+    recent.add([event(id="a"), event()], now_ms=100, since_ms=0)
+    again = [event(id="a"), event(type="order", id="a"), event(id="b"), event()]
+    assert recent.repeats(again, since_ms=0) == 1
+
+
+def test_an_id_twice_in_a_batch_is_one_repeat() -> None:
+    assert RecentIds().repeats([event(id="a"), event(id="a"), event(), event()], since_ms=0) == 1
+
+
+def test_an_id_is_forgotten_when_the_race_has_forgotten_it() -> None:
+    """The fold remembers an id from its first time on; a repeat does not make it young again."""
+    recent = RecentIds()
+    recent.add([event(id="a")], now_ms=1_000, since_ms=100)
+    recent.add([event(id="a")], now_ms=1_500, since_ms=600)
+    assert recent.repeats([event(id="a")], since_ms=1_000) == 1
+    assert recent.repeats([event(id="a")], since_ms=1_001) == 0
+    recent.add([event(id="a")], now_ms=2_000, since_ms=1_100)
+    assert recent.repeats([event(id="a")], since_ms=1_500) == 1
+
+
+def test_ids_are_kept_in_two_bounded_generations() -> None:
+    """A full generation becomes the one before; the one before that is let go."""
+    recent = RecentIds(most=2)
+    for start in (0, 3, 6):
+        recent.add([event(id=f"i{n}") for n in range(start, start + 3)], now_ms=1, since_ms=0)
+    assert recent.repeats([event(id=f"i{n}") for n in range(9)], since_ms=0) == 3
+
+
+def test_a_rule_knows_how_long_an_id_is_remembered() -> None:
+    """The longer of two windows and 15 minutes."""
+    assert [Rule.model_validate({**RULE, "window_s": s}).id_memory_ms for s in (60, 3600)] == [900_000, 7_200_000]
