@@ -96,24 +96,12 @@ class MalformedBatchError(Exception):
         self.code = code
 
 
-OPTIONAL = ("ts_ms", "user", "amount", "quantity", "id", "source", "segment", "frame", "slot")
-_MARKS = tuple((name, f'"{name}"'.encode()) for name in OPTIONAL)
-
-
-def fields_in(body: bytes) -> frozenset[str]:
-    """The optional fields that a body may hold: all where a name could be written with escapes."""
-    if b"\\" in body:
-        return frozenset(OPTIONAL)
-    return frozenset(name for name, mark in _MARKS if mark in body)
-
-
 @dataclass(slots=True)
 class Decoded:
-    """The well-formed events of a batch with their places in it, and the refused ones. fields: see fields_in."""
+    """The well-formed events of a batch with their places in it, and the refused ones."""
 
     events: list[EventIn]
     places: Sequence[int]
-    fields: frozenset[str] = frozenset(OPTIONAL)
     refused: list[RefusedEvent] = field(default_factory=list)
 
 
@@ -122,7 +110,6 @@ class Taken:
     """Events that are taken, in order. numbers knows every product of theirs."""
 
     events: Sequence[EventIn]
-    fields: frozenset[str]
     numbers: Mapping[str, int]
 
     def __len__(self) -> int:
@@ -134,15 +121,15 @@ class Taken:
         if len(parts) == 1:
             return parts[0]
         events = [event for part in parts for event in part.events]
-        return cls(events, frozenset[str]().union(*(part.fields for part in parts)), parts[0].numbers)
+        return cls(events, parts[0].numbers)
 
     def named(self) -> list[tuple[str, str]]:
         """(kind, id) of the events that have an id."""
-        return [(event.type, event.id) for event in self.events if event.id is not None] if "id" in self.fields else []
+        return [(event.type, event.id) for event in self.events if event.id is not None]
 
     def batch(self, secret: bytes) -> EventBatch:
         """The events as columns; users hashed under the deployment's secret."""
-        return columns(self.events, self.fields, self.numbers, secret)
+        return columns(self.events, self.numbers, secret)
 
 
 _decode_batch = msgspec.json.Decoder(BatchIn).decode
@@ -172,7 +159,7 @@ def _decoded(body: bytes) -> Decoded:
         events = _decode_batch(body).events
     except msgspec.ValidationError:
         return _one_by_one(body)
-    return Decoded(events, range(len(events)), fields_in(body))
+    return Decoded(events, range(len(events)))
 
 
 def _one_by_one(body: bytes) -> Decoded:
@@ -252,12 +239,10 @@ class Door:
         at alone.
         """
         first_ms, last_ms = self.times_ms()
-        given = (
-            [event.ts_ms for event in decoded.events if event.ts_ms is not None] if "ts_ms" in decoded.fields else []
-        )
+        given = [event.ts_ms for event in decoded.events if event.ts_ms is not None]
         timely = not given or (min(given) >= first_ms and max(given) <= last_ms)
         if timely and kinds <= self.kinds and products <= self.numbers.keys():
-            return Taken(decoded.events, decoded.fields, self.numbers), decoded.refused
+            return Taken(decoded.events, self.numbers), decoded.refused
         taken: list[EventIn] = []
         refused = list(decoded.refused)
         for event, index in zip(decoded.events, decoded.places, strict=True):
@@ -266,7 +251,7 @@ class Door:
                 taken.append(event)
             else:
                 refused.append(RefusedEvent(index, *why))
-        return Taken(taken, decoded.fields, self.numbers), sorted(refused, key=lambda each: each.index)
+        return Taken(taken, self.numbers), sorted(refused, key=lambda each: each.index)
 
     def times_ms(self) -> tuple[int, int]:
         """The earliest and the latest event time that is taken."""
@@ -292,26 +277,23 @@ class Door:
         return None
 
 
-def columns(
-    events: Sequence[EventIn], fields: AbstractSet[str], numbers: Mapping[str, int], secret: bytes
-) -> EventBatch:
-    """The events as columns. fields: the optional ones that may occur. numbers must know every product."""
-    codes: dict[str, int] = {}
-    kind = [codes.setdefault(event.type, len(codes)) for event in events]
-    times = [event.ts_ms for event in events] if "ts_ms" in fields else [None] * len(events)
-    source, sources = table_of([event.source for event in events]) if "source" in fields else (None, ())
-    segment, segments = table_of([event.segment for event in events]) if "segment" in fields else (None, ())
+def columns(events: Sequence[EventIn], numbers: Mapping[str, int], secret: bytes) -> EventBatch:
+    """The events as columns. numbers must know every product."""
+    kinds = {kind: code for code, kind in enumerate(sorted({event.type for event in events}))}
+    times = [event.ts_ms for event in events]
+    source, sources = table_of([event.source for event in events])
+    segment, segments = table_of([event.segment for event in events])
     return EventBatch(
-        kinds=tuple(codes),
-        kind=np.array(kind, np.int64),
+        kinds=tuple(kinds),
+        kind=np.array([kinds[event.type] for event in events], np.int64),
         runner=np.array([numbers[event.product] for event in events], np.int64),
         time_ms=np.array([NO_TIME_MS if ts_ms is None else ts_ms for ts_ms in times], np.int64),
-        amount=given_column([event.amount or 0 for event in events] if "amount" in fields else []),
-        quantity=given_column([event.quantity or 0 for event in events] if "quantity" in fields else []),
-        slot=given_column([event.slot or 0 for event in events] if "slot" in fields else []),
-        frame=given_column([event.frame or 0 for event in events] if "frame" in fields else []),
-        id_hash=id_column([event.id for event in events] if "id" in fields else []),
-        user_hash=user_column([event.user for event in events] if "user" in fields else [], secret),
+        amount=given_column([event.amount for event in events]),
+        quantity=given_column([event.quantity for event in events]),
+        slot=given_column([event.slot for event in events]),
+        frame=given_column([event.frame for event in events]),
+        id_hash=id_column([event.id for event in events]),
+        user_hash=user_column([event.user for event in events], secret),
         source=source,
         sources=sources,
         segment=segment,
@@ -329,23 +311,23 @@ def is_user(text: str) -> bool:
     return 1 <= len(text) <= USER_MAX
 
 
-def given_column(values: Sequence[int]) -> IntArray | None:
-    """Numbers as a column; None where none is given."""
-    return np.array(values, np.int64) if any(values) else None
+def given_column(values: Sequence[int | None]) -> IntArray | None:
+    """Numbers as a column, 0 where there is none; None where none is given."""
+    return np.array([value or 0 for value in values], np.int64) if any(values) else None
 
 
 def id_column(ids: Sequence[str | None]) -> HashArray | None:
     """Ids as hashes, 0 where there is none; None where none is given."""
-    return _hashed([0 if each is None else hash_id("id", each) for each in ids])
+    if not any(ids):
+        return None
+    return np.array([0 if each is None else hash_id("id", each) for each in ids], np.uint64)
 
 
 def user_column(users: Sequence[str | None], secret: bytes) -> HashArray | None:
     """Users as keyed hashes, 0 where there is none; None where none is given."""
-    return _hashed([0 if each is None else hash_user(secret, each) for each in users])
-
-
-def _hashed(values: Sequence[int]) -> HashArray | None:
-    return np.array(values, np.uint64) if any(values) else None
+    if not any(users):
+        return None
+    return np.array([0 if each is None else hash_user(secret, each) for each in users], np.uint64)
 
 
 class RecentIds:

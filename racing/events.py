@@ -140,7 +140,7 @@ _OPTIONAL = tuple(
 
 def table_of(values: Sequence[str | None]) -> tuple[IntArray | None, tuple[str, ...]]:
     """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None."""
-    if not any(value is not None for value in values):
+    if not any(values):
         return None, ()
     codes: dict[str, int] = {}
     index = [0 if value is None else codes.setdefault(value, len(codes) + 1) for value in values]

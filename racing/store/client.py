@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, cast
 
+import hiredis
 import redis
 import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -30,6 +31,18 @@ AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError
 _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
 
 
+class _Packer:
+    """Commands as bytes by hiredis alone: redis-py's own packer first looks at every argument in Python.
+
+    A ZADD of a commit has thousands of them. Arguments are str, bytes, int or float; none is a memoryview.
+    """
+
+    def pack(self, *args: Any) -> list[bytes]:
+        """One command; its name may be of several words."""
+        words = args[0].split() if isinstance(args[0], (str, bytes)) else args[:1]
+        return [hiredis.pack_command((*words, *args[1:]) if len(words) > 1 else args)]
+
+
 def connect(url: str, *, block_ms: int = 0) -> SyncClient:
     """A client of one process's scorer or tool; with block_ms one for blocking reads. Does not connect yet."""
     timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
@@ -39,6 +52,7 @@ def connect(url: str, *, block_ms: int = 0) -> SyncClient:
         socket_timeout=timeout_s,
         socket_connect_timeout=SOCKET_TIMEOUT_S,
         protocol=2,
+        command_packer=_Packer(),
     )
     return cast("SyncClient", client)
 

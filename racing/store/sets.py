@@ -114,7 +114,7 @@ class SetWriter:
             sums = race.windows
             window = sums.window[runners, measure]
             base_tenths = sums.base_tenths[runners, measure]
-            delta = (10 * window - base_tenths) / 10
+            delta = (10 * window - base_tenths) / 10.0
             name = names[measure]
             yield from self._kept("window", name, runners, window, window != 0)
             yield from self._kept("delta", name, runners, delta, (window != 0) | (base_tenths != 0))
