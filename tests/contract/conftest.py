@@ -58,3 +58,11 @@ def lossy(store: Store) -> Iterator[LossyStore]:
     """The same store behind connections that lose what they are told to."""
     with store.lossy() as made:
         yield made
+
+
+@pytest.fixture
+async def lossy_desk(lossy: LossyStore) -> AsyncIterator[Desk]:
+    """The API's side behind connections that lose what they are told to."""
+    made = lossy.async_client()
+    yield Desk(made)
+    await made.aclose()

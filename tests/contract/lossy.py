@@ -182,9 +182,8 @@ class FakeFault(Fault):
                 if fault.away:
                     untyped.disconnect()
                     raise redis.exceptions.ConnectionError("away")
-                lost = _lost(fault, command)
-                if not lost or fault.executed:
-                    untyped.send_packed_command(command, check_health)
+                sent, lost = _cut(fault, command)
+                untyped.send_packed_command([sent], check_health)
                 if lost:
                     untyped.disconnect()
                     raise (redis.exceptions.TimeoutError if fault.silent else redis.exceptions.ConnectionError)("lost")
@@ -197,9 +196,8 @@ class FakeFault(Fault):
 
         class Lossy(FakeAsyncRedisConnection):
             async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-                lost = _lost(fault, command)
-                if not lost or fault.executed:
-                    await super().send_packed_command(command, check_health)
+                sent, lost = _cut(fault, command)
+                await super().send_packed_command([sent], check_health)
                 if lost:
                     await self.disconnect()
                     raise redis.exceptions.ConnectionError("lost")
@@ -207,6 +205,12 @@ class FakeFault(Fault):
         return Lossy
 
 
-def _lost(fault: Fault, command: Any) -> bool:
+def _cut(fault: Fault, command: Any) -> tuple[bytes, bool]:
+    """(what reaches the server of commands sent together, whether the connection is lost on the way)."""
     data = b"".join(command) if isinstance(command, list) else bytes(command)
-    return any(fault.meets(name) for name, _ in Requests().add(data))
+    sent = b""
+    for name, raw in Requests().add(data):
+        if fault.meets(name):
+            return (sent + raw if fault.executed else sent), True
+        sent += raw
+    return sent, False

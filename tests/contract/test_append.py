@@ -8,7 +8,7 @@ import pytest
 
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.model import START
-from racing.store.desk import Appended, Desk
+from racing.store.desk import Appended, Desk, KeyedBatch
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.protocol import SyncClient
@@ -23,6 +23,10 @@ async def append(desk: Desk, *, key: str = "k", digest: str = "d", answer: bytes
     return await desk.append_once(
         VENUE, packed(clicks([runner])), key=key, digest=digest, answer=answer, keep_ms=900_000
     )
+
+
+def keyed(key: str, *, runner: int = 0) -> KeyedBatch:
+    return KeyedBatch(packed(clicks([runner])), key, "d", b"{}", 900_000)
 
 
 def log_length(client: SyncClient) -> int:
@@ -73,21 +77,61 @@ async def test_one_key_in_two_venues_names_two_batches(desk: Desk, client: SyncC
 
 @pytest.mark.parametrize("executed", [True, False])
 async def test_repeat_after_a_lost_append_leaves_one_entry(
-    lossy: LossyStore, client: SyncClient, *, executed: bool
+    lossy: LossyStore, lossy_desk: Desk, client: SyncClient, *, executed: bool
 ) -> None:
-    connected = lossy.async_client()
-    desk = Desk(connected)
-    await append(desk, key="before")  # loads the script, so that EVALSHA is what gets lost
     for index in range(10):
-        lossy.fault.lose("EVALSHA", executed=executed)
+        lossy.fault.lose("EVAL", executed=executed)
         with pytest.raises(StoreUnavailableError):
-            await append(desk, key=f"k-{index}", answer=b"first")
-        again = await append(desk, key=f"k-{index}", answer=b"second")
+            await append(lossy_desk, key=f"k-{index}", answer=b"first")
+        again = await append(lossy_desk, key=f"k-{index}", answer=b"second")
         assert again.repeated is executed
         assert again.answer == (b"first" if executed else b"second")
     assert lossy.fault.lost == 10
-    assert log_length(client) == 11
-    await connected.aclose()
+    assert log_length(client) == 10
+
+
+async def test_repeat_of_a_lost_group_appends_each_of_it_once(
+    lossy: LossyStore, lossy_desk: Desk, client: SyncClient
+) -> None:
+    """The server carried out the first of ten; the connection was lost before the others arrived."""
+    group = [keyed(f"k-{index}", runner=index) for index in range(10)]
+    lossy.fault.lose("EVAL", executed=True)
+    with pytest.raises(StoreUnavailableError):
+        await lossy_desk.append_all(VENUE, group)
+    again = await lossy_desk.append_all(VENUE, group)
+    assert [isinstance(each, Appended) and each.repeated for each in again] == [True, *[False] * 9]
+    assert log_length(client) == 10
+
+
+async def test_group_is_appended_in_its_order_each_batch_by_its_own_key(desk: Desk, client: SyncClient) -> None:
+    first = await append(desk, key="known", answer=b"first")
+    await append(desk, key="taken", digest="other")
+    group: list[bytes | KeyedBatch] = [
+        keyed("a", runner=1),
+        packed(clicks([2])),
+        keyed("known"),
+        keyed("taken"),
+        keyed("a"),
+        keyed("b", runner=3),
+    ]
+    done = await desk.append_all(VENUE, group)
+    assert isinstance(done[3], IdempotencyMismatchError)
+    appended = [each for each in done if isinstance(each, Appended)]
+    assert [each.repeated for each in appended] == [False, False, True, True, False]
+    assert appended[2] == Appended(first.entry, b"first", repeated=True)
+    assert appended[3].entry == appended[0].entry
+    entries = read_after(client, KEYS, START)
+    assert [str(entry.position) for entry in entries[2:]] == [appended[index].entry for index in (0, 1, 4)]
+    assert [int(entry.body.runner[0]) for entry in entries[2:]] == [1, 2, 3]  # type: ignore[union-attr]  # batches
+
+
+async def test_answer_of_a_key_can_be_asked_for_without_appending(desk: Desk, client: SyncClient) -> None:
+    assert await desk.answered(VENUE, key="k", digest="d") is None
+    first = await append(desk, answer=b"first")
+    assert await desk.answered(VENUE, key="k", digest="d") == Appended(first.entry, b"first", repeated=True)
+    with pytest.raises(IdempotencyMismatchError):
+        await desk.answered(VENUE, key="k", digest="other")
+    assert log_length(client) == 1
 
 
 async def test_batch_comes_out_of_the_log_as_it_went_in(desk: Desk, client: SyncClient) -> None:

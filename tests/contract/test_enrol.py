@@ -92,15 +92,12 @@ async def test_any_text_comes_through_the_log_unharmed(desk: Desk, client: SyncC
 
 @pytest.mark.parametrize("executed", [True, False])
 async def test_repeat_after_a_lost_enrolment_gives_the_same_number(
-    lossy: LossyStore, client: SyncClient, *, executed: bool
+    lossy: LossyStore, lossy_desk: Desk, client: SyncClient, *, executed: bool
 ) -> None:
-    connected = lossy.async_client()
-    desk = Desk(connected)
-    await desk.enrol(VENUE, [runner("before")])
+    await lossy_desk.enrol(VENUE, [runner("before")])
     lossy.fault.lose("EVALSHA", executed=executed)
     with pytest.raises(StoreUnavailableError):
-        await desk.enrol(VENUE, [runner("a")])
-    again = await desk.enrol(VENUE, [runner("a")])
+        await lossy_desk.enrol(VENUE, [runner("a")])
+    again = await lossy_desk.enrol(VENUE, [runner("a")])
     assert [(each.runner, each.state) for each in again] == [(1, "unchanged" if executed else "enrolled")]
     assert [number for entry in enrolments(client) for number, _ in entry.runners] == [0, 1]
-    await connected.aclose()

@@ -49,23 +49,20 @@ async def test_venue_made_at_the_same_time_is_listed_once(desk: Desk, client: Sy
 @pytest.mark.parametrize("command", ["EVALSHA", "HSETNX"])
 @pytest.mark.parametrize("executed", [True, False])
 async def test_venue_can_be_made_again_after_any_fault(
-    lossy: LossyStore, client: SyncClient, command: str, *, executed: bool
+    lossy: LossyStore, lossy_desk: Desk, client: SyncClient, command: str, *, executed: bool
 ) -> None:
-    connected = lossy.async_client()
-    desk = Desk(connected)
-    await desk.create("before", "title", DEFAULT_RULE, author="a")
+    await lossy_desk.create("before", "title", DEFAULT_RULE, author="a")
     lossy.fault.lose(command, executed=executed)
     with pytest.raises(StoreUnavailableError):
-        await desk.create(VENUE, "title", DEFAULT_RULE, author="a")
+        await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     if command == "HSETNX" and executed:
         with pytest.raises(ConflictError):
-            await desk.create(VENUE, "title", DEFAULT_RULE, author="a")
+            await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     else:
-        await desk.create(VENUE, "title", DEFAULT_RULE, author="a")
+        await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     assert reads.venues(client) == ["before", VENUE]
     assert logged(client) == [1], "a venue has one first rule"
     assert reads.current_rule(client, KEYS)["version"] == 1
-    await connected.aclose()
 
 
 async def test_venues_are_listed_in_order_of_their_ids(desk: Desk, client: SyncClient) -> None:
@@ -114,17 +111,16 @@ async def test_version_that_never_was_is_not_found(desk: Desk) -> None:
         await desk.rule(VENUE, 2)
 
 
-async def test_rule_whose_answer_was_lost_is_put_only_once(lossy: LossyStore, client: SyncClient) -> None:
-    connected = lossy.async_client()
-    desk = Desk(connected)
-    await desk.create(VENUE, "title", DEFAULT_RULE, author="a")
+async def test_rule_whose_answer_was_lost_is_put_only_once(
+    lossy: LossyStore, lossy_desk: Desk, client: SyncClient
+) -> None:
+    await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     lossy.fault.lose("EVALSHA", executed=True)
     with pytest.raises(StoreUnavailableError):
-        await desk.put_rule(VENUE, OTHER, after=1, author="a", note="")
+        await lossy_desk.put_rule(VENUE, OTHER, after=1, author="a", note="")
     with pytest.raises(ConflictError):
-        await desk.put_rule(VENUE, OTHER, after=1, author="a", note="")
+        await lossy_desk.put_rule(VENUE, OTHER, after=1, author="a", note="")
     assert logged(client) == [1, 2]
-    await connected.aclose()
 
 
 async def test_secret_is_made_once_and_the_same_for_every_process(store: Store, desk: Desk) -> None:

@@ -85,20 +85,27 @@ def test_an_unknown_problem_is_told_which_there_are(service: Running) -> None:
 @pytest.mark.parametrize(
     ("headers", "words"),
     [
-        ({"Content-Type": "text/plain"}, "Content-Type: must be application/json, not 'text/plain'"),
+        ({"Content-Type": "text/plain"}, "Content-Type: must be {types}, not 'text/plain'"),
         ({"Content-Type": "application/x-ndjson"}, "not 'application/x-ndjson'"),
-        ({"Content-Type": ""}, "Content-Type: must be application/json"),
-        ({"Content-Type": "multipart/form-data; boundary=x"}, "Content-Type: must be application/json, not"),
+        ({"Content-Type": ""}, "Content-Type: must be {types}"),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, "Content-Type: must be {types}, not"),
         ({"Content-Encoding": "gzip"}, "Content-Encoding: send the body as it is, not 'gzip'"),
         ({"Content-Encoding": "br, gzip"}, "Content-Encoding: send the body as it is, not 'br, gzip'"),
     ],
 )
-def test_a_body_that_is_not_plain_json_is_not_read(
+def test_a_body_of_another_type_is_not_read(
     service: Running, venue: str, path: str, headers: dict[str, str], words: str
 ) -> None:
     """Compressed bodies are refused: what they unpack to has no bound."""
+    types = "application/json" + (" or application/vnd.msgpack" if path.endswith("/events") else "")
     answer = service.post(path.format(venue), gzip.compress(b"{}"), **headers)
-    assert words in problem(answer, 415, "unsupported_media_type")["detail"]
+    assert words.format(types=types) in problem(answer, 415, "unsupported_media_type")["detail"]
+
+
+@pytest.mark.parametrize("path", [path for path in BODIES if not path.endswith("/events")])
+def test_packed_columns_are_only_read_where_events_are_sent(service: Running, venue: str, path: str) -> None:
+    answer = service.post(path.format(venue), b"\x80", **{"Content-Type": "application/vnd.msgpack"})
+    assert "not 'application/vnd.msgpack'" in problem(answer, 415, "unsupported_media_type")["detail"]
 
 
 @pytest.mark.parametrize("path", BODIES)

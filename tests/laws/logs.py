@@ -20,7 +20,6 @@ from racing.model import IntArray, Position
 from racing.race import Race
 from tests.laws.oracle import Body
 
-RUNNERS = 3
 START_MS = 1_200_000
 """Log time at which drawn logs begin: an edge of every bucket length used."""
 

@@ -29,9 +29,8 @@ def _events(moment_ms: int, *events: dict[str, Any]) -> tuple[int, dict[str, Any
     return START_MS + moment_ms, {"events": [{"runner": 0, **event} for event in events]}
 
 
-def _log(*steps: tuple[int, dict[str, Any]], rule: dict[str, Any] | None = None) -> Log:
-    rule = rule_of(*EVERY_SIGNAL) if rule is None else rule
-    return [(START_MS, {"rule": rule}), (START_MS, {"enrol": {0: {}, 1: {}}}), *steps]
+def _log(*steps: tuple[int, dict[str, Any]]) -> Log:
+    return [(START_MS, {"rule": rule_of(*EVERY_SIGNAL)}), (START_MS, {"enrol": {0: {}, 1: {}}}), *steps]
 
 
 @law(150)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from fastapi import Request
+from starlette.datastructures import Headers
 
-from api.bodies import NOT_JSON, json_body, why_not_json
+from api.bodies import JSON, NOT_JSON, media_type_of, why_not_json
 from api.errors import ProblemError
 
 
-def request_with(**headers: str) -> Request:
-    pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": pairs})
+def headers_of(**headers: str) -> Headers:
+    return Headers({name.replace("_", "-"): value for name, value in headers.items()})
 
 
 @pytest.mark.parametrize(
@@ -46,14 +45,14 @@ def test_a_body_that_cannot_be_read_is_told_why(body: bytes, words: str) -> None
 )
 def test_another_content_type_is_refused_by_name(content_type: str, detail: str) -> None:
     with pytest.raises(ProblemError) as caught:
-        json_body(request_with(content_type=content_type))
+        media_type_of(headers_of(content_type=content_type))
     assert (caught.value.code, caught.value.detail) == ("unsupported_media_type", detail)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "identity, gzip"])
 def test_a_compressed_body_is_refused_by_name(encoding: str) -> None:
     with pytest.raises(ProblemError) as caught:
-        json_body(request_with(content_type="application/json", content_encoding=encoding))
+        media_type_of(headers_of(content_type="application/json", content_encoding=encoding))
     assert caught.value.detail == f"Content-Encoding: send the body as it is, not {encoding!r}"
 
 
@@ -62,4 +61,19 @@ def test_a_compressed_body_is_refused_by_name(encoding: str) -> None:
 )
 @pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
 def test_plain_json_is_let_in(content_type: str, encoding: str) -> None:
-    json_body(request_with(content_type=content_type, content_encoding=encoding))
+    assert media_type_of(headers_of(content_type=content_type, content_encoding=encoding)) == JSON
+
+
+def test_an_address_that_takes_two_types_tells_them_apart_and_names_both() -> None:
+    both = (JSON, "application/vnd.msgpack")
+    assert media_type_of(headers_of(content_type="Application/VND.msgpack; v=1"), both) == both[1]
+    assert media_type_of(headers_of(content_type="application/json"), both) == JSON
+    with pytest.raises(ProblemError) as caught:
+        media_type_of(headers_of(content_type="text/csv"), both)
+    assert caught.value.detail == f"Content-Type: must be {JSON} or {both[1]}, not 'text/csv'"
+
+
+def test_packed_columns_are_refused_where_only_json_is_read() -> None:
+    with pytest.raises(ProblemError) as caught:
+        media_type_of(headers_of(content_type="application/vnd.msgpack"))
+    assert caught.value.detail == "Content-Type: must be application/json, not 'application/vnd.msgpack'"

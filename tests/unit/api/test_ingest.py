@@ -20,6 +20,7 @@ from api.ingest import (
     MalformedBatchError,
     RecentIds,
     RefusedEvent,
+    Taken,
     batch_schemas,
     columns,
     decode,
@@ -47,13 +48,20 @@ def event(**fields: Any) -> EventIn:
     return EventIn(**{"type": "click", "product": "p-1", **fields})
 
 
-def door(**rule: Any) -> Door:
-    return Door("hall-1", parse_rule({**RULE, **rule}), NUMBERS, NOW_MS)
+def door(**given_rule: Any) -> Door:
+    rule = parse_rule({**RULE, **given_rule})
+    return Door("hall-1", rule, frozenset(rule.kinds()), NUMBERS, NOW_MS)
+
+
+def sorted_out(found: Decoded, at: Door | None = None) -> tuple[Taken, list[RefusedEvent]]:
+    """What the door takes and refuses of a batch."""
+    products, kinds = {each.product for each in found.events}, {each.type for each in found.events}
+    return (at or door()).sort_out(found, products=products, kinds=kinds)
 
 
 def codes_of(*events: EventIn, at: Door | None = None) -> list[str]:
     """What the door says of each event: a code, or "" where it is taken."""
-    taken, refused = (at or door()).sort_out(Decoded(list(events), list(range(len(events)))))
+    taken, refused = sorted_out(Decoded(list(events), range(len(events))), at)
     codes = {each.index: each.code for each in refused}
     assert len(taken) + len(refused) == len(events)
     return [codes.get(index, "") for index in range(len(events))]
@@ -113,8 +121,8 @@ def test_a_wrong_event_is_refused_at_its_place_and_the_others_keep_theirs() -> N
         ),
         ({"type": 5, "product": "p"}, "type: must be a text of 1 to 32 characters, not 5"),
         (
-            {"type": "click", "product": "a\n"},
-            'product: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not "a\\n"',
+            {"type": "click", "product": "a", "id": "a\n"},
+            'id: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not "a\\n"',
         ),
         (
             {"type": "click", "product": "p", "amount": 1.0},
@@ -137,10 +145,13 @@ def test_a_reason_names_the_field_and_the_value_and_what_would_be_right(given_ev
 def test_a_reason_shows_only_the_beginning_of_what_is_long() -> None:
     for long in (
         {"type": "click", "product": "p" * 9999},
+        {"type": "click", "product": "p", "id": "p" * 9999},
+        {"type": "t" * 9999, "product": "p"},
         {"x" * 9999: 1},
         {"type": "t", "product": "p", "slot": 10**999},
     ):
-        (refused,) = decoded(long).refused
+        _, (refused,) = sorted_out(decoded(long))
+        assert refused.code == "invalid"
         assert len(refused.reason) < 260
 
 
@@ -161,16 +172,17 @@ _VALIDATOR = jsonschema_rs.validator_for(
     st.lists(
         st.dictionaries(st.sampled_from([*EventIn.__struct_fields__, "x"]), st.sampled_from(_EDGES), max_size=4)
         | st.fixed_dictionaries(
-            {"type": st.just("click"), "product": st.just("p")},
+            {"type": st.just("click"), "product": st.just("p") | st.sampled_from(_EDGES)},
             optional={name: st.sampled_from(_EDGES) for name in EventIn.__struct_fields__[2:]},
         ),
         max_size=4,
     )
 )
-def test_the_published_schema_takes_what_the_decoder_takes(events: list[dict[str, Any]]) -> None:
-    """And nothing else: both are made of one class."""
+def test_the_published_schema_takes_what_is_not_refused_as_invalid(events: list[dict[str, Any]]) -> None:
+    """And nothing else: decoder and schema are made of one class, and the door knows the form of a product."""
     try:
-        taken = not decode(json.dumps({"events": events}).encode(), events_max=3).refused
+        _, refused = sorted_out(decode(json.dumps({"events": events}).encode(), events_max=3))
+        taken = all(each.code != "invalid" for each in refused)
     except MalformedBatchError:
         taken = False
     assert _VALIDATOR.is_valid({"events": events}) == taken
@@ -181,7 +193,7 @@ def test_every_field_of_an_event_says_what_it_must_be() -> None:
     fields = batch_schemas("{name}", events_max=1)["EventIn"]["properties"]
     assert list(fields) == list(EventIn.__struct_fields__)
     for name in fields:
-        (refused,) = decoded({"type": "click", "product": "p", name: []}).refused
+        _, (refused,) = sorted_out(decoded({"type": "click", "product": "p-1", name: []}))
         assert refused.reason.startswith(f"{name}: must be ")
 
 
@@ -189,16 +201,25 @@ def test_every_field_of_an_event_says_what_it_must_be() -> None:
 
 
 def test_an_unknown_kind_is_told_the_kinds_that_there_are() -> None:
-    _, (refused,) = door().sort_out(Decoded([event(type="buy")], [4]))
+    _, (refused,) = sorted_out(Decoded([event(type="buy")], [4]))
     assert refused == RefusedEvent(
         4, "unknown_kind", "type: 'buy' is none of cart, click, favorite, impression, order, pay, refund, share"
     )
 
 
 def test_an_unknown_product_is_told_to_be_enrolled_first() -> None:
-    _, (refused,) = door().sort_out(Decoded([event(product="p-3")], [0]))
+    _, (refused,) = sorted_out(Decoded([event(product="p-3")], [0]))
     assert refused.code == "unknown_product"
     assert refused.reason == "product: 'p-3' is not enrolled in venue 'hall-1': enrol it first"
+
+
+@pytest.mark.parametrize("product", ["", "a\n", "a{b", "赛", "p" * 65])
+def test_a_product_that_none_can_be_called_is_invalid(product: str) -> None:
+    """Told here and not while decoding: it is enough to look up the products that are enrolled."""
+    _, (refused,) = sorted_out(decoded(event_of(product)))
+    assert refused == RefusedEvent(
+        0, "invalid", f"product: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not {product!r}"
+    )
 
 
 def test_an_event_is_late_when_its_bucket_has_left_the_base() -> None:
@@ -210,7 +231,7 @@ def test_an_event_is_late_when_its_bucket_has_left_the_base() -> None:
 def test_an_event_is_late_when_it_is_older_than_the_rule_allows() -> None:
     strict = door(lateness_s=20)
     assert codes_of(event(ts_ms=NOW_MS - 20_001), event(ts_ms=NOW_MS - 20_000), at=strict) == ["late", ""]
-    _, (refused,) = strict.sort_out(Decoded([event(ts_ms=1)], [0]))
+    _, (refused,) = sorted_out(Decoded([event(ts_ms=1)], [0]), strict)
     assert refused.reason == f"ts_ms: 1 is before {NOW_MS - 20_000}, the earliest time that still counts"
 
 
@@ -224,8 +245,8 @@ def test_an_event_without_a_time_is_of_now() -> None:
 
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
     found = decoded(event_of("p-9"), {"x": 1}, event_of("p-1"), event_of("p-8"))
-    taken, refused = door().sort_out(found)
-    assert [each.product for each in taken] == ["p-1"]
+    taken, refused = sorted_out(found)
+    assert [each.product for each in taken.events] == ["p-1"]
     assert [(each.index, each.code) for each in refused] == [
         (0, "unknown_product"),
         (1, "invalid"),
@@ -241,11 +262,21 @@ def test_a_kind_that_the_rule_declares_is_known() -> None:
     assert codes_of(event(type="share"), event(type="view")) == ["", "unknown_kind"]
 
 
+def test_a_batch_in_which_all_is_known_is_taken_as_it_was_decoded() -> None:
+    found = decoded(event_of("p-1"), {**event_of("p-2"), "ts_ms": NOW_MS})
+    taken, refused = sorted_out(found)
+    assert (taken.events, refused) == (found.events, [])
+
+
 # ------------------------------------------------------------------------------------------------ columns
 
 
+def columns_of(*events: EventIn, secret: bytes = SECRET) -> EventBatch:
+    return columns(events, NUMBERS, secret)
+
+
 def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
-    batch = columns([event(), event(product="p-2", type="order")], NUMBERS, SECRET)
+    batch = columns_of(event(), event(product="p-2", type="order"))
     assert batch.kinds == ("click", "order")
     assert batch.kind.tolist() == [0, 1]
     assert batch.runner.tolist() == [0, 7]
@@ -257,7 +288,7 @@ def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
 def test_every_field_reaches_its_column() -> None:
     """And comes back from the packed entry; where an event lacks it, 0 stands for absent."""
     full = event(ts_ms=5, user="u", amount=7, quantity=2, id="o-1", source="search", segment="new", frame=9, slot=3)
-    batch = EventBatch.unpack(columns([event(), full], NUMBERS, SECRET).pack())
+    batch = EventBatch.unpack(columns_of(event(), full).pack())
     for name, value in {
         "time_ms": 5,
         "amount": 7,
@@ -276,7 +307,7 @@ def test_every_field_reaches_its_column() -> None:
 
 def test_the_largest_values_fit_their_columns() -> None:
     full = event(ts_ms=2**53, amount=AMOUNT_MAX, quantity=10**9, frame=2**53, slot=10_000)
-    batch = EventBatch.unpack(columns([full], NUMBERS, SECRET).pack())
+    batch = EventBatch.unpack(columns_of(full).pack())
     assert batch.amount is not None
     assert batch.frame is not None
     assert (batch.time_ms[0], batch.amount[0], batch.frame[0]) == (2**53, AMOUNT_MAX, 2**53)
@@ -284,43 +315,58 @@ def test_the_largest_values_fit_their_columns() -> None:
 
 
 def test_one_user_has_another_hash_under_another_secret() -> None:
-    one, other = (columns([event(user="u")], NUMBERS, bytes([n] * 32)).user_hash for n in (1, 2))
+    one, other = (columns_of(event(user="u"), secret=bytes([n] * 32)).user_hash for n in (1, 2))
     assert one is not None
     assert other is not None
     assert one[0] != other[0]
 
 
+def test_batches_joined_give_the_columns_of_one() -> None:
+    """Whichever numbers each of them was sorted out with."""
+    one = Taken([event(user="u")], {"p-1": 0})
+    other = Taken([event(product="p-2", id="a")], {"p-2": 7})
+    joined = Taken.joined([one, other])
+    assert len(joined) == 2
+    assert joined.batch(SECRET).pack() == columns_of(*one.events, *other.events).pack()
+    assert Taken.joined([one]) is one
+
+
 # ------------------------------------------------------------------------------------------------ repeats
+
+
+def named(*events: EventIn) -> list[tuple[str, str]]:
+    """As a batch of these names those that have an id."""
+    return Taken(events, NUMBERS).named()
 
 
 def test_an_id_that_came_before_is_a_repeat_within_its_kind() -> None:
     recent = RecentIds()
-    recent.add([event(id="a"), event()], now_ms=100, since_ms=0)
-    again = [event(id="a"), event(type="order", id="a"), event(id="b"), event()]
+    recent.add(named(event(id="a"), event()), now_ms=100, since_ms=0)
+    again = named(event(id="a"), event(type="order", id="a"), event(id="b"), event())
     assert recent.repeats(again, since_ms=0) == 1
 
 
 def test_an_id_twice_in_a_batch_is_one_repeat() -> None:
-    assert RecentIds().repeats([event(id="a"), event(id="a"), event(), event()], since_ms=0) == 1
+    assert RecentIds().repeats(named(event(id="a"), event(id="a"), event(), event()), since_ms=0) == 1
 
 
 def test_an_id_is_forgotten_when_the_race_has_forgotten_it() -> None:
     """The fold remembers an id from its first time on; a repeat does not make it young again."""
     recent = RecentIds()
-    recent.add([event(id="a")], now_ms=1_000, since_ms=100)
-    recent.add([event(id="a")], now_ms=1_500, since_ms=600)
-    assert recent.repeats([event(id="a")], since_ms=1_000) == 1
-    assert recent.repeats([event(id="a")], since_ms=1_001) == 0
-    recent.add([event(id="a")], now_ms=2_000, since_ms=1_100)
-    assert recent.repeats([event(id="a")], since_ms=1_500) == 1
+    recent.add(named(event(id="a")), now_ms=1_000, since_ms=100)
+    recent.add(named(event(id="a")), now_ms=1_500, since_ms=600)
+    assert recent.repeats(named(event(id="a")), since_ms=1_000) == 1
+    assert recent.repeats(named(event(id="a")), since_ms=1_001) == 0
+    recent.add(named(event(id="a")), now_ms=2_000, since_ms=1_100)
+    assert recent.repeats(named(event(id="a")), since_ms=1_500) == 1
 
 
 def test_ids_are_kept_in_two_bounded_generations() -> None:
     """A full generation becomes the one before; the one before that is let go."""
     recent = RecentIds(most=2)
     for start in (0, 3, 6):
-        recent.add([event(id=f"i{n}") for n in range(start, start + 3)], now_ms=1, since_ms=0)
-    assert recent.repeats([event(id=f"i{n}") for n in range(9)], since_ms=0) == 3
+        recent.add(named(*(event(id=f"i{n}") for n in range(start, start + 3))), now_ms=1, since_ms=0)
+    assert recent.repeats(named(*(event(id=f"i{n}") for n in range(9))), since_ms=0) == 3
 
 
 def test_a_rule_knows_how_long_an_id_is_remembered() -> None:

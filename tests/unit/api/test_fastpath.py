@@ -1,0 +1,440 @@
+"""The fast path and the plain routes give the same answer to the same request, right or wrong."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from starlette.types import Message
+
+from api.app import create_app
+from api.fastpath import FastPath
+from api.frames import Frames, VenueView
+from api.packed import MEDIA_TYPE
+from api.routes.slots import CACHE_CONTROL
+from api.service import Service
+from racing.entries import Runner
+from racing.errors import IdempotencyMismatchError, StoreUnavailableError
+from racing.model import Frame, Slot
+from racing.rule import DEFAULT_RULE
+from racing.settings import load_settings
+from racing.store.desk import Appended, Desk, KeyedBatch, RuleVersion, Venue
+
+NOW_MS = 1_763_740_805_250
+BODY_MAX = 2_048
+JSON = "application/json"
+EVENTS = "/v1/venues/hall-1/events"
+SLOTS = "/v1/venues/hall-1/slots"
+NUMBERS = {"p-1": 0, "p-2": 7}
+VENUE = Venue("hall-1", "Hall", 1)
+FRAME = Frame("hall-1", 7, 1, "5-0", NOW_MS, 1, 2, 0, (Slot(1, 0, "p-1", 2.0, ()), Slot(2, 7, "p-2", 1.0, ())))
+
+
+class MemoryDesk:
+    """A log in memory, with what the two addresses ask of a desk; error: what appends raise."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.log: list[bytes] = []
+        self._error = error
+        self._keys: dict[str, tuple[str, Appended]] = {}
+
+    async def secret(self) -> bytes:
+        return bytes(32)
+
+    async def venues(self) -> list[Venue]:
+        return [VENUE]
+
+    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
+        return RuleVersion(1, DEFAULT_RULE.model_dump(mode="json", exclude_none=True), "a", "", 0)
+
+    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
+        return {product: NUMBERS[product] for product in products if product in NUMBERS}
+
+    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Any]:
+        if self._error is not None:
+            raise self._error
+        return [self._append(batch) for batch in batches]
+
+    def _append(self, batch: bytes | KeyedBatch) -> Appended | IdempotencyMismatchError:
+        if isinstance(batch, bytes):
+            self.log.append(batch)
+            return Appended(f"{len(self.log)}-0", b"", repeated=False)
+        if batch.key in self._keys:
+            digest, first = self._keys[batch.key]
+            same = digest == batch.digest
+            return Appended(first.entry, first.answer, repeated=True) if same else IdempotencyMismatchError("another")
+        self.log.append(batch.packed)
+        appended = Appended(f"{len(self.log)}-0", batch.answer, repeated=False)
+        self._keys[batch.key] = (batch.digest, appended)
+        return appended
+
+    async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request; fast: whether it is answered before routing. length: what Content-Length says, of itself the size."""
+
+    name: str
+    method: str
+    path: str
+    fast: bool
+    query: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    parts: tuple[bytes, ...] = (b"",)
+    length: str | None = None
+
+    def pairs(self) -> list[tuple[bytes, bytes]]:
+        """The headers as a server hands them on."""
+        given = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers]
+        size = str(sum(map(len, self.parts))) if self.length is None else self.length
+        return [*given, (b"content-length", size.encode())] if size and self.method == "POST" else given
+
+
+@dataclass
+class Answer:
+    """What came back; headers in no order. routed: whether a plain route was asked."""
+
+    status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    routed: bool = False
+
+
+class Served:
+    """An application over a log of its own, with or without the fast path."""
+
+    def __init__(self, *, fast: bool, age_ms: float | None = None, error: Exception | None = None) -> None:
+        settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5)
+        self.app: FastAPI = create_app(settings, "redis://nowhere")
+        if not fast:
+            before = len(self.app.user_middleware)
+            self.app.user_middleware = [each for each in self.app.user_middleware if each.cls is not FastPath]
+            assert len(self.app.user_middleware) == before - 1
+        self.desk = MemoryDesk(error)
+        desk = cast("Desk", self.desk)
+        nobody: Any = None
+        frames = Frames(desk, nobody, nobody)
+        view = VenueView(VENUE, FRAME, DEFAULT_RULE, 1)
+        view.age_ms = age_ms
+        view.show(FRAME, {number: Runner(product, "m", product) for product, number in NUMBERS.items()})
+        frames.views["hall-1"] = view
+        self.app.state.service = Service(settings, desk, frames)
+
+    async def ask(self, case: Case) -> Answer:
+        """The answer to a request. What the framework raises after it has answered 500 is let go."""
+        found, left = Answer(), list(case.parts)
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": case.method,
+            "path": case.path,
+            "raw_path": case.path.encode(),
+            "query_string": case.query.encode("latin-1"),
+            "headers": case.pairs(),
+            "server": ("test", 80),
+            "scheme": "http",
+            "http_version": "1.1",
+        }
+
+        async def receive() -> Message:
+            body = left.pop(0) if left else b""
+            return {"type": "http.request", "body": body, "more_body": bool(left)}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                found.status = message["status"]
+                found.headers = sorted((name.decode().lower(), value.decode()) for name, value in message["headers"])
+            else:
+                found.body += message.get("body", b"")
+
+        try:
+            await self.app(scope, receive, send)
+        except RuntimeError:
+            assert found.status == 500
+        found.routed = "endpoint" in scope
+        return found
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Service, "now_ms", lambda _: NOW_MS)
+    monkeypatch.setattr("api.frames.time.monotonic", lambda: 0.0)
+
+
+def reading(name: str, *, fast: bool = True, query: str = "", **headers: str) -> Case:
+    pairs = tuple((key.replace("_", "-"), value) for key, value in headers.items())
+    return Case(name, "GET", SLOTS, fast, query=query, headers=pairs)
+
+
+def sending(name: str, body: object, *, fast: bool = True, **given: Any) -> Case:
+    """A batch; content_type and other headers by name, length and parts as in Case."""
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    parts, length = given.pop("parts", (content,)), given.pop("length", None)
+    headers = {"content_type": JSON, **given}
+    pairs = tuple((key.replace("_", "-"), value) for key, value in headers.items() if value is not None)
+    return Case(name, "POST", EVENTS, fast, headers=pairs, parts=parts, length=length)
+
+
+CLICK = {"type": "click", "product": "p-1"}
+BATCH = {"events": [CLICK]}
+RAW = json.dumps(BATCH).encode()
+PLAIN_COLUMNS: dict[str, Any] = {
+    "kinds": ["click"],
+    "products": ["p-1", "p-9"],
+    "kind": b"\0\0",
+    "product": np.array([0, 1], "<u4").tobytes(),
+}
+PACKED = msgspec.msgpack.encode(PLAIN_COLUMNS)
+
+READS = [
+    reading("plain"),
+    *(reading(f"limit {limit}", query=f"limit={limit}") for limit in (1, 2, 50, 1000, "007", "0001")),
+    *(
+        reading(f"wrong limit {limit!r}", query=f"limit={limit}", fast=False)
+        for limit in (0, 1001, 9999, -1, "", "abc", "1.5", "1e2", "%31", "+1", "%20", "\xb2", "00001", "9" * 5000)
+    ),
+    *(
+        reading(f"query {query!r}", query=query, fast=False)
+        for query in ("limit=1&limit=2", "limit", "limit==1", "x=1", "limit=1&x=2", "&", "LIMIT=1", "limit=1;limit=2")
+    ),
+    *(
+        reading(f"etag {etag!r}", if_none_match=etag)
+        for etag in (
+            *(f'"{FRAME.name}"', f'W/"{FRAME.name}"', f'"other", "{FRAME.name}"', f'"a",W/"{FRAME.name}" ', "*", " * "),
+            *(
+                FRAME.name,
+                f'"{FRAME.name}-stale"',
+                "",
+                '"other"',
+                "\xe9",
+                f'w/"{FRAME.name}"',
+                "*,*",
+                f"'{FRAME.name}'",
+            ),
+        )
+    ),
+    Case(
+        "two etags", "GET", SLOTS, fast=False, headers=(("if-none-match", '"x"'), ("If-None-Match", f'"{FRAME.name}"'))
+    ),
+    reading("etag and limit", query="limit=1", if_none_match=f'"{FRAME.name}"'),
+    reading("wrong limit and etag", query="limit=0", fast=False, if_none_match=f'"{FRAME.name}"'),
+    *(Case(f"{method} slots", method, SLOTS, fast=False) for method in ("HEAD", "POST", "DELETE", "OPTIONS")),
+    *(
+        Case(f"at {path}", "GET", path, fast=False)
+        for path in (
+            *(f"{SLOTS}/", f"{SLOTS}/x", "/v1/venues/hall-2/slots", "/v1/venues//slots", "/v1/venues/Hall-1/slots"),
+            *(
+                "/v1/venues/hall-1\0/slots",
+                "//v1/venues/hall-1/slots",
+                "/v1/venues/赛/slots",
+                "/V1/venues/hall-1/slots",
+            ),
+        )
+    ),
+]
+WRITES = [
+    sending("plain", BATCH),
+    *(
+        sending(f"type {content_type!r}", RAW, content_type=content_type, fast=fast)
+        for content_type, fast in (
+            ("Application/JSON", True),
+            ("application/json; charset=utf-8", True),
+            ("application/json;charset=utf-8", False),
+            ("application/json ;x=y", False),
+            ("application/json; charset=latin-1", False),
+            ("application/jsonp", False),
+            ("text/plain", False),
+            ("", False),
+            (None, False),
+            ("application/msgpack", False),
+            ("x" * 500, False),
+            ("\xe9", False),
+        )
+    ),
+    *(
+        sending(f"packed as {content_type!r}", PACKED, content_type=content_type, fast=fast)
+        for content_type, fast in (
+            (MEDIA_TYPE, True),
+            (MEDIA_TYPE.upper(), True),
+            (f"{MEDIA_TYPE}; v=1", False),
+            (JSON, True),
+        )
+    ),
+    sending("json as packed", BATCH, content_type=MEDIA_TYPE),
+    *(
+        sending(f"packed {name}", msgspec.msgpack.encode({**PLAIN_COLUMNS, **columns}), content_type=MEDIA_TYPE)
+        for name, columns in (
+            ("short product", {"product": b"\0"}),
+            ("index", {"kind": b"\0\1"}),
+            ("none", {"kind": b"", "product": b""}),
+            ("too many", {"kind": bytes(6), "product": bytes(24)}),
+            ("unknown field", {"x": 1}),
+            ("kind", {"kinds": ["nope"]}),
+        )
+    ),
+    sending("packed cut", PACKED[:-1], content_type=MEDIA_TYPE),
+    *(
+        sending(f"encoding {encoding!r}", body, content_encoding=encoding, fast=False)
+        for encoding, body in (
+            ("gzip", gzip.compress(RAW)),
+            ("br", RAW),
+            ("identity", RAW),
+            ("", RAW),
+            ("identity, gzip", RAW),
+        )
+    ),
+    *(
+        sending(f"body {body[:20]!r}", body)
+        for body in (
+            *(b"", b"{", b"[]", b"null", b"{}", b'{"events": {}}', b'{"events": []}', b'{"events": [], "x": 1}'),
+            *(b"\xff\xfe", b'{"events": [{"type": "\xff"}]}', b'{"events": [NaN]}', b"[" * 2000, RAW + b"x"),
+            *(b'{"events": [0, 0, 0, 0, 0]}', b'{"events": [0, 0, 0, 0, 0, 0]}', RAW.ljust(BODY_MAX)),
+        )
+    ),
+    *(
+        sending(f"event {fields}", {"events": [CLICK, {**CLICK, **fields}]})
+        for fields in (
+            *({"product": "p-9"}, {"product": "p{"}, {"type": "nope"}, {"type": ""}, {"ts_ms": 1}, {"ts_ms": 2**53}),
+            *({"ts_ms": NOW_MS}, {"amount": -1}, {"id": "a{"}, {"user": ""}, {"x": 1}, {"slot": 0}, {"source": "s"}),
+        )
+    ),
+    sending("only refused", {"events": [{"type": "nope", "product": "p-1"}]}),
+    sending("only refused, with a key", {"events": [{"type": "nope", "product": "p-1"}]}, idempotency_key="k"),
+    sending("ids", {"events": [{**CLICK, "id": "a"}, {**CLICK, "id": "a"}, {**CLICK, "id": "b"}]}),
+    sending("ids again", {"events": [{**CLICK, "id": "a"}, {"type": "pay", "product": "p-1", "id": "a"}]}),
+    *(
+        sending(f"key {key[:20]!r}", BATCH, idempotency_key=key)
+        for key in ("k", "k 1", "~" * 255, "k" * 256, "", "\t", "\xe9", "\x7f", " ", "a, b")
+    ),
+    sending("key again", BATCH, idempotency_key="k 1"),
+    sending("key with another body", {"events": [CLICK, CLICK]}, idempotency_key="k 1"),
+    sending("wrong key and wrong body", b"{", idempotency_key=""),
+    Case(
+        "two keys",
+        "POST",
+        EVENTS,
+        fast=False,
+        headers=(("content-type", JSON), ("idempotency-key", "x"), ("idempotency-key", "y")),
+        parts=(RAW,),
+    ),
+    Case(
+        "two types", "POST", EVENTS, fast=False, headers=(("content-type", JSON), ("content-type", "a/b")), parts=(RAW,)
+    ),
+    sending("in parts", BATCH, parts=(RAW[:5], b"", RAW[5:])),
+    sending("without a length", BATCH, length="", fast=False),
+    sending("chunked", BATCH, length="", transfer_encoding="chunked", parts=(RAW[:5], RAW[5:]), fast=False),
+    sending(
+        "chunked beyond its length", b"", length="5", transfer_encoding="chunked", parts=(b" " * 999,) * 4, fast=False
+    ),
+    sending("grows too large", b"", length="", parts=(b" " * 999,) * 4, fast=False),
+    *(
+        sending(f"length {length!r}", RAW, length=length, fast=False)
+        for length in (str(BODY_MAX + 1), "9" * 40, "-1", "\xb2", "+5", "5, 5")
+    ),
+    sending("with a query", BATCH),
+    Case("query", "POST", EVENTS, fast=True, query="x=1", headers=(("content-type", JSON),), parts=(RAW,)),
+    *(Case(f"{method} events", method, EVENTS, fast=False) for method in ("GET", "PUT", "HEAD")),
+    *(
+        Case(f"to {path}", "POST", path, fast=False, headers=(("content-type", JSON),), parts=(RAW,))
+        for path in (f"{EVENTS}/", "/v1/venues/hall-2/events", "/v1/venues/a{b/events")
+    ),
+]
+
+
+def told(answer: Answer) -> tuple[int, list[tuple[str, str]], Any]:
+    """All of an answer that its receiver can see."""
+    return answer.status, answer.headers, json.loads(answer.body) if answer.body else None
+
+
+async def compare(cases: Sequence[Case], fast: Served, plain: Served) -> None:
+    for case in cases:
+        one, other = await fast.ask(case), await plain.ask(case)
+        assert told(one) == told(other), case.name
+        assert not (case.fast and one.routed), f"{case.name}: was left to the plain route"
+        if other.routed:
+            assert case.fast is not one.routed, f"{case.name}: {'fast' if case.fast else 'plain'} was expected"
+    assert fast.desk.log == plain.desk.log
+
+
+@pytest.mark.parametrize("age_ms", [None, 20.0, 10_000.0])
+async def test_slots_are_answered_alike(age_ms: float | None) -> None:
+    """Before the first commit, while the race runs, and when it has stopped."""
+    await compare(READS, Served(fast=True, age_ms=age_ms), Served(fast=False, age_ms=age_ms))
+
+
+async def test_events_are_answered_and_logged_alike() -> None:
+    """One after the other: what came before makes repeats of ids and keys."""
+    await compare(WRITES, Served(fast=True), Served(fast=False))
+
+
+@pytest.mark.parametrize("error", [StoreUnavailableError("Redis is away"), RuntimeError("a fault of ours")])
+async def test_faults_are_answered_alike(error: Exception) -> None:
+    cases = [each for each in WRITES if each.name in {"plain", "key 'k'", "in parts", "body b'{'"}]
+    assert len(cases) == 4
+    await compare(cases, Served(fast=True, error=error), Served(fast=False, error=error))
+
+
+async def test_a_sender_that_is_told_to_wait_is_told_how_long() -> None:
+    served = Served(fast=True, error=StoreUnavailableError("Redis is away"))
+    answer = await served.ask(sending("plain", BATCH))
+    assert not answer.routed
+    assert (answer.status, dict(answer.headers)["retry-after"]) == (503, "1")
+
+
+async def test_the_answers_are_what_they_should_be() -> None:
+    """Alike is not enough: the two could be wrong together."""
+    served = Served(fast=True, age_ms=20.0)
+    found = await served.ask(reading("plain", query="limit=1"))
+    headers = dict(found.headers)
+    assert found.status == 200
+    assert [slot["product"] for slot in json.loads(found.body)["slots"]] == ["p-1"]
+    assert headers.pop("content-length") == str(len(found.body))
+    assert headers == {
+        "etag": f'"{FRAME.name}"',
+        "cache-control": CACHE_CONTROL,
+        "saima-age-ms": "20",
+        "content-type": "application/json",
+        "x-content-type-options": "nosniff",
+    }
+    same = await served.ask(reading("same", if_none_match=headers["etag"]))
+    assert (same.status, same.body) == (304, b"")
+    assert "content-length" not in dict(same.headers), "it would be that of the 200"
+    taken = await served.ask(sending("plain", {"events": [CLICK, {**CLICK, "product": "p-9"}]}))
+    assert taken.status == 202
+    assert json.loads(taken.body) == {
+        "position": "1-0",
+        "accepted": 1,
+        "duplicate": 0,
+        "refused": [
+            {
+                "index": 1,
+                "code": "unknown_product",
+                "reason": "product: 'p-9' is not enrolled in venue 'hall-1': enrol it first",
+            }
+        ],
+    }
+
+
+async def test_a_sender_that_goes_before_its_body_is_whole_changes_nothing() -> None:
+    served = Served(fast=True)
+    messages = iter([{"type": "http.request", "body": RAW[:5], "more_body": True}, {"type": "http.disconnect"}])
+    answers: list[Message] = []
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(message: Message) -> None:
+        answers.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": EVENTS, "query_string": b""}
+    scope["headers"] = sending("plain", BATCH).pairs()
+    await served.app(scope, receive, send)
+    assert (answers, served.desk.log) == ([], [])
