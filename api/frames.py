@@ -170,13 +170,14 @@ class Frames:
 
     async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
         """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
-        missing = products - view.numbers.keys()
+        known = view.numbers
+        missing = products - known.keys()
         if missing:
-            if len(view.numbers) > _PRODUCTS_MAX:
-                view.numbers.clear()
+            if len(known) > _PRODUCTS_MAX:
+                known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
                 missing = products
-            view.numbers.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
-        return view.numbers
+            known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
+        return known
 
     async def _follow(self) -> None:
         while True:

@@ -21,13 +21,15 @@ from racing.rule import Rule
 AMOUNT_MAX = 10**12
 """Largest amount of one event, minor units: sums of 2^23 such events are still exact in a sorted set."""
 
+KIND_MAX = 32
 USER_MAX = 128
+TIME_MAX_MS = 2**53
 _ID = re.compile(ID_PATTERN + r"(?!\n)")
 _Id = Annotated[
     str,
     Meta(pattern=ID_PATTERN + r"(?!\n)"),  # Python's $ lets a line feed follow, as other languages' does not
 ]
-_Millis = Annotated[int, Meta(ge=0, le=2**53)]
+_Millis = Annotated[int, Meta(ge=0, le=TIME_MAX_MS)]
 
 
 class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -36,7 +38,7 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     The product's form is not checked while decoding: it must be an enrolled one, which is cheaper to look up.
     """
 
-    type: Annotated[str, Meta(min_length=1, max_length=32, description="event kind", examples=["click"])]
+    type: Annotated[str, Meta(min_length=1, max_length=KIND_MAX, description="event kind", examples=["click"])]
     product: Annotated[str, Meta(examples=["p-1001"])]
     ts_ms: Annotated[_Millis | None, Meta(description="event time; arrival where absent")] = None
     user: Annotated[
@@ -121,7 +123,10 @@ class Taken:
         if len(parts) == 1:
             return parts[0]
         events = [event for part in parts for event in part.events]
-        return cls(events, parts[0].numbers)
+        numbers = parts[0].numbers
+        if any(part.numbers is not numbers for part in parts):  # the cache was begun anew between them
+            numbers = {event.product: part.numbers[event.product] for part in parts for event in part.events}
+        return cls(events, numbers)
 
     def named(self) -> list[tuple[str, str]]:
         """(kind, id) of the events that have an id."""

@@ -14,7 +14,19 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
-from api.ingest import AMOUNT_MAX, Door, MalformedBatchError, RefusedEvent, id_column, is_id, is_user, user_column
+from api.ingest import (
+    AMOUNT_MAX,
+    KIND_MAX,
+    TIME_MAX_MS,
+    USER_MAX,
+    Door,
+    MalformedBatchError,
+    RefusedEvent,
+    id_column,
+    is_id,
+    is_user,
+    user_column,
+)
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS, EventBatch
 from racing.model import IntArray
@@ -113,6 +125,9 @@ def decode_packed(body: bytes, *, events_max: int) -> PackedColumns:
     if not 1 <= size <= events_max:
         code = "too_large" if size else "invalid"
         raise MalformedBatchError(code, f"kind: a batch of {size} events; send 1 to {events_max}")
+    if len(came.products) > events_max:  # each is looked up
+        told = f"products: a table of {len(came.products)}; send at most {events_max}"
+        raise MalformedBatchError("too_large", told)
     for name in ("ids", "users"):
         texts = getattr(came, name)
         if texts is not None and len(texts) != size:
@@ -158,9 +173,10 @@ def sort_out_packed(came: PackedColumns, door: Door) -> tuple[PackedTaken, list[
     refused = [RefusedEvent(index, *_why(came, door, index)) for index in np.flatnonzero(~good).tolist()]
     time_ms = np.where(came.ts_ms == -1, NO_TIME_MS, came.ts_ms)
     kept = good.tolist() if refused else None
+    kinds, kind = _occurring(came.kinds, came.kind[good], door)
     taken = PackedTaken(
-        kinds=tuple(came.kinds),
-        kind=came.kind[good],
+        kinds=kinds,
+        kind=kind,
         runner=runner[good],
         time_ms=time_ms[good],
         amount=None if came.amount is None else came.amount[good],
@@ -170,6 +186,14 @@ def sort_out_packed(came: PackedColumns, door: Door) -> tuple[PackedTaken, list[
     return taken, refused
 
 
+def _occurring(kinds: list[str], kind: IntArray, door: Door) -> tuple[tuple[str, ...], IntArray]:
+    """A table without unknown kinds: the race would keep measures for each one that it meets, and has few to give."""
+    if set(kinds) <= door.kinds:
+        return tuple(kinds), kind
+    codes, index = np.unique(kind, return_inverse=True)
+    return tuple(kinds[code] for code in codes.tolist()), index
+
+
 def _kept(texts: list[str | None] | None, kept: list[bool] | None) -> list[str | None]:
     if texts is None:
         return []
@@ -177,17 +201,28 @@ def _kept(texts: list[str | None] | None, kept: list[bool] | None) -> list[str |
 
 
 def _why(came: PackedColumns, door: Door, index: int) -> tuple[str, str]:
-    ts_ms = int(came.ts_ms[index])
-    if ts_ms < -1:
-        return "invalid", f"ts_ms: must be -1 (at arrival) or a time in ms, not {ts_ms}"
-    kind, product = came.kinds[came.kind[index]], came.products[came.product[index]]
+    kind, product, ts_ms = came.kinds[came.kind[index]], came.products[came.product[index]], int(came.ts_ms[index])
+    wrong = _wrong(came, index, kind, ts_ms)
+    if wrong is not None:
+        return "invalid", wrong
     why = door.why(kind, product, None if ts_ms == -1 else ts_ms)
-    if why is not None:
-        return why
+    assert why is not None, "an event that is refused is so for a reason"
+    return why
+
+
+def _wrong(came: PackedColumns, index: int, kind: str, ts_ms: int) -> str | None:
+    """The first field of an event that has not the form it must have, in words; a wrong form goes before all else."""
+    if not 1 <= len(kind) <= KIND_MAX:
+        return f"kinds: must be a text of 1 to {KIND_MAX} characters, not {kind[:80]!r}"
+    if not -1 <= ts_ms <= TIME_MAX_MS:
+        return f"ts_ms: must be -1 (at arrival) or a time in ms up to {TIME_MAX_MS}, not {ts_ms}"
     amount = 0 if came.amount is None else int(came.amount[index])
     if not 0 <= amount <= AMOUNT_MAX:
-        return "invalid", f"amount: must be a whole number from 0 to {AMOUNT_MAX}, not {amount}"
+        return f"amount: must be a whole number from 0 to {AMOUNT_MAX}, not {amount}"
     name = None if came.ids is None else came.ids[index]
     if name is not None and not is_id(name):
-        return "invalid", f"ids: {ID_WORDS}, not {name[:80]!r}"
-    return "invalid", "users: must be a text of 1 to 128 characters"
+        return f"ids: {ID_WORDS}, not {name[:80]!r}"
+    user = None if came.users is None else came.users[index]
+    if user is not None and not is_user(user):
+        return f"users: must be a text of 1 to {USER_MAX} characters, not {user[:80]!r}"
+    return None
