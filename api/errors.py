@@ -239,7 +239,8 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def _unexpected(request: Request, exc: Exception) -> JSONResponse:
         log.error("unexpected error", path=request.url.path, exc_info=exc)
-        return answer("internal", CODES["internal"].example)
+        # answered outside of the middleware that gives every other answer this header
+        return answer("internal", CODES["internal"].example, headers={"X-Content-Type-Options": "nosniff"})
 
 
 def _within_body(loc: Sequence[int | str]) -> tuple[int | str, ...]:

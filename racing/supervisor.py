@@ -27,8 +27,8 @@ log = structlog.get_logger("saima.serve")
 PARENT_VARIABLE = "SAIMA_PARENT_PID"
 _WATCH_S = 0.1
 _STOP_S = 5.0
-_CALM_S = 10.0
-_BACKOFF_MAX_S = 5.0
+_CALM_S = 3.0
+_BACKOFF_MAX_S = 2.0
 
 
 class AlreadyServingError(RacingError):

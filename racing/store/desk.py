@@ -166,27 +166,11 @@ class Desk:
             replies = await pipe.execute()
         return [_appended(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
 
-    async def append(self, venue: str, packed: bytes) -> str:
-        """Append one event batch; returns its entry id. NOT safe to repeat: a lost reply may have been counted."""
-        (appended,) = await self.append_all(venue, [packed])
-        if isinstance(appended, IdempotencyMismatchError):
-            raise appended
-        return appended.entry
-
-    async def append_once(
-        self, venue: str, packed: bytes, *, key: str, digest: str, answer: bytes, keep_ms: int
-    ) -> Appended:
-        """Append one event batch unless this key was used before; then the answer of that time. Safe to repeat.
+    async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
+        """What was answered to this key before; None where it is new. Safe to repeat.
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        (appended,) = await self.append_all(venue, [KeyedBatch(packed, key, digest, answer, keep_ms)])
-        if isinstance(appended, IdempotencyMismatchError):
-            raise appended
-        return appended
-
-    async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
-        """What was answered to this key before; None where it is new. Raises as append_once. Safe to repeat."""
         async with store_errors_async():
             name = VenueKeys(venue).idempotency(key)
             stored, entry, answer = await self._client.hmget(name, ["digest", "entry", "answer"])

@@ -12,6 +12,7 @@ from racing.store.desk import Appended, Desk, KeyedBatch
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.protocol import SyncClient
+from tests.contract import appends
 from tests.contract.servers import LossyStore, Store
 from tests.contract.track import clicks, packed
 
@@ -20,8 +21,8 @@ KEYS = VenueKeys(VENUE)
 
 
 async def append(desk: Desk, *, key: str = "k", digest: str = "d", answer: bytes = b"{}", runner: int = 0) -> Appended:
-    return await desk.append_once(
-        VENUE, packed(clicks([runner])), key=key, digest=digest, answer=answer, keep_ms=900_000
+    return await appends.append_once(
+        desk, VENUE, packed(clicks([runner])), key=key, digest=digest, answer=answer, keep_ms=900_000
     )
 
 
@@ -49,7 +50,7 @@ async def test_repeat_is_answered_as_the_first_time_and_appends_nothing(desk: De
 
 
 async def test_answer_is_kept_as_long_as_was_asked(store: Store, desk: Desk) -> None:
-    await desk.append_once(VENUE, packed(clicks([0])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
+    await appends.append_once(desk, VENUE, packed(clicks([0])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
     assert 55_000 < store.raw.pttl(KEYS.idempotency("k")) <= 60_000
 
 
@@ -70,7 +71,9 @@ async def test_repeats_at_the_same_time_append_once(desk: Desk, client: SyncClie
 
 async def test_one_key_in_two_venues_names_two_batches(desk: Desk, client: SyncClient) -> None:
     await append(desk)
-    other = await desk.append_once("hall-2", packed(clicks([0])), key="k", digest="x", answer=b"{}", keep_ms=1000)
+    other = await appends.append_once(
+        desk, "hall-2", packed(clicks([0])), key="k", digest="x", answer=b"{}", keep_ms=1000
+    )
     assert not other.repeated
     assert len(read_after(client, VenueKeys("hall-2"), START)) == 1
 
@@ -136,7 +139,7 @@ async def test_answer_of_a_key_can_be_asked_for_without_appending(desk: Desk, cl
 
 async def test_batch_comes_out_of_the_log_as_it_went_in(desk: Desk, client: SyncClient) -> None:
     body = packed(clicks(range(1000)))
-    await desk.append(VENUE, body)
-    await desk.append_once(VENUE, body, key="k", digest="d", answer=b"{}", keep_ms=1000)
+    await appends.append(desk, VENUE, body)
+    await appends.append_once(desk, VENUE, body, key="k", digest="d", answer=b"{}", keep_ms=1000)
     for entry in read_after(client, KEYS, START):
         assert entry.body.pack() == body  # type: ignore[union-attr]  # it is a batch of events

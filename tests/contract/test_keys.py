@@ -12,6 +12,7 @@ from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.protocol import SyncClient
+from tests.contract.appends import append, append_once
 from tests.contract.servers import Store
 from tests.contract.track import Track, clicks, packed
 
@@ -24,8 +25,8 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     await desk.secret()
     await desk.create(venue, "title", DEFAULT_RULE, author="a")
     await desk.enrol(venue, [Runner("a", "m", "t"), Runner("b", "m", "t")])
-    await desk.append(venue, packed(clicks([0])))
-    await desk.append_once(venue, packed(clicks([1])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
+    await append(desk, venue, packed(clicks([0])))
+    await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
     await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
     store.raw.eval(store.script("hold_lease"), 1, keys.lease, "me", 60_000)
     track = Track(store.client(), venue=venue)

@@ -18,6 +18,7 @@ from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.protocol import SyncClient
 from racing.verify import verify
+from tests.contract.appends import append
 from tests.contract.servers import LossyStore, RealStore, Store
 from tests.contract.track import CLICKS, clicks, packed
 from tests.waiting import until
@@ -86,8 +87,8 @@ async def test_two_venues_race_in_one_scorer_and_keep_apart(
     running.start("one", url_of(store))
     await opened(desk, "hall-2")
     for count in range(1, 11):
-        await desk.append("hall-1", packed(clicks([0])))
-        await desk.append("hall-2", packed(clicks([1, 2, 2])))
+        await append(desk, "hall-1", packed(clicks([0])))
+        await append(desk, "hall-2", packed(clicks([1, 2, 2])))
         counts(client, "hall-1", count)
     counts(client, "hall-2", 30)
     reports = [verify(client, venue) for venue in ("hall-1", "hall-2")]
@@ -112,7 +113,7 @@ async def test_venue_of_a_scorer_that_ends_goes_to_the_next_without_a_gap(
     for name in ("one", "two", "three"):
         stop = running.start(name, url_of(store), frame_ms=0)
         for _ in range(3):
-            await desk.append("hall-1", packed(clicks([counted % 3])))
+            await append(desk, "hall-1", packed(clicks([counted % 3])))
             counted += 1
             counts(client, "hall-1", counted)
         stop()
@@ -139,7 +140,7 @@ async def test_only_the_holder_of_the_lease_races(
     epoch = read_commit(client, VenueKeys("hall-1")).epoch
     stop = running.start("two", url_of(store), lease_ms=600)
     for count in range(1, 6):
-        await desk.append("hall-1", packed(clicks([0])))
+        await append(desk, "hall-1", packed(clicks([0])))
         counts(client, "hall-1", count)
     stop()
     assert max(blocks_ms) <= 200, "waiting for entries, it may not lose the lease"
@@ -154,7 +155,7 @@ async def test_scorer_goes_on_when_the_server_comes_back(
     await opened(desk, "hall-1")
     running.start("one")
     for count in range(1, 4):
-        await desk.append("hall-1", packed(clicks([0])))
+        await append(desk, "hall-1", packed(clicks([0])))
         counts(client, "hall-1", count)
         lossy.go_away()
         lossy.come_back()
