@@ -34,6 +34,7 @@ def why_not_json(body: bytes, exc: Exception) -> str:
 
 
 JSON = "application/json"
+NDJSON = "application/x-ndjson"
 
 
 def media_type_of(headers: Mapping[str, str], allowed: Sequence[str] = (JSON,)) -> str:

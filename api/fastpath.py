@@ -10,7 +10,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.bodies import JSON
+from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
 from api.frames import VenueView
 from api.packed import MEDIA_TYPE
@@ -23,7 +23,12 @@ log = structlog.get_logger("saima.api")
 
 _PREFIX = "/v1/venues/"
 _SLOTS_MAX = 1000
-_MEDIA_TYPES = {b"application/json": JSON, b"application/json; charset=utf-8": JSON, MEDIA_TYPE.encode(): MEDIA_TYPE}
+_MEDIA_TYPES = {
+    NDJSON.encode(): NDJSON,
+    b"application/json": JSON,
+    b"application/json; charset=utf-8": JSON,
+    MEDIA_TYPE.encode(): MEDIA_TYPE,
+}
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 

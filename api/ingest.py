@@ -140,8 +140,24 @@ class Taken:
 _decode_batch = msgspec.json.Decoder(BatchIn).decode
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
+_decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _VALUE_MAX = 80
+
+
+def batch_of_lines(body: bytes) -> bytes:
+    """A body of one event a line (NDJSON) as the JSON batch of the same events; empty lines are left out.
+
+    Raises MalformedBatchError for a line that is no JSON, by its number, so that no other line can be misread.
+    """
+    lines = [line for line in body.splitlines() if line.strip()]
+    for number, line in enumerate(lines, 1):
+        try:
+            _decode_any(line)
+        except NOT_JSON as exc:
+            why = why_not_json(line, exc).removeprefix("the body ")
+            raise MalformedBatchError("malformed", f"line {number} {why}") from exc
+    return b'{"events":[' + b",".join(lines) + b"]}"
 
 
 def decode(body: bytes, *, events_max: int) -> Decoded:

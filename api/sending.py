@@ -8,9 +8,10 @@ from hashlib import blake2b
 import msgspec
 
 from api.appender import Appender
+from api.bodies import NDJSON
 from api.errors import ProblemError
 from api.frames import VenueView
-from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, decode
+from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedTaken, decode_packed, sort_out_packed
 from api.service import Service
 from racing.metrics import METRICS
@@ -39,7 +40,7 @@ async def send(service: Service, view: VenueView, body: bytes, *, media_type: st
             numbers = await _known(service, view, set(came.products), set(came.kinds))
             packed, refused = sort_out_packed(came, _door(service, view, numbers))
             return await _append(service, view, packed, refused, body, key)
-        decoded = decode(body, events_max=events_max)
+        decoded = decode(batch_of_lines(body) if media_type == NDJSON else body, events_max=events_max)
     except MalformedBatchError as exc:
         raise ProblemError(exc.code, str(exc)) from exc
     taken, refused = await _sort_out(service, view, decoded)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
-from api.bodies import JSON, media_type_of
+from api.bodies import JSON, NDJSON, media_type_of
 from api.packed import MEDIA_TYPE
 from api.schemas import EventsOut
 from api.sending import KEY_MAX, send
@@ -21,6 +21,10 @@ _EXAMPLE = {
     ]
 }
 _BATCH = {"schema": {"$ref": "#/components/schemas/BatchIn"}, "example": _EXAMPLE}
+_LINES = {
+    "schema": {"type": "string", "description": "one event a line, each as in the JSON batch"},
+    "example": '{"type":"click","product":"p-1001"}\n{"type":"cart","product":"p-1001"}\n',
+}
 _PACKED = {"schema": {"$ref": "#/components/schemas/PackedIn"}}
 
 
@@ -29,7 +33,7 @@ _PACKED = {"schema": {"$ref": "#/components/schemas/PackedIn"}}
     status_code=202,
     operation_id="sendEvents",
     response_model=EventsOut,
-    openapi_extra={"requestBody": {"required": True, "content": {JSON: _BATCH, MEDIA_TYPE: _PACKED}}},
+    openapi_extra={"requestBody": {"required": True, "content": {JSON: _BATCH, NDJSON: _LINES, MEDIA_TYPE: _PACKED}}},
 )
 async def send_events(
     request: Request,
@@ -49,7 +53,7 @@ async def send_events(
     An event that is wrong is refused alone, with its reason; the others are taken. After 503, or no
     answer, send the same body again with the same Idempotency-Key.
     """
-    media_type = media_type_of(request.headers, (JSON, MEDIA_TYPE))
+    media_type = media_type_of(request.headers, (JSON, NDJSON, MEDIA_TYPE))
     body = await request.body()
     answer = await send(service, view, body, media_type=media_type, key=idempotency_key)
     return Response(answer, status_code=202, media_type=JSON)

@@ -74,7 +74,12 @@ def test_the_readme_shows_what_the_fold_gives(clock: str) -> None:
 
     slots = race.slots()
     rows = [
-        (s.product, int(race.windows.window[s.runner, 2]), race.windows.base_tenths[s.runner, 2] / 10, round(s.score, 2))
+        (
+            s.product,
+            int(race.windows.window[s.runner, 2]),
+            race.windows.base_tenths[s.runner, 2] / 10,
+            round(s.score, 2),
+        )
         for s in slots
     ]
     assert SHOWN[clock] == rows

@@ -21,6 +21,7 @@ from api.ingest import (
     RecentIds,
     RefusedEvent,
     Taken,
+    batch_of_lines,
     batch_schemas,
     columns,
     decode,
@@ -372,3 +373,37 @@ def test_ids_are_kept_in_two_bounded_generations() -> None:
 def test_a_rule_knows_how_long_an_id_is_remembered() -> None:
     """The longer of two windows and 15 minutes."""
     assert [Rule.model_validate({**RULE, "window_s": s}).id_memory_ms for s in (60, 3600)] == [900_000, 7_200_000]
+
+
+def test_lines_are_the_batch_of_their_events() -> None:
+    """NDJSON says the same as the JSON batch; empty lines and either line end are fine."""
+    lines = b'{"type":"click","product":"p-1"}\r\n\n{"type":"pay","product":"p-2","amount":5}\n'
+
+    events = [event(), event(type="pay", product="p-2", amount=5)]
+    assert events == decode(batch_of_lines(lines), events_max=10).events
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (b'{"type":"click"}\n{"type":\n', "line 2 "),
+        (b'{"type":"click"}],"more":[{}\n', "line 1 "),
+        (b'{"type":"click"} {"type":"click"}', "line 1 "),
+        (b"\xff", "line 1 "),
+    ],
+)
+def test_a_line_that_is_no_json_is_told_by_its_number(lines: bytes, words: str) -> None:
+    """A broken line stops the whole body, so that no other line can be misread."""
+    with pytest.raises(MalformedBatchError, match=f"^{words}") as refused:
+        batch_of_lines(lines)
+
+    assert "malformed" == refused.value.code
+
+
+def test_a_wrong_event_on_a_line_is_refused_alone() -> None:
+    lines = b'{"type":"click","product":"p-1"}\n{"type":"click","product":"p-1","amount":-1}\n'
+
+    found = decode(batch_of_lines(lines), events_max=10)
+
+    assert [event()] == found.events
+    assert [1] == [each.index for each in found.refused]
