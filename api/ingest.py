@@ -163,32 +163,36 @@ def batch_of_lines(body: bytes) -> bytes:
 def decode(body: bytes, *, events_max: int) -> Decoded:
     """The events of a JSON batch. Raises MalformedBatchError where the body is no batch or too long a one."""
     try:
-        decoded = _decoded(body)
+        decoded = _decoded(body, events_max)
     except NOT_JSON as exc:
         raise MalformedBatchError("malformed", why_not_json(body, exc)) from exc
-    size = len(decoded.events) + len(decoded.refused)
+    _check_size(len(decoded.events) + len(decoded.refused), events_max)
+    return decoded
+
+
+def _check_size(size: int, events_max: int) -> None:
     if not size:
         raise MalformedBatchError("invalid", "events: a batch of 0 events; send at least one")
     if size > events_max:
         raise MalformedBatchError("too_large", f"events: a batch of {size} events; send at most {events_max}")
-    return decoded
 
 
-def _decoded(body: bytes) -> Decoded:
+def _decoded(body: bytes, events_max: int) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
     try:
         events = _decode_batch(body).events
     except msgspec.ValidationError:
-        return _one_by_one(body)
+        return _one_by_one(body, events_max)
     return Decoded(events, range(len(events)))
 
 
-def _one_by_one(body: bytes) -> Decoded:
+def _one_by_one(body: bytes, events_max: int) -> Decoded:
     try:
         raws = _decode_raws(body).events
     except msgspec.ValidationError as exc:
         msgspec.json.decode(body)  # a body that is no JSON at all is told so
         raise MalformedBatchError("invalid", f'the body must be {{"events": [...]}}: {exc}') from exc
+    _check_size(len(raws), events_max)  # before a reason is made for each of too many
     events, places, refused = [], [], []
     for index, raw in enumerate(raws):
         try:

@@ -127,25 +127,26 @@ async def test_venue_of_a_scorer_that_ends_goes_to_the_next_without_a_gap(
 async def test_only_the_holder_of_the_lease_races(
     store: Store, client: SyncClient, desk: Desk, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await opened(desk, "hall-1")
+    await opened(desk, "leased")
     blocks_ms: list[int] = []
 
     def noted(of: SyncClient, keys: VenueKeys, after: Position, *, block_ms: int) -> list[Entry]:
-        blocks_ms.append(block_ms)
+        if keys == VenueKeys("leased"):  # other tests' scorers may run in this process
+            blocks_ms.append(block_ms)
         return read_after(of, keys, after, block_ms=block_ms)
 
     monkeypatch.setattr("racing.scorer.read_after", noted)
     running.start("one", url_of(store), lease_ms=600)
-    until(lambda: read_commit(client, VenueKeys("hall-1")).number > 0, within_s=SOON_S, what="one races")
-    epoch = read_commit(client, VenueKeys("hall-1")).epoch
+    until(lambda: read_commit(client, VenueKeys("leased")).number > 0, within_s=SOON_S, what="one races")
+    epoch = read_commit(client, VenueKeys("leased")).epoch
     stop = running.start("two", url_of(store), lease_ms=600)
     for count in range(1, 6):
-        await append(desk, "hall-1", packed(clicks([0])))
-        counts(client, "hall-1", count)
+        await append(desk, "leased", packed(clicks([0])))
+        counts(client, "leased", count)
     stop()
     assert max(blocks_ms) <= 200, "waiting for entries, it may not lose the lease"
-    assert read_commit(client, VenueKeys("hall-1")).epoch == epoch
-    assert store.raw.get(VenueKeys("hall-1").lease) == b"one"
+    assert read_commit(client, VenueKeys("leased")).epoch == epoch
+    assert store.raw.get(VenueKeys("leased").lease) == b"one"
 
 
 async def test_scorer_goes_on_when_the_server_comes_back(

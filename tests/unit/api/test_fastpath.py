@@ -16,6 +16,7 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from api.app import create_app
+from api.bodies import NDJSON
 from api.fastpath import FastPath
 from api.frames import Frames, VenueView
 from api.packed import MEDIA_TYPE
@@ -281,6 +282,22 @@ WRITES = [
             ("kind", {"kinds": ["nope"]}),
         )
     ),
+    *(
+        sending(f"lines {name}", body, content_type=NDJSON)
+        for name, body in (
+            ("plain", b'{"type":"click","product":"p-1"}\r\n\n{"type":"pay","product":"p-2","amount":5}\n'),
+            ("one refused", b'{"type":"click","product":"p-1"}\n{"type":"click"}'),
+            ("one broken", b'{"type":"click","product":"p-1"}\n{"type":'),
+            ("two on one", b'{"type":"click"} {"type":"click"}'),
+            ("closed", b"{}],[{}"),
+            ("none", b""),
+            ("empty", b"\n\r\n"),
+            ("too many", b"{}\n" * 6),
+            ("not UTF-8", b'"\xff"'),
+            ("json", RAW),
+        )
+    ),
+    sending("lines with a parameter", b"{}", content_type=f"{NDJSON}; charset=utf-8", fast=False),
     sending("packed cut", PACKED[:-1], content_type=MEDIA_TYPE),
     *(
         sending(f"encoding {encoding!r}", body, content_encoding=encoding, fast=False)
