@@ -56,9 +56,13 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(FastPath, body_max_bytes=settings.body_max_bytes)
     _pages(app)
     return app
+
+
+def create_service(settings: Settings, url: str) -> FastPath:
+    """What a server runs: the application behind the fast path."""
+    return FastPath(create_app(settings, url), settings.body_max_bytes)
 
 
 def _pages(app: FastAPI) -> None:

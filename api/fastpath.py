@@ -7,8 +7,8 @@ an unknown venue, another method, odd parameters, a body of another type or size
 from __future__ import annotations
 
 import structlog
-from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 
 from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
@@ -16,7 +16,7 @@ from api.frames import VenueView
 from api.packed import MEDIA_TYPE
 from api.routes.slots import slots_answer
 from api.sending import send as send_batch
-from api.service import Service, service_of
+from api.service import Service
 from racing.errors import RacingError
 
 log = structlog.get_logger("saima.api")
@@ -33,9 +33,9 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 
 
 class FastPath:
-    """Answers GET slots and POST events of known venues itself, and passes everything else on."""
+    """Answers GET slots and POST events of known venues itself, and passes everything else on to the app within."""
 
-    def __init__(self, app: ASGIApp, body_max_bytes: int) -> None:
+    def __init__(self, app: FastAPI, body_max_bytes: int) -> None:
         self._app = app
         self._body_max_bytes = body_max_bytes
 
@@ -44,7 +44,7 @@ class FastPath:
         if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
             venue, _, what = scope["path"][len(_PREFIX) :].partition("/")
             if what in {"slots", "events"}:
-                service = service_of(Request(scope))
+                service: Service = self._app.state.service
                 view = service.frames.views.get(venue)
                 if view is not None:
                     method = scope["method"]

@@ -88,13 +88,13 @@ def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> Non
     """Run one API process over the Redis in SAIMA_REDIS_URL (or a running embedded one)."""
     import uvicorn  # as above
 
-    from api.app import create_app  # as above
+    from api.app import create_service  # as above
 
     settings = _settings(host=host, port=port, redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
     uvicorn.run(
-        create_app(settings, _url(settings)),
+        create_service(settings, _url(settings)),
         host=settings.host,
         port=settings.port,
         log_config=None,

@@ -14,7 +14,7 @@ from typing import Any
 import httpx2
 import uvicorn
 
-from api.app import create_app
+from api.app import create_service
 from racing.model import Position
 from racing.scorer import Scorer
 from racing.settings import Settings, load_settings
@@ -53,7 +53,10 @@ class Running:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._api = uvicorn.Server(
             uvicorn.Config(
-                create_app(settings, self.server.url), log_config=None, access_log=False, timeout_graceful_shutdown=1
+                create_service(settings, self.server.url),
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
             )
         )
         self._serving = threading.Thread(target=self._api.run, args=([self._socket],), name="api")
