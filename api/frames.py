@@ -120,6 +120,7 @@ class Frames:
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
+        self._halted = False
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -128,6 +129,7 @@ class Frames:
 
     async def stop(self) -> None:
         """End the task."""
+        self._halted = True  # a cancellation that meets a time-out at once can be lost in the client
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -180,7 +182,7 @@ class Frames:
         return known
 
     async def _follow(self) -> None:
-        while True:
+        while not self._halted:
             try:
                 if time.monotonic() - self._listed_s > _VENUES_EVERY_S:
                     await self.refresh()
