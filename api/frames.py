@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -141,7 +142,8 @@ class Frames:
         """
         found = self.views.get(venue)
         if found is None and time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
-            await self.refresh()
+            with suppress(StoreError):  # told below, with the venue's name
+                await self.refresh()
             found = self.views.get(venue)
         if found is None and not self._listed_ok:
             raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")

@@ -24,6 +24,8 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, st
         until(lambda: service.scores(venue) == {"p-1": 2, "p-2": 1}, within_s=5, what="the board stood")
         board = service.slots(venue).json()
         service.server.stop()
+        # a listing of venues is trusted for 0.2 s
+        until(lambda: service.slots("hall-none").status_code == 503, within_s=5, what="the API had noticed")
         yield service, venue, board
 
 
