@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
-from api.fastpath import FastPath
+from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
 from api.routes import events, machines, slots, venues
@@ -20,6 +22,7 @@ from racing.errors import StoreError
 from racing.settings import Settings
 from racing.store.client import connect_async
 from racing.store.desk import Desk
+from racing.store.line import Line
 
 PAGES = str(files("api").joinpath("pages"))
 _READ_BLOCK_MS = 1_000
@@ -31,7 +34,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client, reader = connect_async(url), connect_async(url, block_ms=_READ_BLOCK_MS)
-        desk = Desk(client)
+        line = Line(client)
+        desk = Desk(client, line)
         frames = Frames(desk, client, reader)
         app.state.service = Service(settings, desk, frames)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
@@ -39,6 +43,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         await frames.start()
         yield
         await frames.stop()
+        line.close()
         await client.aclose()
         await reader.aclose()
 
@@ -60,9 +65,20 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     return app
 
 
-def create_service(settings: Settings, url: str) -> FastPath:
-    """What a server runs: the application behind the fast path."""
-    return FastPath(create_app(settings, url), settings.body_max_bytes)
+def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
+    """The server of the application, its busy addresses answered by the protocol itself. options: uvicorn's own."""
+    app = create_app(settings, url)
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=fast_protocol(app, settings.body_max_bytes),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        **options,
+    )
+    return uvicorn.Server(config)
 
 
 def _pages(app: FastAPI) -> None:

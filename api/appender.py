@@ -6,12 +6,15 @@ Each batch is answered only when its own events are in the log. Events of batche
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from api.ingest import Taken
 from api.packed import PackedTaken
 from racing.errors import StoreUnavailableError
+from racing.metrics import METRICS
 from racing.store.desk import Appended, Desk, KeyedBatch
 
 WAITING_MAX_EVENTS = 200_000
@@ -19,12 +22,15 @@ WAITING_MAX_EVENTS = 200_000
 _ENTRY_MAX_EVENTS = 2_000
 """Events of one entry made of several batches."""
 
+Done = Callable[[Appended | Exception], None]
+"""Hears what became of a batch, once: its entry, or why there is none."""
+
 
 @dataclass(slots=True)
 class _Waiting:
     taken: Taken | PackedTaken
     keyed: KeyedBatch | None
-    done: asyncio.Future[Appended]
+    done: Done
 
     def __len__(self) -> int:
         return len(self.taken)
@@ -36,7 +42,7 @@ class Appender:
     def __init__(self, desk: Desk, venue: str, secret: bytes) -> None:
         self._desk = desk
         self._venue = venue
-        self._secret = secret
+        self.secret = secret
         self._waiting: list[_Waiting] = []
         self._size = 0
         self._task: asyncio.Task[None] | None = None
@@ -46,58 +52,78 @@ class Appender:
 
         Raises StoreUnavailableError, and IdempotencyMismatchError for a key that came with another body.
         """
+        future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+        self.submit(taken, keyed, partial(_settle, future))
+        return await future
+
+    def submit(self, taken: Taken | PackedTaken, keyed: KeyedBatch | None, done: Done) -> None:
+        """As append, for a caller that does not wait. Raises StoreUnavailableError where too many wait already."""
         if self._size + len(taken) > WAITING_MAX_EVENTS:
             raise StoreUnavailableError(f"more than {WAITING_MAX_EVENTS} events wait to be logged: send again later")
-        waiting = _Waiting(taken, keyed, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
+        self._waiting.append(_Waiting(taken, keyed, done))
         self._size += len(taken)
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name=f"append-{self._venue}")
-        return await waiting.done
 
     async def _drain(self) -> None:
-        while self._waiting:
-            group, self._waiting, self._size = self._waiting, [], 0
-            try:
+        try:
+            while self._waiting:
+                group, self._waiting, self._size = self._waiting, [], 0
                 await self._append(group)
-            except Exception as exc:  # noqa: BLE001  # each request of the group must hear of it
-                for each in group:
-                    if not each.done.done():
-                        each.done.set_exception(exc)
-        self._task = None
+        finally:
+            self._task = None
 
     async def _append(self, group: Sequence[_Waiting]) -> None:
-        entries = self._entries(group)
-        results = await self._desk.append_all(self._venue, [entry for entry, _ in entries])
-        for (_, members), result in zip(entries, results, strict=True):
-            for each in members:
-                if each.done.done():
-                    continue  # its sender has gone
-                if isinstance(result, Exception):
-                    each.done.set_exception(result)
-                else:
-                    each.done.set_result(result)
+        results: list[Appended | Exception]
+        begun = time.perf_counter()
+        try:
+            entries = self._entries(group)
+            members = [each for _, each in entries]
+            results = [*await self._desk.append_all(self._venue, [entry for entry, _ in entries])]
+        except Exception as exc:  # noqa: BLE001  # each request of the group must hear of it
+            members, results = [group], [exc]
+        METRICS.observe("saima_append_seconds", self._venue, time.perf_counter() - begun)
+        for several, result in zip(members, results, strict=True):
+            for each in several:
+                each.done(result)
 
-    def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, list[_Waiting]]]:
-        """(what to append, whose it is): batches with a key and packed ones alone, the others together."""
-        entries: list[tuple[bytes | KeyedBatch, list[_Waiting]]] = []
-        together: list[_Waiting] = []
-        size = 0
+    def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]]:
+        """(what to append, whose it is): batches with a key alone, those of one form and table of kinds together."""
+        entries: list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]] = []
+        alike: dict[tuple[type, tuple[str, ...]], list[_Waiting]] = {}
         for each in group:
             if each.keyed is not None:
                 entries.append((each.keyed, [each]))
-            elif isinstance(each.taken, PackedTaken):
-                entries.append((each.taken.batch(self._secret).pack(), [each]))
             else:
-                if together and size + len(each) > _ENTRY_MAX_EVENTS:
-                    entries.append((self._packed(together), together))
-                    together, size = [], 0
-                together.append(each)
-                size += len(each)
-        if together:
-            entries.append((self._packed(together), together))
+                alike.setdefault((type(each.taken), each.taken.kinds), []).append(each)
+        for several in alike.values():
+            entries += [(self._packed(portion), portion) for portion in _portions(several)]
         return entries
 
     def _packed(self, together: Sequence[_Waiting]) -> bytes:
-        taken = [each.taken for each in together if isinstance(each.taken, Taken)]
-        return Taken.joined(taken).batch(self._secret).pack()
+        plain = [each.taken for each in together if isinstance(each.taken, Taken)]
+        packed = [each.taken for each in together if isinstance(each.taken, PackedTaken)]
+        taken = Taken.joined(plain) if plain else PackedTaken.joined(packed)
+        return taken.batch(self.secret).pack()
+
+
+def _portions(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:
+    """The same in order, in portions of at most _ENTRY_MAX_EVENTS events, or of one batch."""
+    portions: list[list[_Waiting]] = []
+    size = 0
+    for each in waiting:
+        if not portions or size + len(each) > _ENTRY_MAX_EVENTS:
+            portions.append([])
+            size = 0
+        portions[-1].append(each)
+        size += len(each)
+    return portions
+
+
+def _settle(future: asyncio.Future[Appended], result: Appended | Exception) -> None:
+    if future.done():
+        return  # its sender has gone
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)

@@ -1,27 +1,34 @@
-"""The two busy addresses without the framework: GET slots and POST events, answered before routing.
+"""The two busy addresses without the framework: GET slots and POST events, answered by the HTTP protocol itself.
 
-What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them:
-an unknown venue, another method, odd parameters, a body of another type or size.
+What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
+untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
+comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
+the whole answer does.
 """
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
+from typing import Any, ClassVar
+
 import structlog
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.responses import Response
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
-from api.frames import VenueView
+from api.frames import VenueView, is_stale
 from api.packed import MEDIA_TYPE
-from api.routes.slots import slots_answer
-from api.sending import send as send_batch
+from api.routes.slots import if_none_match_names
+from api.sending import Sent, send, send_at_once
 from api.service import Service
 from racing.errors import RacingError
 
 log = structlog.get_logger("saima.api")
 
-_PREFIX = "/v1/venues/"
+_PREFIX = b"/v1/venues/"
 _SLOTS_MAX = 1000
 _MEDIA_TYPES = {
     NDJSON.encode(): NDJSON,
@@ -29,82 +36,218 @@ _MEDIA_TYPES = {
     b"application/json; charset=utf-8": JSON,
     MEDIA_TYPE.encode(): MEDIA_TYPE,
 }
-_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
+_CLOSE = b"connection: close\r\n"
+
+Headers = list[tuple[bytes, bytes]]
 
 
-class FastPath:
-    """Answers GET slots and POST events of known venues itself, and passes everything else on to the app within."""
+class _NobodyWaits:
+    def set(self) -> None:
+        """Nothing: uvicorn wakes its own cycles by this."""
 
-    def __init__(self, app: FastAPI, body_max_bytes: int) -> None:
-        self._app = app
-        self._body_max_bytes = body_max_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or pass it on untouched."""
-        if scope["type"] == "http" and scope["path"].startswith(_PREFIX):
-            venue, _, what = scope["path"][len(_PREFIX) :].partition("/")
-            if what in {"slots", "events"}:
-                service: Service = self._app.state.service
-                view = service.frames.views.get(venue)
-                if view is not None:
-                    method = scope["method"]
-                    if what == "slots" and method == "GET" and await self._slots(view, scope, send):
-                        return
-                    if (
-                        what == "events"
-                        and method == "POST"
-                        and await self._events(service, view, scope, receive, send)
-                    ):
-                        return
-        await self._app(scope, receive, send)
+_NOBODY_WAITS = _NobodyWaits()
 
-    async def _slots(self, view: VenueView, scope: Scope, send: Send) -> bool:
+
+class _Exchange:
+    """A POST that is being answered here; to uvicorn a cycle like its own, so that what is pipelined waits for it."""
+
+    __slots__ = (
+        "body",
+        "disconnected",
+        "keep_alive",
+        "key",
+        "media_type",
+        "message_event",
+        "response_complete",
+        "view",
+    )
+
+    def __init__(self, view: VenueView, media_type: str, key: str | None) -> None:
+        self.view = view
+        self.media_type = media_type
+        self.key = key
+        self.body: list[bytes] = []
+        self.keep_alive = True
+        self.disconnected = self.response_complete = False
+        self.message_event = _NOBODY_WAITS
+
+
+class _Answered:
+    """What stands in uvicorn's place of a cycle after a GET was answered here."""
+
+    response_complete = True
+    message_event = _NOBODY_WAITS
+
+
+_ANSWERED: Any = _Answered()
+
+
+class FastProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, but for the requests that it answers itself."""
+
+    fast_app: ClassVar[FastAPI]
+    body_max_bytes: ClassVar[int]
+    _default_headers: tuple[Any, bytes] = (None, b"")
+
+    def on_message_begin(self) -> None:
+        """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        """Answer a read; begin a batch; pass anything else on."""
+        url, headers = self.url, self.headers
+        if url.startswith(_PREFIX) and self._is_plain() and self._begin(url, headers):
+            return
+        expect = self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expect
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _is_plain(self) -> bool:
+        """Whether this request is next, stays on the connection, and asks for nothing out of the way."""
+        before: Any = self.cycle
+        parser = self.parser
+        return (
+            (before is None or before.response_complete)
+            and not (self.flow.write_paused or self.expect_100_continue or self.root_path)
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+            and parser.get_http_version() == "1.1"
+        )
+
+    def _begin(self, url: bytes, headers: Headers) -> bool:
+        path, mark, query = url.partition(b"?")
+        venue, _, what = path[len(_PREFIX) :].partition(b"/")
+        if what not in {b"slots", b"events"} or not venue.isascii():
+            return False
+        service: Service = self.fast_app.state.service
+        view = service.frames.views.get(venue.decode())
+        if view is None:
+            return False
+        method = self.parser.get_method()
+        if what == b"slots":
+            return method == b"GET" and not (mark and not query) and self._read(view, query, headers)
+        return method == b"POST" and self._batch(view, headers)
+
+    # -- GET slots -----------------------------------------------------------------------------------
+
+    def _read(self, view: VenueView, query: bytes, headers: Headers) -> bool:
         """Whether it was answered; not where the query is more than a plain limit."""
-        limit = _limit(scope["query_string"])
+        limit = _limit(query)
         if limit is None:
             return False
-        known = [value for name, value in scope["headers"] if name == b"if-none-match"]
-        if len(known) > 1:
-            return False
-        found = slots_answer(view, limit, known[0].decode("latin-1") if known else None)
-        headers = [(name.encode(), value.encode()) for name, value in found.headers.items()]
-        headers.append(_NOSNIFF)
-        if found.status != 304:  # noqa: PLR2004  # its length would be that of the 200
-            headers.append((b"content-length", str(len(found.body)).encode()))
-        await send({"type": "http.response.start", "status": found.status, "headers": headers})
-        await send({"type": "http.response.body", "body": found.body})
+        known = None
+        for name, value in headers:
+            if name == b"if-none-match":
+                if known is not None:
+                    return False
+                known = value
+            elif name in {b"content-length", b"transfer-encoding"}:
+                return False
+        age_ms = view.age()
+        slots = view.slots(limit, stale=is_stale(age_ms))
+        age = b"" if age_ms is None else b"saima-age-ms: %d\r\n" % age_ms
+        self.cycle = _ANSWERED
+        if known is not None and if_none_match_names(known.decode("latin-1"), slots.etag):
+            self._write(304, slots.head, age)
+        else:
+            self._write(200, slots.head, age, slots.length)
+            self.transport.write(slots.body)
+        self.on_response_complete()
         return True
 
-    async def _events(self, service: Service, view: VenueView, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Whether it was answered; not where the headers are not those of a plain batch of known length."""
-        headers = dict(scope["headers"])
-        media_type = _MEDIA_TYPES.get(headers.get(b"content-type", b"").lower())
-        length = headers.get(b"content-length", b"")
-        odd = b"content-encoding" in headers or b"transfer-encoding" in headers  # chunks go beyond any length told
-        plain = media_type is not None and not odd and length.isdigit()
-        if not plain or len(headers) != len(scope["headers"]) or int(length) > self._body_max_bytes:
+    # -- POST events ---------------------------------------------------------------------------------
+
+    def _batch(self, view: VenueView, headers: Headers) -> bool:
+        """Whether it will be answered here; not where the headers are not those of a plain batch of known length."""
+        given = dict(headers)
+        media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
+        length = given.get(b"content-length", b"")
+        odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
+        plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
+        if not plain or media_type is None or int(length) > self.body_max_bytes:
             return False
-        body = await _body(receive)
-        if body is None:
-            return True  # the sender has gone
-        key = headers.get(b"idempotency-key")
-        try:
-            made = await send_batch(
-                service, view, body, media_type=media_type or JSON, key=None if key is None else key.decode("latin-1")
-            )
-        except (ProblemError, RacingError) as exc:
-            response = answer_to(exc)
-        except Exception:
-            log.exception("unexpected error", path=scope["path"])
-            response = answer("internal", "an unexpected error; it is logged")
-        else:
-            answered = [(b"content-type", b"application/json"), (b"content-length", str(len(made)).encode()), _NOSNIFF]
-            await send({"type": "http.response.start", "status": 202, "headers": answered})
-            await send({"type": "http.response.body", "body": made})
-            return True
-        response.headers["x-content-type-options"] = "nosniff"
-        await response(scope, receive, send)
+        key = given.get(b"idempotency-key")
+        exchange: Any = _Exchange(view, media_type, None if key is None else key.decode("latin-1"))
+        self.cycle = exchange
         return True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of a body: bounded by its Content-Length, to which the parser sees."""
+        exchange: Any = self.cycle
+        if type(exchange) is _Exchange:
+            exchange.body.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The request is whole: take the batch."""
+        exchange: Any = self.cycle
+        if type(exchange) is _Exchange:
+            self._take(exchange)
+        else:
+            super().on_message_complete()
+
+    def _take(self, exchange: _Exchange) -> None:
+        heard = partial(self._hear, exchange)
+        service: Service = self.fast_app.state.service
+        body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
+        try:
+            sent = Sent(body, exchange.media_type, exchange.key)
+            if not send_at_once(service, exchange.view, sent, heard):
+                task = self.loop.create_task(_heard_later(service, exchange.view, sent, heard))
+                task.add_done_callback(self.tasks.discard)
+                self.tasks.add(task)
+        except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
+            heard(exc)
+
+    def _hear(self, exchange: _Exchange, found: bytes | Exception) -> None:
+        """Answer an exchange."""
+        exchange.response_complete = True
+        if self.transport.is_closing():
+            return
+        end = b"" if exchange.keep_alive else _CLOSE
+        if isinstance(found, bytes):
+            self._write(202, _TAKEN % len(found), end)
+            self.transport.write(found)
+        else:
+            response = _refusal(found)
+            head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
+            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", end)
+            self.transport.write(bytes(response.body))
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def _write(self, status: int, *lines: bytes) -> None:
+        made_of, default = self._default_headers
+        if made_of is not self.server_state.default_headers:  # a new date, once a second
+            made_of = self.server_state.default_headers
+            default = b"".join([b"%b: %b\r\n" % pair for pair in made_of])
+            self._default_headers = (made_of, default)
+        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n")))
+
+
+async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
+    try:
+        found: bytes | Exception = await send(service, view, sent)
+    except asyncio.CancelledError:
+        raise
+    except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
+        found = exc
+    heard(found)
+
+
+def _refusal(exc: Exception) -> Response:
+    if isinstance(exc, (ProblemError, RacingError)):
+        return answer_to(exc)
+    log.error("unexpected error", exc_info=exc)
+    return answer("internal", "an unexpected error; it is logged")
 
 
 def _limit(query: bytes) -> int | None:
@@ -117,13 +260,6 @@ def _limit(query: bytes) -> int | None:
     return int(value)
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body, at most as long as its Content-Length says (the server sees to that); None if it was cut."""
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
+    """The protocol of a server that serves this application."""
+    return type("ServedProtocol", (FastProtocol,), {"fast_app": app, "body_max_bytes": body_max_bytes})

@@ -32,8 +32,41 @@ _PRODUCTS_MAX = 2_000_000
 _BODIES_MAX = 16
 """Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
 
+CACHE_CONTROL = "public, max-age=0, s-maxage=1, stale-while-revalidate=1, stale-if-error=60"
+"""A shared cache asks at most once a second; an exclusion is everywhere within 2 s."""
+
 _encode = msgspec.json.Encoder().encode
 _SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The answer of GET slots, made once per frame, limit and state.
+
+    headers: those that stay while it is the current one. head: the same as lines of HTTP; length: the lines that a
+    200 has besides.
+    """
+
+    etag: str
+    headers: dict[str, str]
+    body: bytes
+    head: bytes
+    length: bytes
+
+    @classmethod
+    def of(cls, body: bytes, etag: str, *, stale: bool) -> Slots:
+        """The answer with this body under this ETag."""
+        headers = {"etag": etag, "cache-control": CACHE_CONTROL, **({"saima-stale": "true"} if stale else {})}
+        lines = "".join(
+            f"{name}: {value}\r\n" for name, value in {**headers, "x-content-type-options": "nosniff"}.items()
+        )
+        length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+        return cls(etag, headers, body, lines.encode(), length.encode())
+
+
+def is_stale(age_ms: int | None) -> bool:
+    """Whether readers must be told that data of this age no longer moves."""
+    return age_ms is not None and age_ms > STALE_MS
 
 
 @dataclass
@@ -51,14 +84,14 @@ class VenueView:
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
     shown: asyncio.Event = field(default_factory=asyncio.Event)
-    _kinds: tuple[Rule, frozenset[str]] | None = None
-    _bodies: dict[tuple[int, bool], bytes] = field(default_factory=dict)
+    _kinds: tuple[Rule, dict[str, int]] | None = None
+    _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
     @property
-    def kinds(self) -> frozenset[str]:
-        """Event kinds that the venue takes under its rule."""
+    def kinds(self) -> dict[str, int]:
+        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
         if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, frozenset(self.rule.kinds()))
+            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
         return self._kinds[1]
 
     def age(self) -> int | None:
@@ -69,23 +102,23 @@ class VenueView:
 
     def stale(self) -> bool:
         """Whether readers must be told that the data no longer moves."""
-        age = self.age()
-        return age is not None and age > STALE_MS
+        return is_stale(self.age())
 
     def show(self, frame: Frame, runners: dict[int, Runner]) -> None:
         """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
-        self.frame, self.runners, self._bodies = frame, runners, {}
+        self.frame, self.runners, self._slots = frame, runners, {}
         self.shown.set()
         self.shown = asyncio.Event()
 
-    def body(self, limit: int, *, stale: bool) -> bytes:
-        """The answer of GET slots, encoded once per frame, limit and state."""
+    def slots(self, limit: int, *, stale: bool) -> Slots:
+        """The answer of GET slots; its ETag is the frame's name, apart for the answer that is marked stale."""
         key = (min(limit, len(self.frame.slots)), stale)
-        known = self._bodies.get(key)
+        known = self._slots.get(key)
         if known is None:
-            if len(self._bodies) >= _BODIES_MAX:
-                self._bodies.clear()
-            known = self._bodies[key] = self._encode(limit, stale=stale)
+            if len(self._slots) >= _BODIES_MAX:
+                self._slots.clear()
+            etag = f'"{self.frame.name}{"-stale" if stale else ""}"'
+            known = self._slots[key] = Slots.of(self._encode(limit, stale=stale), etag, stale=stale)
         return known
 
     def _encode(self, limit: int, *, stale: bool) -> bytes:

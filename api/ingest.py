@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from itertools import chain, repeat
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -98,45 +98,127 @@ class MalformedBatchError(Exception):
         self.code = code
 
 
+class Rows(NamedTuple):
+    """Events by field, as EventIn names them: a tuple each, one element an event; None for what no event has."""
+
+    type: tuple[str, ...]
+    product: tuple[str, ...]
+    ts_ms: tuple[int | None, ...] | None = None
+    user: tuple[str | None, ...] | None = None
+    amount: tuple[int | None, ...] | None = None
+    quantity: tuple[int | None, ...] | None = None
+    id: tuple[str | None, ...] | None = None
+    source: tuple[str | None, ...] | None = None
+    segment: tuple[str | None, ...] | None = None
+    frame: tuple[int | None, ...] | None = None
+    slot: tuple[int | None, ...] | None = None
+
+    @classmethod
+    def of(cls, events: Sequence[msgspec.Struct]) -> Rows:
+        """Events of one struct turned around, whose fields are all or some of EventIn's."""
+        if not events:
+            return cls((), ())
+        columns = dict(
+            zip(events[0].__struct_fields__, zip(*map(msgspec.structs.astuple, events), strict=True), strict=True)
+        )
+        return cls(**{name: column for name, column in columns.items() if column.count(None) < len(column)})
+
+    def only(self, places: Sequence[int]) -> Rows:
+        """The events at these places."""
+        columns: list[Any] = [column and tuple([column[place] for place in places]) for column in self]
+        return Rows(*columns)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """The events of several batches as those of one."""
+        columns: list[Any] = []
+        for several in zip(*parts, strict=True):
+            filled = [
+                (None,) * len(part.type) if column is None else column
+                for column, part in zip(several, parts, strict=True)
+            ]
+            columns.append(None if several.count(None) == len(several) else tuple(chain.from_iterable(filled)))
+        return cls(*columns)
+
+
 @dataclass(slots=True)
 class Decoded:
     """The well-formed events of a batch with their places in it, and the refused ones."""
 
-    events: list[EventIn]
+    rows: Rows
     places: Sequence[int]
     refused: list[RefusedEvent] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Events that are taken, in order. numbers knows every product of theirs."""
+    """Events that are taken, in order. kind: an index into kinds a byte; runners: int64 (n,), enrolment numbers."""
 
-    events: Sequence[EventIn]
-    numbers: Mapping[str, int]
+    rows: Rows
+    kinds: tuple[str, ...]
+    kind: bytes
+    runners: IntArray
 
     def __len__(self) -> int:
-        return len(self.events)
+        return len(self.kind)
 
     @classmethod
     def joined(cls, parts: Sequence[Taken]) -> Taken:
-        """The events of several batches as those of one."""
+        """The events of several batches, taken under the same kinds, as those of one."""
         if len(parts) == 1:
             return parts[0]
-        events = [event for part in parts for event in part.events]
-        numbers = parts[0].numbers
-        if any(part.numbers is not numbers for part in parts):  # the cache was begun anew between them
-            numbers = {event.product: part.numbers[event.product] for part in parts for event in part.events}
-        return cls(events, numbers)
+        rows = Rows.joined([part.rows for part in parts])
+        runners = np.concatenate([part.runners for part in parts])
+        return cls(rows, parts[0].kinds, b"".join([part.kind for part in parts]), runners)
 
     def named(self) -> list[tuple[str, str]]:
         """(kind, id) of the events that have an id."""
-        return [(event.type, event.id) for event in self.events if event.id is not None]
+        if self.rows.id is None:
+            return []
+        return [(kind, name) for kind, name in zip(self.rows.type, self.rows.id, strict=True) if name is not None]
 
     def batch(self, secret: bytes) -> EventBatch:
         """The events as columns; users hashed under the deployment's secret."""
-        return columns(self.events, self.numbers, secret)
+        rows = self.rows
+        source, sources = table_of(rows.source)
+        segment, segments = table_of(rows.segment)
+        return EventBatch(
+            kinds=self.kinds,
+            kind=np.frombuffer(self.kind, np.uint8),
+            runner=self.runners,
+            time_ms=given_column(rows.ts_ms, NO_TIME_MS),
+            amount=given_column(rows.amount),
+            quantity=given_column(rows.quantity),
+            slot=given_column(rows.slot),
+            frame=given_column(rows.frame),
+            id_hash=id_column(rows.id),
+            user_hash=user_column(rows.user, secret),
+            source=source,
+            sources=sources,
+            segment=segment,
+            segments=segments,
+        )
 
 
+_PLAIN = ("type", "product", "ts_ms", "amount")
+_PlainIn = msgspec.defstruct(
+    "_PlainIn",
+    [
+        (each.name, each.type, each.default) if each.name in {"ts_ms", "amount"} else (each.name, each.type)
+        for each in msgspec.structs.fields(EventIn)
+        if each.name in _PLAIN
+    ],
+    forbid_unknown_fields=True,
+    gc=False,
+)
+"""An event that has no other fields. Most have none, and a struct costs by its fields, given or not."""
+
+
+class _PlainBatchIn(msgspec.Struct, forbid_unknown_fields=True):
+    events: list[_PlainIn]  # type: ignore[valid-type]  # made at run time, of EventIn's own fields
+
+
+_decode_plain = msgspec.json.Decoder(_PlainBatchIn).decode
 _decode_batch = msgspec.json.Decoder(BatchIn).decode
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
@@ -166,7 +248,7 @@ def decode(body: bytes, *, events_max: int) -> Decoded:
         decoded = _decoded(body, events_max)
     except NOT_JSON as exc:
         raise MalformedBatchError("malformed", why_not_json(body, exc)) from exc
-    _check_size(len(decoded.events) + len(decoded.refused), events_max)
+    _check_size(len(decoded.places) + len(decoded.refused), events_max)
     return decoded
 
 
@@ -179,11 +261,13 @@ def _check_size(size: int, events_max: int) -> None:
 
 def _decoded(body: bytes, events_max: int) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
-    try:
-        events = _decode_batch(body).events
-    except msgspec.ValidationError:
-        return _one_by_one(body, events_max)
-    return Decoded(events, range(len(events)))
+    for decode_batch in (_decode_plain, _decode_batch):
+        try:
+            events = decode_batch(body).events
+        except msgspec.ValidationError:
+            continue  # other fields, or wrong ones
+        return Decoded(Rows.of(events), range(len(events)))
+    return _one_by_one(body, events_max)
 
 
 def _one_by_one(body: bytes, events_max: int) -> Decoded:
@@ -200,7 +284,7 @@ def _one_by_one(body: bytes, events_max: int) -> Decoded:
             places.append(index)
         except msgspec.ValidationError:
             refused.append(RefusedEvent(index, "invalid", _reason(raw)))
-    return Decoded(events, places, refused=refused)
+    return Decoded(Rows.of(events), places, refused=refused)
 
 
 def _reason(raw: msgspec.Raw) -> str:
@@ -247,36 +331,44 @@ _FIELDS = dict(_fields())
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """What the venue takes just now: its rule and kinds, the clock, and the numbers of its products."""
+    """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products."""
 
     venue: str
     rule: Rule
-    kinds: AbstractSet[str]
+    kinds: Mapping[str, int]
     numbers: Mapping[str, int]
     now_ms: int
 
-    def sort_out(
-        self, decoded: Decoded, *, products: AbstractSet[str], kinds: AbstractSet[str]
-    ) -> tuple[Taken, list[RefusedEvent]]:
+    def sort_out(self, decoded: Decoded) -> tuple[Taken, list[RefusedEvent]]:
         """The events that are taken, in order, and all that are refused, by index.
 
-        products and kinds: those that occur. Where all of them are known and all times fit, no event is looked
-        at alone.
+        Where all products and kinds are known and all times fit, no event is looked at alone.
         """
-        first_ms, last_ms = self.times_ms()
-        given = [event.ts_ms for event in decoded.events if event.ts_ms is not None]
-        timely = not given or (min(given) >= first_ms and max(given) <= last_ms)
-        if timely and kinds <= self.kinds and products <= self.numbers.keys():
-            return Taken(decoded.events, self.numbers), decoded.refused
-        taken: list[EventIn] = []
-        refused = list(decoded.refused)
-        for event, index in zip(decoded.events, decoded.places, strict=True):
-            why = self.why(event.type, event.product, event.ts_ms)
-            if why is None:
-                taken.append(event)
-            else:
-                refused.append(RefusedEvent(index, *why))
-        return Taken(taken, self.numbers), sorted(refused, key=lambda each: each.index)
+        rows = decoded.rows
+        taken = self.take(rows)
+        if taken is not None:
+            return taken, decoded.refused
+        whys = list(map(self.why, rows.type, rows.product, rows.ts_ms or repeat(None)))
+        good = [place for place, why in enumerate(whys) if why is None]
+        wrong = [RefusedEvent(decoded.places[place], *why) for place, why in enumerate(whys) if why is not None]
+        refused = sorted([*decoded.refused, *wrong], key=lambda each: each.index)
+        taken = self.take(rows.only(good))
+        assert taken is not None, "events that nothing is wrong with are taken"
+        return taken, refused
+
+    def take(self, rows: Rows) -> Taken | None:
+        """All of these events; None if one of them is to be refused."""
+        if rows.ts_ms is not None:
+            first_ms, last_ms = self.times_ms()
+            given = [ts_ms for ts_ms in rows.ts_ms if ts_ms is not None]
+            if min(given, default=first_ms) < first_ms or max(given, default=last_ms) > last_ms:
+                return None
+        try:
+            kind = bytes(map(self.kinds.__getitem__, rows.type))
+            runners = np.fromiter(map(self.numbers.__getitem__, rows.product), np.int64, len(rows.product))
+        except KeyError:
+            return None
+        return Taken(rows, tuple(self.kinds), kind, runners)
 
     def times_ms(self) -> tuple[int, int]:
         """The earliest and the latest event time that is taken."""
@@ -302,30 +394,6 @@ class Door:
         return None
 
 
-def columns(events: Sequence[EventIn], numbers: Mapping[str, int], secret: bytes) -> EventBatch:
-    """The events as columns. numbers must know every product."""
-    kinds = {kind: code for code, kind in enumerate(sorted({event.type for event in events}))}
-    times = [event.ts_ms for event in events]
-    source, sources = table_of([event.source for event in events])
-    segment, segments = table_of([event.segment for event in events])
-    return EventBatch(
-        kinds=tuple(kinds),
-        kind=np.array([kinds[event.type] for event in events], np.int64),
-        runner=np.array([numbers[event.product] for event in events], np.int64),
-        time_ms=np.array([NO_TIME_MS if ts_ms is None else ts_ms for ts_ms in times], np.int64),
-        amount=given_column([event.amount for event in events]),
-        quantity=given_column([event.quantity for event in events]),
-        slot=given_column([event.slot for event in events]),
-        frame=given_column([event.frame for event in events]),
-        id_hash=id_column([event.id for event in events]),
-        user_hash=user_column([event.user for event in events], secret),
-        source=source,
-        sources=sources,
-        segment=segment,
-        segments=segments,
-    )
-
-
 def is_id(text: str) -> bool:
     """Whether a text has the form of an id."""
     return _ID.match(text) is not None
@@ -336,21 +404,23 @@ def is_user(text: str) -> bool:
     return 1 <= len(text) <= USER_MAX
 
 
-def given_column(values: Sequence[int | None]) -> IntArray | None:
-    """Numbers as a column, 0 where there is none; None where none is given."""
-    return np.array([value or 0 for value in values], np.int64) if any(values) else None
+def given_column(values: Sequence[int | None] | None, absent: int = 0) -> IntArray | None:
+    """Numbers as a column, absent where there is none."""
+    if values is None:
+        return None
+    return np.array([absent if value is None else value for value in values], np.int64)
 
 
-def id_column(ids: Sequence[str | None]) -> HashArray | None:
-    """Ids as hashes, 0 where there is none; None where none is given."""
-    if not any(ids):
+def id_column(ids: Sequence[str | None] | None) -> HashArray | None:
+    """Ids as hashes, 0 where there is none."""
+    if ids is None:
         return None
     return np.array([0 if each is None else hash_id("id", each) for each in ids], np.uint64)
 
 
-def user_column(users: Sequence[str | None], secret: bytes) -> HashArray | None:
-    """Users as keyed hashes, 0 where there is none; None where none is given."""
-    if not any(users):
+def user_column(users: Sequence[str | None] | None, secret: bytes) -> HashArray | None:
+    """Users as keyed hashes, 0 where there is none."""
+    if users is None:
         return None
     return np.array([0 if each is None else hash_user(secret, each) for each in users], np.uint64)
 

@@ -7,11 +7,14 @@ but its library weighs 100 MB at the sender.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, compress, repeat
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
 from api.ingest import (
@@ -27,9 +30,12 @@ from api.ingest import (
     is_user,
     user_column,
 )
+from racing.columns import Array
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS, EventBatch
 from racing.model import IntArray
+
+Mask = npt.NDArray[np.bool_]
 
 MEDIA_TYPE = "application/vnd.msgpack"
 
@@ -51,13 +57,13 @@ class PackedIn(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class PackedColumns:
-    """The columns of a packed body, checked against each other: int64 (n,) each."""
+    """The columns of a packed body, checked against each other: (n,) each, as they lie in it; None where missing."""
 
     kinds: list[str]
     products: list[str]
-    kind: IntArray
-    product: IntArray
-    ts_ms: IntArray
+    kind: Array
+    product: Array
+    ts_ms: IntArray | None
     amount: IntArray | None
     ids: list[str | None] | None
     users: list[str | None] | None
@@ -71,19 +77,36 @@ class PackedTaken:
     """Events that are taken, as columns; runner: enrolment numbers, time_ms as in EventBatch."""
 
     kinds: tuple[str, ...]
-    kind: IntArray
+    kind: Array
     runner: IntArray
-    time_ms: IntArray
-    amount: IntArray | None
-    ids: list[str | None]
-    users: list[str | None]
+    time_ms: IntArray | None = None
+    amount: IntArray | None = None
+    ids: list[str | None] | None = None
+    users: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
 
+    @classmethod
+    def joined(cls, parts: Sequence[PackedTaken]) -> PackedTaken:
+        """The events of several batches, taken under the same kinds, as those of one."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            parts[0].kinds,
+            np.concatenate([part.kind for part in parts]),
+            np.concatenate([part.runner for part in parts]),
+            _end_to_end([part.time_ms for part in parts], parts, NO_TIME_MS),
+            _end_to_end([part.amount for part in parts], parts, 0),
+            _chained([part.ids for part in parts], parts),
+            _chained([part.users for part in parts], parts),
+        )
+
     def named(self) -> list[tuple[str, str]]:
         """(kind, id) of the events that have an id."""
-        pairs = zip(self.kind.tolist(), self.ids, strict=False)  # no ids at all, or one an event
+        if self.ids is None:
+            return []
+        pairs = zip(self.kind.tolist(), self.ids, strict=True)
         return [(self.kinds[kind], each) for kind, each in pairs if each is not None]
 
     def batch(self, secret: bytes) -> EventBatch:
@@ -97,6 +120,20 @@ class PackedTaken:
             id_hash=id_column(self.ids),
             user_hash=user_column(self.users, secret),
         )
+
+
+def _end_to_end(columns: Sequence[IntArray | None], parts: Sequence[PackedTaken], absent: int) -> IntArray | None:
+    if all(column is None for column in columns):
+        return None
+    pairs = zip(columns, parts, strict=True)
+    return np.concatenate([np.full(len(part), absent) if column is None else column for column, part in pairs])
+
+
+def _chained(columns: Sequence[list[str | None] | None], parts: Sequence[PackedTaken]) -> list[str | None] | None:
+    if all(column is None for column in columns):
+        return None
+    pairs = zip(columns, parts, strict=True)
+    return list(chain.from_iterable([None] * len(part) if column is None else column for column, part in pairs))
 
 
 def packed_schemas(ref_template: str) -> dict[str, Any]:
@@ -137,22 +174,22 @@ def decode_packed(body: bytes, *, events_max: int) -> PackedColumns:
         products=came.products,
         kind=_index("kind", kind, came.kinds),
         product=_index("product", _array("product", came.product, "<u4", size), came.products),
-        ts_ms=np.full(size, -1) if came.ts_ms is None else _array("ts_ms", came.ts_ms, "<i8", size),
+        ts_ms=None if came.ts_ms is None else _array("ts_ms", came.ts_ms, "<i8", size),
         amount=None if came.amount is None else _array("amount", came.amount, "<i8", size),
         ids=came.ids,
         users=came.users,
     )
 
 
-def _array(name: str, data: bytes, dtype: str, size: int | None = None) -> IntArray:
+def _array(name: str, data: bytes, dtype: str, size: int | None = None) -> Array:
     width = np.dtype(dtype).itemsize
     if len(data) % width or (size is not None and len(data) != size * width):
         wanted = f"a multiple of {width}" if size is None else f"{size * width} ({size} events of {width})"
         raise MalformedBatchError("invalid", f"{name}: must be {wanted} bytes, not {len(data)}")
-    return np.frombuffer(data, dtype=dtype).astype(np.int64)
+    return np.frombuffer(data, dtype=dtype)
 
 
-def _index(name: str, index: IntArray, table: list[str]) -> IntArray:
+def _index(name: str, index: Array, table: list[str]) -> Array:
     if int(index.max()) >= len(table):
         raise MalformedBatchError("invalid", f"{name}: {int(index.max())} is outside a table of {len(table)}")
     return index
@@ -160,48 +197,66 @@ def _index(name: str, index: IntArray, table: list[str]) -> IntArray:
 
 def sort_out_packed(came: PackedColumns, door: Door) -> tuple[PackedTaken, list[RefusedEvent]]:
     """The events that are taken, in order, and all that are refused, by index; the same door as for JSON."""
-    runner = np.array([door.numbers.get(product, -1) for product in came.products], np.int64)[came.product]
-    known = np.array([kind in door.kinds for kind in came.kinds])[came.kind]
-    first_ms, last_ms = door.times_ms()
-    timely = (came.ts_ms == -1) | ((came.ts_ms >= first_ms) & (came.ts_ms <= last_ms))
-    good = (runner >= 0) & known & timely
+    tables = _tables(came, door)
+    good = _good(came, door, *tables)
+    refused = [RefusedEvent(index, *_why(came, door, index)) for index in np.flatnonzero(~good).tolist()]
+    return _taken(came, door, *tables, good), refused
+
+
+def take_packed(came: PackedColumns, door: Door) -> PackedTaken | None:
+    """All events of a batch; None if one is to be refused."""
+    numbers, codes = _tables(came, door)
+    if came.ts_ms is None and came.ids is None and came.users is None:  # then tables and ends tell all
+        amounts = came.amount is None or (int(came.amount.min()) >= 0 and int(came.amount.max()) <= AMOUNT_MAX)
+        whole = amounts and int(numbers.min()) >= 0 and int(codes.min()) >= 0
+    else:
+        whole = bool(_good(came, door, numbers, codes).all())
+    return _taken(came, door, numbers, codes) if whole else None
+
+
+def _tables(came: PackedColumns, door: Door) -> tuple[IntArray, IntArray]:
+    """(runner numbers by product, codes by kind), -1 for an unknown one."""
+    numbers = np.fromiter(map(door.numbers.get, came.products, repeat(-1)), np.int64, len(came.products))
+    return numbers, np.array([door.kinds.get(kind, -1) for kind in came.kinds])
+
+
+def _taken(
+    came: PackedColumns, door: Door, numbers: IntArray, codes: IntArray, good: Mask | None = None
+) -> PackedTaken:
+    """The good events, or all of them."""
+    kind, runner = codes.astype(np.uint8)[came.kind], numbers[came.product]
+    time_ms = None if came.ts_ms is None else np.where(came.ts_ms == -1, NO_TIME_MS, came.ts_ms)
+    kinds = tuple(door.kinds)
+    if good is None or good.all():
+        return PackedTaken(kinds, kind, runner, time_ms, came.amount, came.ids, came.users)
+    kept = good.tolist()
+    return PackedTaken(
+        kinds,
+        kind[good],
+        runner[good],
+        None if time_ms is None else time_ms[good],
+        None if came.amount is None else came.amount[good],
+        *(None if texts is None else list(compress(texts, kept)) for texts in (came.ids, came.users)),
+    )
+
+
+def _good(came: PackedColumns, door: Door, numbers: IntArray, codes: IntArray) -> Mask:
+    """Event by event, whether it is taken."""
+    good: Mask = (numbers[came.product] >= 0) & (codes[came.kind] >= 0)
+    if came.ts_ms is not None:
+        first_ms, last_ms = door.times_ms()
+        good &= (came.ts_ms == -1) | ((came.ts_ms >= first_ms) & (came.ts_ms <= last_ms))
     if came.amount is not None:
         good &= (came.amount >= 0) & (came.amount <= AMOUNT_MAX)
     for texts, fits in ((came.ids, is_id), (came.users, is_user)):
         if texts is not None:
             good &= np.array([text is None or fits(text) for text in texts])
-    refused = [RefusedEvent(index, *_why(came, door, index)) for index in np.flatnonzero(~good).tolist()]
-    time_ms = np.where(came.ts_ms == -1, NO_TIME_MS, came.ts_ms)
-    kept = good.tolist() if refused else None
-    kinds, kind = _occurring(came.kinds, came.kind[good], door)
-    taken = PackedTaken(
-        kinds=kinds,
-        kind=kind,
-        runner=runner[good],
-        time_ms=time_ms[good],
-        amount=None if came.amount is None else came.amount[good],
-        ids=_kept(came.ids, kept),
-        users=_kept(came.users, kept),
-    )
-    return taken, refused
-
-
-def _occurring(kinds: list[str], kind: IntArray, door: Door) -> tuple[tuple[str, ...], IntArray]:
-    """A table without unknown kinds: the race would keep measures for each one that it meets, and has few to give."""
-    if set(kinds) <= door.kinds:
-        return tuple(kinds), kind
-    codes, index = np.unique(kind, return_inverse=True)
-    return tuple(kinds[code] for code in codes.tolist()), index
-
-
-def _kept(texts: list[str | None] | None, kept: list[bool] | None) -> list[str | None]:
-    if texts is None:
-        return []
-    return texts if kept is None else [text for text, good in zip(texts, kept, strict=True) if good]
+    return good
 
 
 def _why(came: PackedColumns, door: Door, index: int) -> tuple[str, str]:
-    kind, product, ts_ms = came.kinds[came.kind[index]], came.products[came.product[index]], int(came.ts_ms[index])
+    kind, product = came.kinds[came.kind[index]], came.products[came.product[index]]
+    ts_ms = -1 if came.ts_ms is None else int(came.ts_ms[index])
     wrong = _wrong(came, index, kind, ts_ms)
     if wrong is not None:
         return "invalid", wrong

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from hashlib import blake2b
 
 import msgspec
@@ -12,13 +15,16 @@ from api.bodies import NDJSON
 from api.errors import ProblemError
 from api.frames import VenueView
 from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
-from api.packed import MEDIA_TYPE, PackedTaken, decode_packed, sort_out_packed
+from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
 KEY_MAX = 255
 _encode = msgspec.json.Encoder().encode
+
+Heard = Callable[[bytes | Exception], None]
+"""Hears the answer of a batch (JSON), or what to refuse it with."""
 
 
 class _Answer(msgspec.Struct):
@@ -27,105 +33,166 @@ class _Answer(msgspec.Struct):
     refused: list[RefusedEvent]
 
 
-async def send(service: Service, view: VenueView, body: bytes, *, media_type: str, key: str | None) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request to append: its body and what its headers said. Raises ProblemError for a key that is none."""
+
+    body: bytes
+    media_type: str
+    key: str | None
+
+    def __post_init__(self) -> None:
+        key = self.key
+        if key is not None and not (1 <= len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+            expected = f"must be 1 to {KEY_MAX} printable ASCII characters"
+            raise ProblemError("malformed", f"Idempotency-Key: {expected}, not {key[:80]!r}")
+
+
+async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     """The answer (JSON) once the accepted events of a batch are in the log.
 
-    Raises ProblemError for a body or key that is none, StoreError, IdempotencyMismatchError.
+    Raises ProblemError for a body that is none, StoreError, IdempotencyMismatchError.
     """
-    check_key(key)
-    events_max = service.settings.batch_max_events
+    came = _came(sent, service.settings.batch_max_events)
+    await _learn(service, view, came)
+    sorted_out = _sorted_out(service, view, came)
+    appender = await service.appender(view.venue.venue)
+    if sent.key is not None and not len(sorted_out[0]):
+        return await _answered_before(service, view, sent, sorted_out[1])
+    future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    _submit(service, view, sent, sorted_out, appender, partial(_settle, future))
+    return await future
+
+
+def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) -> bool:
+    """As send, for a caller that does not wait; False, with nothing done, where it is not a batch to take whole.
+
+    Then a product or kind may be new, and Redis is asked. Raises what send raises for the body.
+    """
+    appender = service.appenders.get(view.venue.venue)
+    if appender is None:
+        return False
+    taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
+    if taken is None:
+        return False
+    _submit(service, view, sent, (taken, []), appender, heard)
+    return True
+
+
+Came = Decoded | PackedColumns
+SortedOut = tuple[Taken | PackedTaken, list[RefusedEvent]]
+
+
+def _came(sent: Sent, events_max: int) -> Came:
     try:
-        if media_type == MEDIA_TYPE:
-            came = decode_packed(body, events_max=events_max)
-            numbers = await _known(service, view, set(came.products), set(came.kinds))
-            packed, refused = sort_out_packed(came, _door(service, view, numbers))
-            return await _append(service, view, packed, refused, body, key)
-        decoded = decode(batch_of_lines(body) if media_type == NDJSON else body, events_max=events_max)
+        if sent.media_type == MEDIA_TYPE:
+            return decode_packed(sent.body, events_max=events_max)
+        body = batch_of_lines(sent.body) if sent.media_type == NDJSON else sent.body
+        return decode(body, events_max=events_max)
     except MalformedBatchError as exc:
         raise ProblemError(exc.code, str(exc)) from exc
-    taken, refused = await _sort_out(service, view, decoded)
-    return await _append(service, view, taken, refused, body, key)
 
 
-def check_key(key: str | None) -> None:
-    """Raise ProblemError for an Idempotency-Key that is empty, too long or not printable ASCII."""
-    if key is not None and not (1 <= len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
-        expected = f"must be 1 to {KEY_MAX} printable ASCII characters"
-        raise ProblemError("malformed", f"Idempotency-Key: {expected}, not {key[:80]!r}")
-
-
-async def _sort_out(service: Service, view: VenueView, decoded: Decoded) -> tuple[Taken, list[RefusedEvent]]:
-    products = {event.product for event in decoded.events}
-    kinds = {event.type for event in decoded.events}
-    numbers = await _known(service, view, products, kinds)
-    return _door(service, view, numbers).sort_out(decoded, products=products, kinds=kinds)
-
-
-async def _known(service: Service, view: VenueView, products: set[str], kinds: set[str]) -> dict[str, int]:
-    """Runner numbers by product, after one look at Redis for products or kinds not known here."""
-    numbers = view.numbers
-    if not products <= numbers.keys():
-        numbers = await service.frames.numbers(view, products)
-    if not kinds <= view.kinds:
+async def _learn(service: Service, view: VenueView, came: Came) -> None:
+    """Look once at Redis for products or kinds that are not known here."""
+    names = (came.products, came.kinds) if isinstance(came, PackedColumns) else (came.rows.product, came.rows.type)
+    products, kinds = map(set, names)
+    if not products <= view.numbers.keys():
+        await service.frames.numbers(view, products)
+    if not kinds <= view.kinds.keys():
         await service.frames.refresh_rule(view)
-    return numbers
 
 
-def _door(service: Service, view: VenueView, numbers: dict[str, int]) -> Door:
-    return Door(view.venue.venue, view.rule, view.kinds, numbers, service.now_ms())
+def _door(service: Service, view: VenueView) -> Door:
+    return Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms())
 
 
-async def _append(
-    service: Service,
-    view: VenueView,
-    taken: Taken | PackedTaken,
-    refused: list[RefusedEvent],
-    body: bytes,
-    key: str | None,
-) -> bytes:
+def _sorted_out(service: Service, view: VenueView, came: Came) -> SortedOut:
+    door = _door(service, view)
+    return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
+
+
+def _whole(service: Service, view: VenueView, came: Came) -> Taken | PackedTaken | None:
+    """All events of a batch; None if one is refused."""
+    door = _door(service, view)
+    if isinstance(came, PackedColumns):
+        return take_packed(came, door)
+    return None if came.refused else door.take(came.rows)
+
+
+def _submit(
+    service: Service, view: VenueView, sent: Sent, sorted_out: SortedOut, appender: Appender, heard: Heard
+) -> None:
+    taken, refused = sorted_out
     venue, now_ms = view.venue.venue, service.now_ms()
     since_ms = now_ms - view.rule.id_memory_ms
-    recent = service.recent_ids.setdefault(venue, RecentIds())
     named = taken.named()
-    duplicate = recent.repeats(named, since_ms=since_ms)
-    answer = _encode(_Answer(len(taken) - duplicate, duplicate, refused))
-    begun = time.perf_counter()
-    appended = await _appended(service, view, taken, body, key, answer)
-    if len(taken):
-        METRICS.observe("saima_append_seconds", venue, time.perf_counter() - begun)
-        recent.add(named, now_ms=now_ms, since_ms=since_ms)
-    if appended is not None and appended.repeated:
-        return _with_position(appended.answer, appended.entry)
-    METRICS.count("saima_events_accepted_total", venue, len(taken) - duplicate)
-    METRICS.count("saima_events_duplicate_total", venue, duplicate)
+    recent = service.recent_ids.setdefault(venue, RecentIds()) if named else None
+    duplicate = recent.repeats(named, since_ms=since_ms) if recent else 0
+    answer = _answer(len(taken) - duplicate, duplicate, refused)
+
+    def done(result: Appended | Exception | None) -> None:
+        if isinstance(result, Exception):
+            heard(result)
+            return
+        if recent:
+            recent.add(named, now_ms=now_ms, since_ms=since_ms)
+        if result is not None and result.repeated:
+            heard(_with_position(result.answer, result.entry))
+            return
+        _count(venue, len(taken) - duplicate, duplicate, refused)
+        heard(_with_position(answer, None if result is None else result.entry))
+
+    if not len(taken):
+        done(None)
+        return
+    keyed = None
+    if sent.key is not None:
+        packed = taken.batch(appender.secret).pack()
+        name, digest = _key_names(sent)
+        keyed = KeyedBatch(packed, name, digest, answer, service.settings.idempotency_ms)
+    appender.submit(taken, keyed, done)
+
+
+def _answer(accepted: int, duplicate: int, refused: list[RefusedEvent]) -> bytes:
+    return _encode(_Answer(accepted, duplicate, refused))
+
+
+def _count(venue: str, accepted: int, duplicate: int, refused: list[RefusedEvent]) -> None:
+    METRICS.count("saima_events_accepted_total", venue, accepted)
+    if duplicate:
+        METRICS.count("saima_events_duplicate_total", venue, duplicate)
     for each in refused:
         METRICS.count("saima_events_refused_total", venue, reason=each.code)
-    return _with_position(answer, None if appended is None else appended.entry)
+
+
+def _key_names(sent: Sent) -> tuple[str, str]:
+    """(name of the key in Redis, digest of the body)."""
+    key = blake2b((sent.key or "").encode(), digest_size=16).hexdigest()
+    return key, blake2b(sent.body, digest_size=16).hexdigest()
+
+
+async def _answered_before(service: Service, view: VenueView, sent: Sent, refused: list[RefusedEvent]) -> bytes:
+    """The answer to a batch with a key of which nothing is taken now.
+
+    Sent again so late that none of it would be taken, it was counted when it came first.
+    """
+    name, digest = _key_names(sent)
+    before = await service.desk.answered(view.venue.venue, key=name, digest=digest)
+    if before is not None:
+        return _with_position(before.answer, before.entry)
+    _count(view.venue.venue, 0, 0, refused)
+    return _with_position(_answer(0, 0, refused), None)
 
 
 def _with_position(answer: bytes, position: str | None) -> bytes:
     return b'{"position":' + _encode(position) + b"," + answer[1:]
 
 
-async def _appended(
-    service: Service, view: VenueView, taken: Taken | PackedTaken, body: bytes, key: str | None, answer: bytes
-) -> Appended | None:
-    """The entry of the taken events, made now or when the key came first; None where there is nothing to take."""
-    venue = view.venue.venue
-    if key is None:
-        return await (await _appender(service, venue)).append(taken) if len(taken) else None
-    name = blake2b(key.encode(), digest_size=16).hexdigest()
-    digest = blake2b(body, digest_size=16).hexdigest()
-    if not len(taken):
-        # a batch sent again so late that none of it would be taken now was counted when it came first
-        return await service.desk.answered(venue, key=name, digest=digest)
-    packed = taken.batch(await service.secret()).pack()
-    keyed = KeyedBatch(packed, name, digest, answer, service.settings.idempotency_ms)
-    return await (await _appender(service, venue)).append(taken, keyed)
-
-
-async def _appender(service: Service, venue: str) -> Appender:
-    found = service.appenders.get(venue)
-    if found is None:
-        found = service.appenders.setdefault(venue, Appender(service.desk, venue, await service.secret()))
-    return found
+def _settle(future: asyncio.Future[bytes], answer: bytes | Exception) -> None:
+    if future.done():
+        return  # its sender has gone
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)

@@ -34,6 +34,13 @@ class Service:
             self._secret = await self.desk.secret()
         return self._secret
 
+    async def appender(self, venue: str) -> Appender:
+        """The way of this process into the log of a venue, made at its first use."""
+        found = self.appenders.get(venue)
+        if found is None:
+            found = self.appenders.setdefault(venue, Appender(self.desk, venue, await self.secret()))
+        return found
+
     def now_ms(self) -> int:
         """Wall clock of this process, ms: for limits at the door and dates; the race has its own time."""
         return time.time_ns() // 1_000_000

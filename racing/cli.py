@@ -86,22 +86,12 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_
 @app.command()
 def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> None:
     """Run one API process over the Redis in SAIMA_REDIS_URL (or a running embedded one)."""
-    import uvicorn  # as above
-
-    from api.app import create_service  # as above
+    from api.app import server_of  # as above
 
     settings = _settings(host=host, port=port, redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
-    uvicorn.run(
-        create_service(settings, _url(settings)),
-        host=settings.host,
-        port=settings.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=3,
-    )
+    server_of(settings, _url(settings), timeout_graceful_shutdown=3).run()
 
 
 @app.command()

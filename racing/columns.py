@@ -33,12 +33,11 @@ def narrow(values: Array) -> Array:
         return values
     if not len(values):
         return values.astype("u1")
-    low, high = int(values.min()), int(values.max())
-    if low >= 0:
-        for bound, dtype in _UNSIGNED:
-            if high <= bound:
-                return values.astype(dtype)
-    elif low >= -(2**31) and high < 2**31:
+    high = int(values.view(f"u{values.dtype.itemsize}").max())  # a number below 0 is huge here: one pass for both ends
+    for bound, dtype in _UNSIGNED:
+        if high <= bound:
+            return values.astype(dtype)
+    if values.dtype == np.int64 and high >= 2**63 and int(values.min()) >= -(2**31) and int(values.max()) < 2**31:
         return values.astype("i4")
     return values
 

@@ -55,15 +55,16 @@ class EventBatch:
     """Events of one log entry as columns of one length.
 
     kinds: names; kind: index into kinds, (n,). runner: enrolment number. time_ms: event time or
-    NO_TIME_MS. amount: minor units, 0 where absent. Hashes: 0 where absent. The remaining columns
+    NO_TIME_MS. amount: minor units, 0 where absent. Hashes: 0 where absent. The columns after runner
     are None where no event of the batch has them; sources and segments are tables like kinds,
-    with index 0 for "absent".
+    with index 0 for "absent". Columns are integers >= 0 of whatever dtype holds them: an unpacked batch
+    has them as they lie in its bytes, read-only.
     """
 
     kinds: tuple[str, ...]
     kind: IntArray
     runner: IntArray
-    time_ms: IntArray
+    time_ms: IntArray | None = None
     amount: IntArray | None = None
     id_hash: HashArray | None = None
     user_hash: HashArray | None = None
@@ -80,10 +81,10 @@ class EventBatch:
 
     def pack(self) -> bytes:
         """The batch as one log entry; times are kept relative to the earliest one."""
-        known = self.time_ms < NO_TIME_MS
-        base_ms = int(self.time_ms[known].min()) if known.any() else 0
+        base_ms = 0
         columns: dict[str, Array] = {"kind": self.kind, "runner": self.runner}
-        if known.any():
+        if self.time_ms is not None and (known := self.time_ms < NO_TIME_MS).any():
+            base_ms = int(self.time_ms[known].min())
             # 0 says "at arrival", so that a batch without times carries no column at all
             columns["time"] = np.where(known, self.time_ms - base_ms + 1, 0)
         for name in _OPTIONAL:
@@ -112,25 +113,27 @@ class EventBatch:
             raise TypeError("header fields of other types")
         if any(len(column) != size for column in columns.values()):
             raise ValueError("columns of different lengths")
-        wide: dict[str, Any] = {
-            name: column.astype(np.uint64 if name.endswith("hash") else np.int64) for name, column in columns.items()
-        }
-        if size and any(column.min() < 0 for column in wide.values()):
-            raise ValueError("a number below 0")
-        if size and int(wide["kind"].max()) >= len(kinds):
+        if size and not all(_natural(name, column) for name, column in columns.items()):
+            raise ValueError("a number below 0 or beyond 63 bits")
+        if size and int(columns["kind"].max()) >= len(kinds):
             raise ValueError("a kind outside the batch's own table")
         if abs(base_ms) > NO_TIME_MS:
             raise ValueError("a time beyond all times")
-        time = wide.get("time", np.zeros(size, np.int64))
-        optional = {name: wide[name] for name in _OPTIONAL if name in wide}
-        optional |= {name: tuple(map(str, header.get(name, ()))) for name in ("sources", "segments")}
-        return cls(
-            kinds=tuple(map(str, kinds)),
-            kind=wide["kind"],
-            runner=wide["runner"],
-            time_ms=np.where(time == 0, NO_TIME_MS, time - 1 + base_ms),
-            **optional,
-        )
+        optional: dict[str, Any] = {name: columns[name] for name in _OPTIONAL if name in columns}
+        for name in ("sources", "segments"):
+            if name in header:
+                optional[name] = tuple(map(str, header[name]))
+        if "time" in columns:
+            time = columns["time"].astype(np.int64)
+            optional["time_ms"] = np.where(time == 0, NO_TIME_MS, time - 1 + base_ms)
+        return cls(kinds=tuple(map(str, kinds)), kind=columns["kind"], runner=columns["runner"], **optional)
+
+
+def _natural(name: str, column: Array) -> bool:
+    """Whether all numbers are from 0 to 2**63 - 1; hashes may have all 64 bits. Narrow columns cost nothing."""
+    if column.dtype.kind == "i":
+        return int(column.min()) >= 0
+    return column.dtype.itemsize < 8 or name.endswith("hash") or int(column.max()) < 2**63  # noqa: PLR2004  # bytes of int64
 
 
 _OPTIONAL = tuple(
@@ -138,9 +141,9 @@ _OPTIONAL = tuple(
 )
 
 
-def table_of(values: Sequence[str | None]) -> tuple[IntArray | None, tuple[str, ...]]:
-    """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None."""
-    if not any(values):
+def table_of(values: Sequence[str | None] | None) -> tuple[IntArray | None, tuple[str, ...]]:
+    """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None, or none are given."""
+    if values is None or not any(values):
         return None, ()
     codes: dict[str, int] = {}
     index = [0 if value is None else codes.setdefault(value, len(codes) + 1) for value in values]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -34,20 +34,36 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums of some runners, row by row: int64 (n, measures); base in tenths. attributes: float64 (n,)."""
+    """Sums of some runners, row by row: int64 (n, measures); base in tenths. attributes: float64 (n,).
+
+    total is None where no term asks for it.
+    """
 
     window: IntArray
     base_tenths: IntArray
-    total: IntArray
+    total: IntArray | None
     attributes: Mapping[str, FloatArray]
+    _columns: dict[tuple[str, int], FloatArray] = field(default_factory=dict)
 
     def now(self, measure: int) -> FloatArray:
-        """Window sums as float64 (n,)."""
-        return self.window[:, measure].astype(np.float64)
+        """Window sums as float64 (n,); not to be written."""
+        return self._column("now", measure, lambda: self.window[:, measure].astype(np.float64))
 
     def before(self, measure: int) -> FloatArray:
-        """Base sums as float64 (n,)."""
-        return self.base_tenths[:, measure] / 10.0
+        """Base sums as float64 (n,); not to be written."""
+        return self._column("before", measure, lambda: self.base_tenths[:, measure] / 10.0)
+
+    def ever(self, measure: int) -> FloatArray:
+        """Sums since the race began as float64 (n,)."""
+        assert self.total is not None, "a term that asks for totals makes them come along"
+        return self.total[:, measure].astype(np.float64)
+
+    def _column(self, what: str, measure: int, made: Callable[[], FloatArray]) -> FloatArray:
+        """A column made once: several terms read the same one."""
+        found = self._columns.get((what, measure))
+        if found is None:
+            found = self._columns[what, measure] = made()
+        return found
 
 
 Signal = Callable[[Sums], FloatArray]
@@ -61,6 +77,7 @@ class Formula:
         self._amounts = {name for name, metric in rule.metrics.items() if metric.sum == "amount"}
         self._held = held
         self.names = tuple(term.name for term in rule.terms)
+        self.totals = any(isinstance(term, MetricTerm) and term.signal == "total" for term in rule.terms)
         self.weights = tuple(term.weight for term in rule.terms)
         self._signals = tuple(self._compile(term) for term in rule.terms)
 
@@ -99,7 +116,7 @@ class Formula:
             case "level":
                 return lambda sums: signals.level(sums.now(m))
             case "total":
-                return lambda sums: sums.total[:, m].astype(np.float64)
+                return lambda sums: sums.ever(m)
             case "root":
                 return lambda sums: signals.root(sums.now(m) / a)
             case "uplift":

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from racing.cells import MEASURES_MAX
 from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import SeenIds, kind_salt
 from racing.model import EVENT_KINDS, KINDS_MAX, IntArray
 from racing.rule import Rule
-from racing.windows import MEASURES_MAX
 
 PAY, REFUND = EVENT_KINDS.index("pay"), EVENT_KINDS.index("refund")
 
@@ -40,31 +40,39 @@ Arrived = tuple[int, EventBatch]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The stretch of time into which events may fall now."""
+    """The stretch of time into which events may fall now: from the oldest bucket of the base to the running one."""
 
     bucket_ms: int
-    oldest: int  # oldest bucket of the base
+    oldest: int
+    running: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """What is added to the sums: value to the (runner, measure) of key in bucket; int64 (n,) each."""
+    """What is added to the sums: value to the (runner, measure) of key in bucket; int64 (n,) each.
 
-    bucket: IntArray
+    bucket is None where all of them fall into the running one.
+    """
+
+    bucket: IntArray | None
     key: IntArray
     value: IntArray
 
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """Columns of several entries end to end; kind in the race's own numbering, -1 for one too many."""
+    """Columns of several entries end to end; kind in the race's own numbering, -1 for one too many.
+
+    What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids.
+    moment_ms is there where times or ids are.
+    """
 
     kind: IntArray
     runner: IntArray
-    time_ms: IntArray
-    moment_ms: IntArray
-    amount: IntArray
-    id_hash: npt.NDArray[np.uint64] | None
+    amount: IntArray | None
+    moment_ms: IntArray | None = None
+    time_ms: IntArray | None = None
+    id_hash: npt.NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -74,12 +82,7 @@ class _Events:
             return self
         return replace(
             self,
-            kind=self.kind[good],
-            runner=self.runner[good],
-            time_ms=self.time_ms[good],
-            moment_ms=self.moment_ms[good],
-            amount=self.amount[good],
-            id_hash=None if self.id_hash is None else self.id_hash[good],
+            **{each.name: column[good] for each in fields(self) if (column := getattr(self, each.name)) is not None},
         )
 
 
@@ -104,75 +107,97 @@ class Intake:
     def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule) -> Cells:
         """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason."""
         events = self._joined(batches)
-        events = replace(events, time_ms=np.where(events.time_ms == NO_TIME_MS, events.moment_ms, events.time_ms))
-        good = self._timely(events, runners, span, rule)
+        events = events.only(self._known(events, runners))
+        if events.time_ms is not None:
+            events = events.only(self._timely(events, span, rule))
         if events.id_hash is not None:
-            good = self._first(good, events, rule.id_memory_ms)
-        events = events.only(good)
+            events = events.only(self._first(events, rule.id_memory_ms))
         self.counts.counted += len(events)
-        events = replace(events, time_ms=np.minimum(events.time_ms, events.moment_ms))
         return self._cells(events, self._taken_back(events, span, rule.id_memory_ms), span)
 
     def _joined(self, batches: Sequence[Arrived]) -> _Events:
-        tables = [self.kind_table(batch.kinds) for _, batch in batches]
-        has_ids = any(batch.id_hash is not None for _, batch in batches)
-        none = [np.zeros(len(batch), np.int64) for _, batch in batches]
-        ids = [
-            b.id_hash if b.id_hash is not None else zero.astype(np.uint64)
-            for zero, (_, b) in zip(none, batches, strict=True)
-        ]
+        bodies = [batch for _, batch in batches]
+        moments_ms = np.array([moment_ms for moment_ms, _ in batches])
+        sizes = np.array([len(batch) for batch in bodies])
+        times = any(batch.time_ms is not None for batch in bodies)
+        named = any(batch.id_hash is not None for batch in bodies)
+        moment_ms = np.repeat(moments_ms, sizes) if times or named else None
+        time_ms: IntArray | None = None
+        if moment_ms is not None and times:
+            given_ms = _column(bodies, "time_ms", NO_TIME_MS)
+            time_ms = np.where(given_ms == NO_TIME_MS, moment_ms, given_ms)
         return _Events(
-            kind=np.concatenate([table[batch.kind] for table, (_, batch) in zip(tables, batches, strict=True)]),
-            runner=np.concatenate([batch.runner for _, batch in batches]),
-            time_ms=np.concatenate([batch.time_ms for _, batch in batches]),
-            moment_ms=np.concatenate([zero + moment_ms for zero, (moment_ms, _) in zip(none, batches, strict=True)]),
-            amount=np.concatenate(
-                [zero if batch.amount is None else batch.amount for zero, (_, batch) in zip(none, batches, strict=True)]
-            ),
-            id_hash=np.concatenate(ids) if has_ids else None,
+            kind=self._kinds_of(bodies, sizes),
+            runner=np.concatenate([batch.runner for batch in bodies], dtype=np.int64),
+            amount=_column(bodies, "amount", 0) if any(batch.amount is not None for batch in bodies) else None,
+            moment_ms=moment_ms,
+            time_ms=time_ms,
+            id_hash=_column(bodies, "id_hash", 0, np.uint64) if named else None,
         )
 
-    def _timely(self, events: _Events, runners: int, span: Span, rule: Rule) -> Mask:
-        """Events of known runners and kinds whose time lies in the base window or after, and not ahead."""
+    def _kinds_of(self, bodies: Sequence[EventBatch], sizes: IntArray) -> IntArray:
+        """Each event's kind in the race's own numbering; batches may have a table of their own each."""
+        kind = np.concatenate([batch.kind for batch in bodies], dtype=np.int64)
+        tables = dict.fromkeys(batch.kinds for batch in bodies)
+        if len(tables) == 1:
+            return self.kind_table(bodies[0].kinds)[kind]
+        starts = dict(zip(tables, np.cumsum([0, *map(len, tables)]).tolist(), strict=False))
+        kind += np.repeat(np.array([starts[batch.kinds] for batch in bodies]), sizes)
+        return np.concatenate([self.kind_table(table) for table in tables])[kind]
+
+    def _known(self, events: _Events, runners: int) -> Mask:
+        """Events of known runners and kinds."""
         unknown = events.runner >= runners
         no_kind = (events.kind < 0) & ~unknown
-        left = ~(unknown | no_kind)
-        future = left & (events.time_ms > events.moment_ms + 1000 * rule.clock_skew_s)
-        too_old = (events.time_ms // span.bucket_ms < span.oldest) | (
-            events.time_ms < events.moment_ms - rule.lateness_ms
-        )
-        late = left & ~future & too_old
         self.counts.unknown_runner += int(unknown.sum())
         self.counts.unknown_kind += int(no_kind.sum())
+        return ~(unknown | no_kind)
+
+    def _timely(self, events: _Events, span: Span, rule: Rule) -> Mask:
+        """Events whose time lies in the base window or after, and not ahead."""
+        assert events.time_ms is not None
+        assert events.moment_ms is not None
+        future = events.time_ms > events.moment_ms + 1000 * rule.clock_skew_s
+        oldest_ms = np.maximum(span.oldest * span.bucket_ms, events.moment_ms - rule.lateness_ms)
+        late = ~future & (events.time_ms < oldest_ms)
         self.counts.future += int(future.sum())
         self.counts.late += int(late.sum())
-        return left & ~future & ~late
+        return ~(future | late)
 
-    def _first(self, good: Mask, events: _Events, memory_ms: int) -> Mask:
-        """Good less the events whose (kind, id) was counted before."""
+    def _first(self, events: _Events, memory_ms: int) -> Mask:
+        """The events that have no id, or one whose (kind, id) was not counted before."""
         assert events.id_hash is not None
-        where = np.flatnonzero(good & (events.id_hash != 0))
+        assert events.moment_ms is not None
+        where = np.flatnonzero(events.id_hash)
         keys = events.id_hash[where] ^ self._salts[events.kind[where]]
         first = self.ids.first_seen(keys.tolist(), events.moment_ms[where].tolist(), memory_ms)
         self.counts.duplicate += int((~first).sum())
-        good = good.copy()
+        good = np.ones(len(events), np.bool_)
         good[where[~first]] = False
         return good
 
     def _cells(self, events: _Events, back: list[tuple[int, int, int]], span: Span) -> Cells:
         """A cell for each event's count, and one for its amount where it has one; and what refunds take back."""
-        bucket = events.time_ms // span.bucket_ms
-        key = events.runner * MEASURES_MAX + 2 * events.kind
-        paid = np.flatnonzero(events.amount)
-        columns = [
-            [bucket, bucket[paid]],
-            [key, key[paid] + 1],
-            [np.ones(len(key), np.int64), events.amount[paid]],
-        ]
+        key = events.runner * MEASURES_MAX
+        key += 2 * events.kind
+        paid = np.empty(0, np.int64) if events.amount is None else np.flatnonzero(events.amount)
+        keys, values = [key], [np.ones(len(key), np.int64)]
+        if events.amount is not None and len(paid):
+            keys.append(key[paid] + 1)
+            values.append(events.amount[paid])
+        buckets = self._buckets(events, paid, span) if events.time_ms is not None or back else []
         if back:
-            for column, values in zip(columns, np.array(back, np.int64).T, strict=True):
-                column.append(values)
-        return Cells(*(np.concatenate(column) for column in columns))
+            for column, of_back in zip((buckets, keys, values), np.array(back, np.int64).T, strict=True):
+                column.append(of_back)
+        return Cells(np.concatenate(buckets) if buckets else None, np.concatenate(keys), np.concatenate(values))
+
+    def _buckets(self, events: _Events, paid: IntArray, span: Span) -> list[IntArray]:
+        """The bucket of each count and amount: that of min(event time, moment of its entry)."""
+        if events.time_ms is None:
+            return [np.full(len(events) + len(paid), span.running)]
+        assert events.moment_ms is not None
+        bucket = np.minimum(events.time_ms, events.moment_ms) // span.bucket_ms
+        return [bucket, bucket[paid]]
 
     def _taken_back(self, events: _Events, span: Span, memory_ms: int) -> list[tuple[int, int, int]]:
         """(bucket, key, value) of what refunds subtract at the moment of the payment that they name by its id."""
@@ -180,7 +205,10 @@ class Intake:
             return []
         where = np.flatnonzero(((events.kind == PAY) | (events.kind == REFUND)) & (events.id_hash != 0))
         keys = (events.id_hash[where] ^ self._salts[PAY]).tolist()
-        columns = (events.kind, events.runner, events.time_ms, events.amount, events.moment_ms)
+        assert events.moment_ms is not None
+        time_ms = events.moment_ms if events.time_ms is None else np.minimum(events.time_ms, events.moment_ms)
+        amount = np.zeros(len(events), np.int64) if events.amount is None else events.amount
+        columns = (events.kind, events.runner, time_ms, amount, events.moment_ms)
         back: list[tuple[int, int, int]] = []
         for key, kind, runner, at_ms, amount, moment_ms in zip(
             keys, *(c[where].tolist() for c in columns), strict=True
@@ -202,3 +230,13 @@ class Intake:
             return []  # the payment has left the base: there is nothing to subtract it from
         cell = runner * MEASURES_MAX + 2 * PAY
         return [(bucket, cell + 1, -taken), *([(bucket, cell, -1)] if whole else [])]
+
+
+def _column(bodies: Sequence[EventBatch], name: str, absent: int, dtype: type[np.generic] = np.int64) -> Any:
+    """A column of batches end to end, with absent where one has not got it."""
+    given = [getattr(batch, name) for batch in bodies]
+    parts = [
+        np.full(len(batch), absent, dtype) if column is None else column
+        for column, batch in zip(given, bodies, strict=True)
+    ]
+    return np.concatenate(parts, dtype=dtype)

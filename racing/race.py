@@ -14,17 +14,18 @@ import msgspec
 import numpy as np
 
 from racing.board import Leaders
+from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, RuleChange, Unreadable
 from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
 from racing.formula import Formula, Held, Sums
 from racing.intake import Arrived, Counts, Intake, Span
-from racing.marks import Distinct
+from racing.marks import Collected, Distinct
 from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
-from racing.windows import MEASURES_MAX, NO_CELLS, Windows
+from racing.windows import Windows
 
 _SCORED_AT_ONCE = 65_536
 """Runners scored in one go at a bucket boundary: bounds the temporaries."""
@@ -57,8 +58,7 @@ class Race:
         self._formula = Formula(self.rule, self.kinds, self.held)
         self._leaders = Leaders(self.rule.board.slots)
         self._distinct = Distinct()
-        self._changed_runners: list[IntArray] = []
-        self._changed_keys: list[IntArray] = []
+        self._changed = Collected()
 
     @property
     def products(self) -> list[str]:
@@ -109,32 +109,29 @@ class Race:
         bucket, tenths = self.windows.place(moment_ms)
         if bucket == self.windows.bucket:
             if tenths != self.windows.tenths:
-                self._sums_moved(self.windows.move(bucket, tenths))
+                self._score_runners(self._runners_of(self.windows.move(bucket, tenths)))
             return
         self.held = Held(*self.windows.venue_sums(bucket))
         touched = self.windows.move(bucket, tenths)
         self._intake.ids.purge(moment_ms)
         self._formula = Formula(self.rule, self.kinds, self.held)
         self.checkpoint_due = True
-        self._changed_keys.append(touched)
-        self._score_runners(self._active(touched))
-
-    def _active(self, touched: IntArray) -> IntArray:
-        """Every runner with a sum in the windows, or that just lost its last: all whose score can differ."""
-        marked = np.zeros(len(self.roster), np.bool_)
-        for keys in (touched, *self.windows.live_keys()):
-            marked[keys // MEASURES_MAX] = True
-        return np.flatnonzero(marked)
+        # every runner with a sum in the windows, or that just lost its last: all whose score can differ
+        self._score_runners(self.windows.active(len(self.roster), touched))
 
     def _count(self, batches: Sequence[Arrived]) -> None:
         """Count the events of entries that lie within one step, in log order."""
         windows = self.windows
-        span = Span(windows.bucket_ms, windows.oldest)
+        span = Span(windows.bucket_ms, windows.oldest, windows.bucket)
         cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule)
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
-            self._sums_moved(cells.key)
+            self._score_runners(self._runners_of(cells.key))
+
+    def _runners_of(self, keys: IntArray) -> IntArray:
+        """The runners of these cells, each once."""
+        return self._distinct.of(runners_of(keys), len(self.roster))
 
     def _decide(self, body: Body) -> None:
         if isinstance(body, RuleChange):
@@ -180,7 +177,6 @@ class Race:
             self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
             self._intake.ids.recut(old)
             self.held = Held(*self.windows.venue_sums(self.windows.bucket))
-            self._changed_keys += [*old.live_keys(), *self.windows.live_keys()]
             self._full_due = self.checkpoint_due = True
         self.rule, self.rule_version = rule, version
         self._grow()
@@ -188,12 +184,6 @@ class Race:
         self._leaders = Leaders(rule.board.slots)
 
     # -- scores --------------------------------------------------------------------------------------
-
-    def _sums_moved(self, keys: IntArray) -> None:
-        """Score the runners of these cells again."""
-        if len(keys):
-            self._changed_keys.append(keys)
-            self._score_runners(self._distinct.of(keys // MEASURES_MAX, len(self.roster)))
 
     def _score_runners(self, runners: IntArray, *, shown: bool = False) -> None:
         """Score runners, each once, from their sums; shown: take them for changed whatever their score."""
@@ -203,19 +193,15 @@ class Race:
             changed = some if shown else some[scores != self.scores[some]]
             self.scores[some] = scores
             if len(changed):
-                self._changed_runners.append(changed)
+                self._changed.add(changed, len(self.roster))
                 self._leaders.update(changed, self.scores)
 
     def sums(self, runners: IntArray) -> Sums:
         """The sums from which these runners are scored; copies."""
         named = {term.attribute for term in self.rule.terms if isinstance(term, AttributeTerm)}
-        windows = self.windows
-        return Sums(
-            windows.window[runners],
-            windows.base_tenths[runners],
-            windows.total[runners],
-            {name: self.roster.values(name, runners) for name in named},
-        )
+        total = self.windows.total_rows(runners) if self._formula.totals else None
+        attributes = {name: self.roster.values(name, runners) for name in named}
+        return Sums(*self.windows.rows(runners), total, attributes)
 
     # -- what is shown -------------------------------------------------------------------------------
 
@@ -243,11 +229,13 @@ class Race:
         )
 
     def take_changes(self) -> Changes:
-        """Runners and cells that moved since the last call, each once."""
-        runners = np.concatenate([NO_CELLS, *self._changed_runners])
-        keys = np.unique(np.concatenate([NO_CELLS, *self._changed_keys]))
-        self._changed_runners, self._changed_keys = [], []
-        return Changes(self._distinct.of(runners, len(self.roster)), keys)
+        """Runners and cells that moved since the last call, each once, sorted."""
+        return Changes(self._changed.take(), self.windows.take_changed())
+
+    @property
+    def changed(self) -> int:
+        """How many scores and sums have moved since take_changes."""
+        return len(self._changed) + self.windows.changed
 
     # -- checkpoints ---------------------------------------------------------------------------------
 

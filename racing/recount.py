@@ -51,7 +51,7 @@ class Recount:
 
     def _event(self, batch: EventBatch, index: int, moment_ms: int) -> None:
         kind, runner = batch.kinds[int(batch.kind[index])], int(batch.runner[index])
-        given_ms = int(batch.time_ms[index])
+        given_ms = NO_TIME_MS if batch.time_ms is None else int(batch.time_ms[index])
         time_ms = moment_ms if given_ms == NO_TIME_MS else given_ms
         if runner >= self.runners or time_ms > moment_ms + 1000 * self.rule.clock_skew_s:
             return

@@ -37,6 +37,9 @@ HEARTBEAT_MS = 500
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _RETRY_S = 0.25
+_PACES_PER_FRAME = 4
+"""While entries keep coming they are read so often per frame_ms: more often would show no reader anything sooner, and
+a commit costs as much for one event as for thousands. What comes after a pause is read at once."""
 _LEASES_PER_TERM = 3
 
 
@@ -66,7 +69,6 @@ class VenueScorer:
         self.race.apply(entries)
         if entries:
             self._moved = True
-            self._sets.note(self.race.take_changes())
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
@@ -86,6 +88,13 @@ class VenueScorer:
         if self.race.windows.buckets:
             due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
+
+    def pause_ms(self, now_ms: int) -> int:
+        """How long to let entries gather after a step that had some; 0 where more than entries is due."""
+        if self._sets.due_ms() == 0:
+            return 0
+        pace_ms = self._settings.frame_ms // _PACES_PER_FRAME
+        return max(0, min(self._committed_ms + pace_ms, self.race.next_step_ms()) - now_ms)
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
@@ -118,7 +127,7 @@ class VenueScorer:
                 batch.trim_ms = min(trim_ms, race.moment_ms - 1000 * self._settings.log_keep_s)
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
-        METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending)
+        METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         return batch
 
     def _next_frame(self, now_ms: int) -> Frame | None:
@@ -161,15 +170,16 @@ def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[
         log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
         chain, race = Chain(), reads.oldest_race(client, keys)
     sets = SetWriter(keys, Position.parse(record.sets_position))
-    if race.position > sets.complete:
-        sets.note(everything(race))
+    stale = race.position > sets.complete
     for entries in entries_between(client, keys, race.position, Position.parse(record.position)):
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
         if written:
             race.take_changes()
         race.apply(entries[len(written) :])
-        sets.note(race.take_changes())
+    if stale:
+        race.take_changes()
+        sets.begin(everything(race), race)
     return race, chain, sets
 
 
@@ -248,6 +258,8 @@ class VenueThread(threading.Thread):
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._report(record, begun_ms)
+            if entries:
+                self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
 
     def _report(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from api.bodies import JSON, NDJSON, media_type_of
 from api.packed import MEDIA_TYPE
 from api.schemas import EventsOut
-from api.sending import KEY_MAX, send
+from api.sending import KEY_MAX, Sent, send
 from api.service import Serving, Viewed
 
 router = APIRouter(prefix="/v1/venues", tags=["event sources"])
@@ -55,5 +55,5 @@ async def send_events(
     """
     media_type = media_type_of(request.headers, (JSON, NDJSON, MEDIA_TYPE))
     body = await request.body()
-    answer = await send(service, view, body, media_type=media_type, key=idempotency_key)
+    answer = await send(service, view, Sent(body, media_type, idempotency_key))
     return Response(answer, status_code=202, media_type=JSON)

@@ -79,7 +79,8 @@ def away(exc: Exception) -> bool:
     return isinstance(exc, AWAY)
 
 
-def _wrapped(exc: Exception) -> StoreError:
+def wrapped(exc: Exception) -> StoreError:
+    """An error of redis-py's as ours."""
     text = str(exc) or type(exc).__name__
     if away(exc) or text.startswith(_LOADING):
         return StoreUnavailableError(f"Redis is away: {text}")
@@ -92,7 +93,7 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (redis.exceptions.RedisError, OSError) as exc:
-        raise _wrapped(exc) from exc
+        raise wrapped(exc) from exc
 
 
 @asynccontextmanager

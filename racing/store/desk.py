@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
-from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError
+from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
 
@@ -80,8 +81,9 @@ _decode_runner = msgspec.json.Decoder(Runner).decode
 class Desk:
     """The asynchronous side of the store, one per API process."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncClient, line: Asking | None = None) -> None:
         self._client = client
+        self._line = line or Pipeline(client)
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
@@ -146,24 +148,15 @@ class Desk:
         async with store_errors_async():
             return int(await self._client.hlen(VenueKeys(venue).products))
 
-    async def append_all(
-        self, venue: str, batches: Sequence[bytes | KeyedBatch]
-    ) -> list[Appended | IdempotencyMismatchError]:
+    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Appended | RacingError]:
         """Append event batches in one round trip, in order; those with a key unless it was used before.
 
-        A key that came with another body has its IdempotencyMismatchError in place of an answer. After
-        StoreUnavailableError batches with a key are safe to repeat, those without may have been counted.
+        A key that came with another body has its IdempotencyMismatchError in place of an answer, a batch that was
+        refused by the server its StoreError. After StoreUnavailableError batches with a key are safe to repeat,
+        those without may have been counted.
         """
         keys = VenueKeys(venue)
-        async with store_errors_async():
-            pipe = self._client.pipeline(transaction=False)
-            for batch in batches:
-                if isinstance(batch, bytes):
-                    pipe.xadd(keys.log, {EVENTS_FIELD: batch})
-                else:
-                    args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
-                    pipe.eval(source("append_events"), 2, keys.log, keys.idempotency(batch.key), *args)
-            replies = await pipe.execute()
+        replies = await self._line.ask([_append_command(keys, batch) for batch in batches])
         return [_appended(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
 
     async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
@@ -209,7 +202,16 @@ class Desk:
             await self._client.ping()
 
 
-def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | IdempotencyMismatchError:
+def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch) -> Command:
+    if isinstance(batch, bytes):
+        return ("XADD", keys.log, "*", EVENTS_FIELD, batch)
+    args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
+    return ("EVAL", source("append_events"), 2, keys.log, keys.idempotency(batch.key), *args)
+
+
+def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:
+    if isinstance(reply, RacingError):
+        return reply
     if isinstance(batch, bytes):
         return Appended(as_text(reply), b"", repeated=False)
     if reply[0] == 1:

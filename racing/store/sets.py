@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from racing.cells import MEASURES_MAX, NO_CELLS, measures_of, runners_of
 from racing.columns import Array
 from racing.model import IntArray, Position
 from racing.race import Changes, Race
 from racing.store.keys import VenueKeys, member
-from racing.windows import MEASURES_MAX, NO_CELLS
 
 MEMBERS_MAX = 4_000
 """Members of one commit: about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
@@ -57,47 +57,48 @@ class SetWriter:
         self.complete = complete  # the sets hold all up to this position
         self._target = complete
         self._round = _Round(NO_CELLS, NO_CELLS, None)
-        self._noted: list[Changes] = []
-        self._noted_since_ms: int | None = None
+        self._more = False  # whether the race has changes that no round holds
+        self._changed_ms: int | None = None  # when the first of them was seen
         self._next_ms = 0  # no round begins before this
         self._members: list[bytes] = []
 
-    @property
-    def pending(self) -> int:
-        """Changed members not yet written; one noted several times for a later round counts as often."""
-        return len(self._round) + sum(len(each.runners) + len(each.keys) for each in self._noted)
+    def pending(self, race: Race) -> int:
+        """Changed members not yet written."""
+        return len(self._round) + race.changed
 
-    def note(self, changes: Changes) -> None:
-        """Take note of what moved since the last commit."""
-        if len(changes.runners) or len(changes.keys):
-            self._noted.append(changes)
+    def begin(self, changes: Changes, race: Race) -> None:
+        """Make these changes a round, whatever the race says has changed: before the first take."""
+        self._round = _Round(changes.runners, changes.keys, None)
+        self._target = race.position
 
     def due_ms(self) -> int | None:
         """When there is something to write: 0 for now, None for nothing."""
         if len(self._round):
             return 0
-        return self._next_ms if self._noted else None
+        return self._next_ms if self._more else None
 
     def take(self, race: Race, now_ms: int) -> list[Command]:
         """The commands that belong into the commit of the race's present position; moves ``complete``."""
-        if self._noted and self._noted_since_ms is None:
-            self._noted_since_ms = now_ms
-        if not len(self._round) and self._noted and now_ms >= self._next_ms:
-            self._begin(race.position, now_ms)
+        changed = race.changed > 0
+        if changed and self._changed_ms is None:
+            self._changed_ms = now_ms
+        if changed and not len(self._round) and now_ms >= self._next_ms:
+            self._take_round(race, now_ms)
+            changed = False
         since_ms = self._round.since_ms
         late = since_ms is not None and now_ms - since_ms > _LATE_MS
         runners, cells = self._round.cut(MEMBERS_MAX * (_LATE_FACTOR if late else 1))
         if not len(self._round):
-            self.complete = self._target if self._noted else race.position
+            self.complete = self._target if changed else race.position
+        self._more = changed
         return [*self._standings(race, runners), *self._sums(race, cells)]
 
-    def _begin(self, position: Position, now_ms: int) -> None:
-        """Make all that was noted the present round, each member once."""
-        runners = np.unique(np.concatenate([each.runners for each in self._noted]))
-        cells = np.unique(np.concatenate([each.keys for each in self._noted]))
-        self._round = _Round(runners, cells, self._noted_since_ms)
-        self._noted, self._noted_since_ms = [], None
-        self._target = position
+    def _take_round(self, race: Race, now_ms: int) -> None:
+        """Make all that has changed the present round, each member once."""
+        changes = race.take_changes()
+        self._round = _Round(changes.runners, changes.keys, self._changed_ms)
+        self._changed_ms = None
+        self._target = race.position
         self._next_ms = now_ms + min(len(self._round) // _MEMBERS_PER_MS, _PAUSE_MAX_MS)
 
     def _standings(self, race: Race, runners: IntArray) -> Iterator[Command]:
@@ -108,17 +109,15 @@ class SetWriter:
         if not len(cells):
             return
         names = measure_names(race)
-        measures = cells % MEASURES_MAX
+        measures = measures_of(cells)
         for measure in np.unique(measures).tolist():
-            runners = cells[measures == measure] // MEASURES_MAX
-            sums = race.windows
-            window = sums.window[runners, measure]
-            base_tenths = sums.base_tenths[runners, measure]
+            runners = runners_of(cells[measures == measure])
+            window, base_tenths, total = race.windows.column(runners, measure)
             delta = (10 * window - base_tenths) / 10.0
             name = names[measure]
             yield from self._kept("window", name, runners, window, window != 0)
             yield from self._kept("delta", name, runners, delta, (window != 0) | (base_tenths != 0))
-            yield self._zadd(self._keys.sums("total", name), sums.total[runners, measure], runners)
+            yield self._zadd(self._keys.sums("total", name), total, runners)
 
     def _kept(self, what: str, measure: str, runners: IntArray, values: Array, keep: Array) -> Iterator[Command]:
         key = self._keys.sums(what, measure)

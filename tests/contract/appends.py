@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from racing.errors import IdempotencyMismatchError
+from racing.errors import RacingError
 from racing.store.desk import Appended, Desk, KeyedBatch
 
 
@@ -23,6 +23,6 @@ async def append_once(
 
 async def _appended(desk: Desk, venue: str, batch: bytes | KeyedBatch) -> Appended:
     (appended,) = await desk.append_all(venue, [batch])
-    if isinstance(appended, IdempotencyMismatchError):
+    if isinstance(appended, RacingError):
         raise appended
     return appended

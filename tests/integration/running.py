@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-import uvicorn
 
-from api.app import create_service
+from api.app import server_of
 from racing.model import Position
 from racing.scorer import Scorer
 from racing.settings import Settings, load_settings
@@ -51,14 +50,7 @@ class Running:
         self._socket = socket.socket()
         self._socket.bind(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
-        self._api = uvicorn.Server(
-            uvicorn.Config(
-                create_service(settings, self.server.url),
-                log_config=None,
-                access_log=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        self._api = server_of(settings, self.server.url, timeout_graceful_shutdown=1)
         self._serving = threading.Thread(target=self._api.run, args=([self._socket],), name="api")
         self.http = httpx2.Client(base_url=self.url, timeout=10)
 

@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 
 from api.appender import _ENTRY_MAX_EVENTS, WAITING_MAX_EVENTS, Appender
-from api.ingest import EventIn, Taken
+from api.ingest import Rows, Taken
 from api.packed import PackedTaken
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.events import EventBatch
 from racing.store.desk import Appended, Desk, KeyedBatch
 
 SECRET = bytes(32)
-NUMBERS = {f"p-{number}": number for number in range(10)}
 MISMATCH = IdempotencyMismatchError("another body")
 
 Batches = list[bytes | KeyedBatch]
@@ -66,13 +65,12 @@ def an_appender() -> tuple[Appender, GatedDesk]:
 
 
 def taken(*runners: int) -> Taken:
-    return Taken([EventIn(type="click", product=f"p-{runner}") for runner in runners], NUMBERS)
+    rows = Rows(("click",) * len(runners), tuple(f"p-{runner}" for runner in runners))
+    return Taken(rows, ("click",), bytes(len(runners)), np.array(runners, np.int64))
 
 
 def packed_taken(*runners: int) -> PackedTaken:
-    size = len(runners)
-    times = np.full(size, 2**62)
-    return PackedTaken(("click",), np.zeros(size, np.int64), np.array(runners, np.int64), times, None, [], [])
+    return PackedTaken(("click",), np.zeros(len(runners), np.uint8), np.array(runners, np.int64))
 
 
 def keyed(key: str, events: Taken) -> KeyedBatch:
@@ -256,7 +254,7 @@ async def test_a_batch_that_comes_alone_is_appended_at_once() -> None:
         assert (await alone).entry == f"{call}-0"
 
 
-async def test_batches_with_a_key_and_packed_ones_are_entries_of_their_own() -> None:
+async def test_batches_with_a_key_are_entries_of_their_own_and_others_share_one_by_form() -> None:
     appender, desk, _ = await busy()
     group = [
         sent(appender, taken(1)),
@@ -270,8 +268,8 @@ async def test_batches_with_a_key_and_packed_ones_are_entries_of_their_own() -> 
     entries = await desk.begun(2)
     desk.let_through()
     mine = [runners_of(entries[int((await each).entry.removeprefix("2-"))]) for each in group]
-    assert mine == [[1, 5], [2, 3], [4], [1, 5], [6]]
-    assert len(entries) == 4
+    assert mine == [[1, 5], [2, 3, 6], [4], [1, 5], [2, 3, 6]]
+    assert len(entries) == 3
 
 
 async def test_an_entry_of_several_batches_has_its_most_and_a_batch_is_never_torn() -> None:

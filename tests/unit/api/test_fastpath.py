@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
+from urllib.parse import quote
 
 import msgspec
 import numpy as np
 import pytest
+import uvicorn
 from fastapi import FastAPI
-from starlette.types import ASGIApp, Message
+from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from api.app import create_app
 from api.bodies import NDJSON
-from api.fastpath import FastPath
-from api.frames import Frames, VenueView
+from api.fastpath import fast_protocol
+from api.frames import CACHE_CONTROL, Frames, VenueView
 from api.packed import MEDIA_TYPE
-from api.routes.slots import CACHE_CONTROL
 from api.service import Service
 from racing.entries import Runner
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
@@ -94,11 +98,22 @@ class Case:
     parts: tuple[bytes, ...] = (b"",)
     length: str | None = None
 
-    def pairs(self) -> list[tuple[bytes, bytes]]:
-        """The headers as a server hands them on."""
-        given = [(name.lower().encode(), value.encode("latin-1")) for name, value in self.headers]
+    def request(self) -> list[bytes]:
+        """The bytes of the request as they come in: its head, then its parts."""
+        target = quote(self.path) + (f"?{quote(self.query, safe='&=%+;', encoding='latin-1')}" if self.query else "")
+        headers = {name.lower(): value for name, value in self.headers}
+        lines = [
+            f"{self.method} {target} HTTP/1.1",
+            "host: test",
+            *(f"{name}: {value}" for name, value in self.headers),
+        ]
         size = str(sum(map(len, self.parts))) if self.length is None else self.length
-        return [*given, (b"content-length", size.encode())] if size and self.method == "POST" else given
+        if size and self.method == "POST":
+            lines.append(f"content-length: {size}")
+        head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+        if "transfer-encoding" in headers:
+            return [head, *(b"%x\r\n%b\r\n" % (len(part), part) for part in self.parts if part), b"0\r\n\r\n"]
+        return [head, *self.parts] if size else [head]
 
 
 @dataclass
@@ -111,13 +126,54 @@ class Answer:
     routed: bool = False
 
 
+class FakeTransport(asyncio.Transport):
+    """What the protocol writes, as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def answers(self) -> list[Answer]:
+        """The answers so far, in order."""
+        found, rest = [], self.written
+        while rest:
+            head, _, rest = rest.partition(b"\r\n\r\n")
+            status, *lines = head.decode("latin-1").split("\r\n")
+            headers = sorted((name.lower(), value) for name, _, value in (line.partition(": ") for line in lines))
+            answer = Answer(int(status.split()[1]), headers)
+            size = int(dict(headers).get("content-length", "0"))
+            answer.body, rest = rest[:size], rest[size:]
+            found.append(answer)
+        return found
+
+
 class Served:
-    """An application over a log of its own, with or without the fast path."""
+    """A server's protocol before an application over a log of its own, with or without the fast path."""
 
     def __init__(self, *, fast: bool, age_ms: float | None = None, error: Exception | None = None) -> None:
         settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5)
         self.app: FastAPI = create_app(settings, "redis://nowhere")
-        self.served: ASGIApp = FastPath(self.app, BODY_MAX) if fast else self.app
+        self._protocol = fast_protocol(self.app, BODY_MAX) if fast else HttpToolsProtocol
+        self._config = uvicorn.Config(
+            self._served, interface="asgi3", log_config=None, access_log=False, proxy_headers=False
+        )
+        self._routed = False
         self.desk = MemoryDesk(error)
         desk = cast("Desk", self.desk)
         nobody: Any = None
@@ -128,38 +184,54 @@ class Served:
         frames.views["hall-1"] = view
         self.app.state.service = Service(settings, desk, frames)
 
-    async def ask(self, case: Case) -> Answer:
-        """The answer to a request. What the framework raises after it has answered 500 is let go."""
-        found, left = Answer(), list(case.parts)
-        scope: dict[str, Any] = {
-            "type": "http",
-            "method": case.method,
-            "path": case.path,
-            "raw_path": case.path.encode(),
-            "query_string": case.query.encode("latin-1"),
-            "headers": case.pairs(),
-            "server": ("test", 80),
-            "scheme": "http",
-            "http_version": "1.1",
-        }
-
-        async def receive() -> Message:
-            body = left.pop(0) if left else b""
-            return {"type": "http.request", "body": body, "more_body": bool(left)}
-
-        async def send(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                found.status = message["status"]
-                found.headers = sorted((name.decode().lower(), value.decode()) for name, value in message["headers"])
-            else:
-                found.body += message.get("body", b"")
-
+    async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The application. What the framework raises after it has answered 500 is let go."""
         try:
-            await self.served(scope, receive, send)
+            await self.app(scope, receive, send)
         except RuntimeError:
-            assert found.status == 500
-        found.routed = "endpoint" in scope
+            assert scope["type"] == "http"
+        self._routed = "endpoint" in scope
+
+    def connected(self) -> tuple[HttpToolsProtocol, FakeTransport]:
+        """A new connection."""
+        protocol = self._protocol(self._config, ServerState(), {})
+        transport = FakeTransport()
+        protocol.connection_made(transport)
+        return protocol, transport
+
+    async def ask(self, case: Case) -> Answer:
+        """The answer to a request on a connection of its own."""
+        self._routed = False
+        protocol, transport = self.connected()
+        for part in case.request():
+            if not transport.closed:
+                protocol.data_received(part)
+        await answered(protocol, transport)
+        protocol.connection_lost(None)
+        (found,) = transport.answers() if case.method != "HEAD" else [heads_only(transport)]
+        found.routed = self._routed
         return found
+
+
+def heads_only(transport: FakeTransport) -> Answer:
+    """The answer to a HEAD: its length is that of a body which does not come."""
+    transport.written = transport.written.replace(b"content-length", b"x-length")
+    (found,) = transport.answers()
+    return found
+
+
+async def answered(protocol: HttpToolsProtocol, transport: FakeTransport, answers: int = 1) -> None:
+    """Return when so many answers are written, the last one whole."""
+
+    def whole() -> bool:
+        cycle: Any = protocol.cycle
+        done = cycle is not None and cycle.response_complete
+        return transport.closed or (done and len(transport.answers()) >= answers)
+
+    async with asyncio.timeout(10):
+        while not whole():  # noqa: ASYNC110  # the framework tells nobody when it is done
+            await asyncio.sleep(0)
+        await asyncio.gather(*protocol.tasks)
 
 
 @pytest.fixture(autouse=True)
@@ -366,7 +438,8 @@ WRITES = [
 
 def told(answer: Answer) -> tuple[int, list[tuple[str, str]], Any]:
     """All of an answer that its receiver can see."""
-    return answer.status, answer.headers, json.loads(answer.body) if answer.body else None
+    is_json = "json" in dict(answer.headers).get("content-type", "")
+    return answer.status, answer.headers, json.loads(answer.body) if is_json and answer.body else answer.body
 
 
 async def compare(cases: Sequence[Case], fast: Served, plain: Served) -> None:
@@ -443,18 +516,70 @@ async def test_the_answers_are_what_they_should_be() -> None:
 
 async def test_a_sender_that_goes_before_its_body_is_whole_changes_nothing() -> None:
     served = Served(fast=True)
-    messages: Iterator[Message] = iter(
-        [{"type": "http.request", "body": RAW[:5], "more_body": True}, {"type": "http.disconnect"}]
-    )
-    answers: list[Message] = []
+    protocol, transport = served.connected()
+    head, body = sending("plain", BATCH).request()
+    protocol.data_received(head + body[:5])
+    protocol.connection_lost(ConnectionResetError())
+    await asyncio.sleep(0)
+    assert (transport.written, served.desk.log) == (b"", [])
 
-    async def receive() -> Message:
-        return next(messages)
 
-    async def send(message: Message) -> None:
-        answers.append(message)
+async def test_a_sender_that_goes_before_it_is_answered_has_sent_nevertheless() -> None:
+    served = Served(fast=True)
+    await served.ask(sending("the first makes the way into the log", BATCH))
+    protocol, transport = served.connected()
+    protocol.data_received(b"".join(sending("plain", BATCH).request()))
+    transport.closed = True
+    protocol.connection_lost(ConnectionResetError())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert (transport.written, len(served.desk.log)) == (b"", 2)
 
-    scope = {"type": "http", "method": "POST", "path": EVENTS, "query_string": b""}
-    scope["headers"] = sending("plain", BATCH).pairs()
-    await served.served(scope, receive, send)
-    assert (answers, served.desk.log) == ([], [])
+
+@pytest.mark.parametrize("cut", [None, 1, 7])
+async def test_requests_that_do_not_wait_for_each_other_are_answered_in_their_order(cut: int | None) -> None:
+    """Reads and batches, fast and plain, in one piece or in small ones."""
+    cases = [
+        sending("warm", BATCH),
+        sending("a batch", {"events": [CLICK, CLICK]}),
+        reading("a read", query="limit=1"),
+        sending("a wrong one", b"{"),
+        reading("a plain read", query="limit=0"),
+        reading("another", query="limit=2"),
+        sending("an unknown product", {"events": [{**CLICK, "product": "p-9"}]}),
+        Case("plain", "GET", "/healthz", fast=False),
+        sending("the last", BATCH),
+    ]
+    served = Served(fast=True, age_ms=20.0)
+    protocol, transport = served.connected()
+    data = b"".join(part for case in cases for part in case.request())
+    for start in range(0, len(data), cut or len(data)):
+        protocol.data_received(data[start : start + (cut or len(data))])
+    await answered(protocol, transport, len(cases))
+    found = [answer.status for answer in transport.answers()]
+    assert found == [202, 202, 200, 400, 422, 200, 202, 200, 202]
+    assert len(served.desk.log) == 3
+    assert not transport.closed
+
+
+async def test_a_server_that_ends_answers_what_it_has_taken_and_hangs_up() -> None:
+    served = Served(fast=True)
+    await served.ask(sending("the first makes the way into the log", BATCH))
+    protocol, transport = served.connected()
+    protocol.data_received(b"".join(sending("plain", BATCH).request()))
+    protocol.shutdown()
+    assert not transport.closed
+    await answered(protocol, transport)
+    (answer,) = transport.answers()
+    assert (answer.status, dict(answer.headers)["connection"]) == (202, "close")
+    assert transport.closed
+
+
+async def test_a_connection_that_is_not_to_stay_is_closed_after_the_answer() -> None:
+    served = Served(fast=True)
+    for case in (reading("read", fast=False, connection="close"), sending("batch", BATCH, connection="close")):
+        protocol, transport = served.connected()
+        protocol.data_received(b"".join(case.request()))
+        await answered(protocol, transport)
+        assert [answer.status // 100 for answer in transport.answers()] == [2]
+        assert transport.closed

@@ -67,7 +67,7 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
     view = view_of()
     view.show(frame_of("p-1", "p-2"), {0: runner_of("p-1", price=5, tier="A"), 1: runner_of("p-2")})
     terms = [{"name": "click level", "weight": 0.5, "value": 3.0, "contribution": 1.5}]
-    assert json.loads(view.body(50, stale=False)) == {
+    assert json.loads(view.slots(50, stale=False).body) == {
         "venue": "hall-1",
         "frame": 1,
         "epoch": 7,
@@ -95,32 +95,32 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
 def test_a_slot_whose_runner_is_not_known_is_shown_without_data() -> None:
     view = view_of()
     view.show(frame_of("p-1"), {})
-    assert json.loads(view.body(1, stale=False))["slots"][0]["product"] == "p-1"
+    assert json.loads(view.slots(1, stale=False).body)["slots"][0]["product"] == "p-1"
 
 
 def test_a_body_is_encoded_once_for_each_limit_and_state() -> None:
     """Limits beyond the board are one."""
     view = view_of("p-1", "p-2")
-    body = view.body(2, stale=False)
-    assert view.body(2, stale=False) is body
-    assert view.body(1000, stale=False) is body
-    assert len(json.loads(view.body(1, stale=False))["slots"]) == 1
-    assert json.loads(view.body(2, stale=True)) == {**json.loads(body), "stale": True}
+    body = view.slots(2, stale=False).body
+    assert view.slots(2, stale=False).body is body
+    assert view.slots(1000, stale=False).body is body
+    assert len(json.loads(view.slots(1, stale=False).body)["slots"]) == 1
+    assert json.loads(view.slots(2, stale=True).body) == {**json.loads(body), "stale": True}
 
 
 def test_a_new_frame_has_bodies_of_its_own() -> None:
     view = view_of("p-1")
-    before = view.body(1, stale=False)
+    before = view.slots(1, stale=False).body
     view.show(frame_of("p-2", number=2), {0: runner_of("p-2")})
-    assert json.loads(view.body(1, stale=False))["frame"] == 2
+    assert json.loads(view.slots(1, stale=False).body)["frame"] == 2
     assert json.loads(before)["frame"] == 1
 
 
 def test_whoever_asks_for_every_limit_does_not_fill_the_memory() -> None:
     view = view_of(*(f"p-{n}" for n in range(100)))
     for limit in range(1, 101):
-        assert len(json.loads(view.body(limit, stale=False))["slots"]) == limit
-    assert len(view._bodies) <= 16
+        assert len(json.loads(view.slots(limit, stale=False).body)["slots"]) == limit
+    assert len(view._slots) <= 16
 
 
 async def test_a_new_frame_wakes_whoever_waits_for_it() -> None:

@@ -20,10 +20,10 @@ from api.ingest import (
     MalformedBatchError,
     RecentIds,
     RefusedEvent,
+    Rows,
     Taken,
     batch_of_lines,
     batch_schemas,
-    columns,
     decode,
 )
 from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user
@@ -51,18 +51,18 @@ def event(**fields: Any) -> EventIn:
 
 def door(**given_rule: Any) -> Door:
     rule = parse_rule({**RULE, **given_rule})
-    return Door("hall-1", rule, frozenset(rule.kinds()), NUMBERS, NOW_MS)
+    kinds = {kind: code for code, kind in enumerate(sorted(rule.kinds()))}
+    return Door("hall-1", rule, kinds, NUMBERS, NOW_MS)
 
 
 def sorted_out(found: Decoded, at: Door | None = None) -> tuple[Taken, list[RefusedEvent]]:
     """What the door takes and refuses of a batch."""
-    products, kinds = {each.product for each in found.events}, {each.type for each in found.events}
-    return (at or door()).sort_out(found, products=products, kinds=kinds)
+    return (at or door()).sort_out(found)
 
 
 def codes_of(*events: EventIn, at: Door | None = None) -> list[str]:
     """What the door says of each event: a code, or "" where it is taken."""
-    taken, refused = sorted_out(Decoded(list(events), range(len(events))), at)
+    taken, refused = sorted_out(Decoded(Rows.of(events), range(len(events))), at)
     codes = {each.index: each.code for each in refused}
     assert len(taken) + len(refused) == len(events)
     return [codes.get(index, "") for index in range(len(events))]
@@ -202,14 +202,14 @@ def test_every_field_of_an_event_says_what_it_must_be() -> None:
 
 
 def test_an_unknown_kind_is_told_the_kinds_that_there_are() -> None:
-    _, (refused,) = sorted_out(Decoded([event(type="buy")], [4]))
+    _, (refused,) = sorted_out(Decoded(Rows.of([event(type="buy")]), [4]))
     assert refused == RefusedEvent(
         4, "unknown_kind", "type: 'buy' is none of cart, click, favorite, impression, order, pay, refund, share"
     )
 
 
 def test_an_unknown_product_is_told_to_be_enrolled_first() -> None:
-    _, (refused,) = sorted_out(Decoded([event(product="p-3")], [0]))
+    _, (refused,) = sorted_out(Decoded(Rows.of([event(product="p-3")]), [0]))
     assert refused.code == "unknown_product"
     assert refused.reason == "product: 'p-3' is not enrolled in venue 'hall-1': enrol it first"
 
@@ -232,7 +232,7 @@ def test_an_event_is_late_when_its_bucket_has_left_the_base() -> None:
 def test_an_event_is_late_when_it_is_older_than_the_rule_allows() -> None:
     strict = door(lateness_s=20)
     assert codes_of(event(ts_ms=NOW_MS - 20_001), event(ts_ms=NOW_MS - 20_000), at=strict) == ["late", ""]
-    _, (refused,) = sorted_out(Decoded([event(ts_ms=1)], [0]), strict)
+    _, (refused,) = sorted_out(Decoded(Rows.of([event(ts_ms=1)]), [0]), strict)
     assert refused.reason == f"ts_ms: 1 is before {NOW_MS - 20_000}, the earliest time that still counts"
 
 
@@ -247,7 +247,7 @@ def test_an_event_without_a_time_is_of_now() -> None:
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
     found = decoded(event_of("p-9"), {"x": 1}, event_of("p-1"), event_of("p-8"))
     taken, refused = sorted_out(found)
-    assert [each.product for each in taken.events] == ["p-1"]
+    assert taken.rows.product == ("p-1",)
     assert [(each.index, each.code) for each in refused] == [
         (0, "unknown_product"),
         (1, "invalid"),
@@ -266,14 +266,23 @@ def test_a_kind_that_the_rule_declares_is_known() -> None:
 def test_a_batch_in_which_all_is_known_is_taken_as_it_was_decoded() -> None:
     found = decoded(event_of("p-1"), {**event_of("p-2"), "ts_ms": NOW_MS})
     taken, refused = sorted_out(found)
-    assert (taken.events, refused) == (found.events, [])
+    assert taken.rows is found.rows
+    assert refused == []
 
 
 # ------------------------------------------------------------------------------------------------ columns
 
 
 def columns_of(*events: EventIn, secret: bytes = SECRET) -> EventBatch:
-    return columns(events, NUMBERS, secret)
+    return taken_of(*events).batch(secret)
+
+
+def taken_of(*events: EventIn) -> Taken:
+    """Events of any kind and time as taken."""
+    rows = Rows.of(events)
+    kinds = {kind: code for code, kind in enumerate(sorted({"click", *rows.type}))}
+    kind = bytes(map(kinds.__getitem__, rows.type))
+    return Taken(rows, tuple(kinds), kind, np.array([NUMBERS[product] for product in rows.product], np.int64))
 
 
 def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
@@ -281,8 +290,7 @@ def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
     assert batch.kinds == ("click", "order")
     assert batch.kind.tolist() == [0, 1]
     assert batch.runner.tolist() == [0, 7]
-    assert batch.time_ms.tolist() == [NO_TIME_MS, NO_TIME_MS]
-    for name in ("amount", "quantity", "slot", "frame", "id_hash", "user_hash", "source", "segment"):
+    for name in ("time_ms", "amount", "quantity", "slot", "frame", "id_hash", "user_hash", "source", "segment"):
         assert getattr(batch, name) is None
 
 
@@ -309,10 +317,10 @@ def test_every_field_reaches_its_column() -> None:
 def test_the_largest_values_fit_their_columns() -> None:
     full = event(ts_ms=2**53, amount=AMOUNT_MAX, quantity=10**9, frame=2**53, slot=10_000)
     batch = EventBatch.unpack(columns_of(full).pack())
+    assert batch.time_ms is not None
     assert batch.amount is not None
     assert batch.frame is not None
     assert (batch.time_ms[0], batch.amount[0], batch.frame[0]) == (2**53, AMOUNT_MAX, 2**53)
-    assert batch.amount.dtype == np.int64
 
 
 def test_one_user_has_another_hash_under_another_secret() -> None:
@@ -323,13 +331,13 @@ def test_one_user_has_another_hash_under_another_secret() -> None:
 
 
 def test_batches_joined_give_the_columns_of_one() -> None:
-    """Whichever numbers each of them was sorted out with."""
-    one = Taken([event(user="u")], {"p-1": 0})
-    other = Taken([event(product="p-2", id="a")], {"p-2": 7})
-    joined = Taken.joined([one, other])
-    assert len(joined) == 2
-    assert joined.batch(SECRET).pack() == columns_of(*one.events, *other.events).pack()
-    assert Taken.joined([one]) is one
+    """Whichever fields each of them has."""
+    events = [event(user="u"), event(product="p-2", id="a"), event(ts_ms=5, amount=7)]
+    parts = [taken_of(each) for each in events]
+    joined = Taken.joined(parts)
+    assert len(joined) == 3
+    assert joined.batch(SECRET).pack() == columns_of(*events).pack()
+    assert Taken.joined(parts[:1]) is parts[0]
 
 
 # ------------------------------------------------------------------------------------------------ repeats
@@ -337,7 +345,7 @@ def test_batches_joined_give_the_columns_of_one() -> None:
 
 def named(*events: EventIn) -> list[tuple[str, str]]:
     """As a batch of these names those that have an id."""
-    return Taken(events, NUMBERS).named()
+    return taken_of(*events).named()
 
 
 def test_an_id_that_came_before_is_a_repeat_within_its_kind() -> None:
@@ -380,7 +388,7 @@ def test_lines_are_the_batch_of_their_events() -> None:
     lines = b'{"type":"click","product":"p-1"}\r\n\n{"type":"pay","product":"p-2","amount":5}\n'
 
     events = [event(), event(type="pay", product="p-2", amount=5)]
-    assert events == decode(batch_of_lines(lines), events_max=10).events
+    assert Rows.of(events) == decode(batch_of_lines(lines), events_max=10).rows
 
 
 @pytest.mark.parametrize(
@@ -405,5 +413,5 @@ def test_a_wrong_event_on_a_line_is_refused_alone() -> None:
 
     found = decode(batch_of_lines(lines), events_max=10)
 
-    assert [event()] == found.events
+    assert Rows.of([event()]) == found.rows
     assert [1] == [each.index for each in found.refused]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.ingest import AMOUNT_MAX, TIME_MAX_MS, Door, MalformedBatchError, RefusedEvent, decode
-from api.packed import PackedTaken, decode_packed, packed_schemas, sort_out_packed
+from api.packed import PackedTaken, decode_packed, packed_schemas, sort_out_packed, take_packed
 from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user
 from racing.rule import parse_rule
 
@@ -31,7 +31,7 @@ RULE = parse_rule(
     }
 )
 NUMBERS = {"p-1": 0, "p-2": 7}
-DOOR = Door("hall-1", RULE, frozenset(RULE.kinds()), NUMBERS, NOW_MS)
+DOOR = Door("hall-1", RULE, {kind: code for code, kind in enumerate(sorted(RULE.kinds()))}, NUMBERS, NOW_MS)
 FIRST_MS, LAST_MS = DOOR.times_ms()
 
 
@@ -194,6 +194,7 @@ def test_an_event_is_as_its_columns_say() -> None:
     assert refused == []
     assert taken.named() == [("pay", "order-5")]
     assert [batch.kinds[kind] for kind in batch.kind] == ["click", "pay"]
+    assert batch.time_ms is not None
     assert (batch.runner.tolist(), batch.time_ms.tolist()) == ([7, 0], [NO_TIME_MS, NOW_MS])
     assert batch.amount is not None
     assert batch.id_hash is not None
@@ -209,7 +210,7 @@ def test_unknown_kinds_of_the_table_do_not_reach_the_log() -> None:
     for kind in (u1(0, 63), u1(1, 63)):
         taken, _ = sorted_out(kinds=["pay", *noise, "click"], kind=kind)
         batch = taken.batch(SECRET)
-        assert set(batch.kinds) <= DOOR.kinds
+        assert set(batch.kinds) <= DOOR.kinds.keys()
         assert batch.kinds[batch.kind[-1]] == "click"
 
 
@@ -269,10 +270,13 @@ def contents(batch: EventBatch) -> dict[str, Any]:
 @given(_EVENTS)
 def test_the_same_events_are_taken_and_refused_alike_as_json_and_packed(events: list[dict[str, Any]]) -> None:
     decoded = decode(json.dumps({"events": events}).encode(), events_max=8)
-    products, kinds = {each.product for each in decoded.events}, {each.type for each in decoded.events}
-    taken, refused = DOOR.sort_out(decoded, products=products, kinds=kinds)
-    packed_taken, packed_refused = sort_out_packed(decode_packed(packed(events), events_max=8), DOOR)
+    taken, refused = DOOR.sort_out(decoded)
+    came = decode_packed(packed(events), events_max=8)
+    packed_taken, packed_refused = sort_out_packed(came, DOOR)
     assert [(each.index, each.code) for each in packed_refused] == [(each.index, each.code) for each in refused]
     assert packed_taken.named() == taken.named()
+    assert (
+        (take_packed(came, DOOR) is None) == (DOOR.take(decoded.rows) is None or bool(decoded.refused)) == bool(refused)
+    )
     if len(taken):
         assert contents(packed_taken.batch(SECRET)) == contents(taken.batch(SECRET))

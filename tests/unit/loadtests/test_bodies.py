@@ -70,7 +70,7 @@ def test_the_service_takes_both_forms(mix: Mix) -> None:
     """Whatever the service demands of a body, ours must have: else a bench would measure refusals."""
     (body,) = make_bodies(TRAFFIC, "json", batch=50, bodies=1, mix=mix)
     decoded = decode(body.at(NOW_MS, 0), events_max=1_000)
-    assert (len(decoded.events), decoded.refused) == (50, [])
+    assert (len(decoded.places), decoded.refused) == (50, [])
     (packed,) = make_bodies(TRAFFIC, "packed", batch=50, bodies=1, mix=mix)
     assert len(decode_packed(packed.at(NOW_MS, 0), events_max=1_000)) == 50
 

@@ -30,13 +30,14 @@ def _batch(**columns: Any) -> EventBatch:
 
 
 def _shown(batch: EventBatch) -> dict[str, Any]:
-    """A batch as plain values; a column of zeros says no more than an absent one."""
-    shown = {}
+    """A batch as plain values; a column that says of no event anything says no more than an absent one."""
+    shown: dict[str, Any] = {}
     for each in fields(batch):
         value = getattr(batch, each.name)
-        shown[each.name] = value.tolist() if isinstance(value, np.ndarray) and value.any() else value
-        if isinstance(value, np.ndarray) and not value.any():
-            shown[each.name] = [0] * len(value) if each.name in {"kind", "runner", "time_ms"} else None
+        shown[each.name] = value.tolist() if isinstance(value, np.ndarray) else value
+        silent = NO_TIME_MS if each.name == "time_ms" else 0
+        if isinstance(value, np.ndarray) and each.name not in {"kind", "runner"} and (value == silent).all():
+            shown[each.name] = None
     return shown
 
 
@@ -125,6 +126,7 @@ def test_an_event_without_a_time_keeps_none() -> None:
     """Its time is its arrival, which only the fold knows."""
     batch = EventBatch.unpack(_batch(time_ms=_ints(NO_TIME_MS, 7)).pack())
 
+    assert batch.time_ms is not None
     assert [NO_TIME_MS, 7] == batch.time_ms.tolist()
 
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from racing.cells import MEASURES_MAX, Bucket, add_at, merged
 from racing.model import IntArray
-from racing.windows import MEASURES_MAX, Bucket, Windows, add_at, merged
+from racing.windows import Windows
 from tests.laws.logs import law
 
 # 3 buckets of 2 s to a window; two runners with two measures each
