@@ -90,9 +90,7 @@ class VenueScorer:
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
     def pause_ms(self, now_ms: int) -> int:
-        """How long to let entries gather after a step that had some; 0 where more than entries is due."""
-        if self._sets.due_ms() == 0:
-            return 0
+        """How long to let entries gather after a step that had some."""
         pace_ms = self._settings.frame_ms // _PACES_PER_FRAME
         return max(0, min(self._committed_ms + pace_ms, self.race.next_step_ms()) - now_ms)
 

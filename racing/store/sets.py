@@ -1,8 +1,8 @@
 """The sorted sets that everyone may read: standings, window sums, deltas and totals. Output only.
 
-Changed members are written in the commits that follow, standings first, as many as fit in about 5 ms of
-server time; what changes meanwhile waits for the next round, so that each round ends at a position up to
-which the sets are complete.
+Changed members are written in the commits that follow, standings first, spread evenly over a third of a second
+so that no commit is long; what changes meanwhile waits for the next round, so that each round ends at a position
+up to which the sets are complete.
 """
 
 from __future__ import annotations
@@ -19,33 +19,50 @@ from racing.model import IntArray, Position
 from racing.race import Changes, Race
 from racing.store.keys import VenueKeys, member
 
-MEMBERS_MAX = 4_000
-"""Members of one commit: about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
+MEMBERS_MIN, MEMBERS_MAX = 500, 4_000
+"""Members of one commit: at most about 5 ms of server time at 1.15 us each (measured inside MULTI)."""
+_MEMBERS_PER_CELL = 3
+"""A cell is a member of three sets: its window sum, its delta and its total."""
+_SPREAD_MS, _SLICE_MS = 350, 10
+"""A round is written evenly over this time, in commits so far apart: a reader of frames waits for no burst."""
 _LATE_MS, _LATE_FACTOR = 800, 10
 """While something has waited longer than this, commits take ten times as many, so that it comes within a second."""
 _MEMBERS_PER_MS, _PAUSE_MAX_MS = 50, 600
 """After a round of n members the next waits n / 50 ms, at most 600: a member costs about 2 us, so a busy venue spends
-a tenth of a core on its sets; a quiet one writes at once, and what changes all the time is written once a round."""
+a tenth of a core on its sets; a quiet one writes at once, and what changes all the time is written once a round.
+A change just after a round has begun is written after at most _PAUSE_MAX_MS + _SPREAD_MS: within a second."""
 
 Command = tuple[Any, ...]
 
 
 @dataclass(slots=True)
 class _Round:
-    """Members to write: runners for the standings, cells for the sums. since_ms: when the first was noted."""
+    """Members to write: runners for the standings, cells for the sums.
+
+    size: members at its beginning. begun_ms: its first commit. since_ms: when the first change was noted.
+    """
 
     runners: IntArray
     cells: IntArray
-    since_ms: int | None
+    since_ms: int | None = None
+    begun_ms: int = 0
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        self.size = len(self)
 
     def __len__(self) -> int:
-        return len(self.runners) + len(self.cells)
+        return len(self.runners) + _MEMBERS_PER_CELL * len(self.cells)
+
+    def owed(self, at_ms: int) -> int:
+        """Members that an even pace has written by then and this round has not."""
+        return self.size * min(at_ms - self.begun_ms, _SPREAD_MS) // _SPREAD_MS - (self.size - len(self))
 
     def cut(self, room: int) -> tuple[IntArray, IntArray]:
         """The first members, standings before sums; they leave the round."""
         runners, self.runners = self.runners[:room], self.runners[room:]
-        room -= len(runners)
-        cells, self.cells = self.cells[:room], self.cells[room:]
+        cells_room = -(-(room - len(runners)) // _MEMBERS_PER_CELL)
+        cells, self.cells = self.cells[:cells_room], self.cells[cells_room:]
         return runners, cells
 
 
@@ -56,10 +73,11 @@ class SetWriter:
         self._keys = keys
         self.complete = complete  # the sets hold all up to this position
         self._target = complete
-        self._round = _Round(NO_CELLS, NO_CELLS, None)
+        self._round = _Round(NO_CELLS, NO_CELLS)
         self._more = False  # whether the race has changes that no round holds
         self._changed_ms: int | None = None  # when the first of them was seen
         self._next_ms = 0  # no round begins before this
+        self._due_ms = 0  # when the present round goes on
         self._members: list[bytes] = []
 
     def pending(self, race: Race) -> int:
@@ -68,13 +86,13 @@ class SetWriter:
 
     def begin(self, changes: Changes, race: Race) -> None:
         """Make these changes a round, whatever the race says has changed: before the first take."""
-        self._round = _Round(changes.runners, changes.keys, None)
+        self._round = _Round(changes.runners, changes.keys)
         self._target = race.position
 
     def due_ms(self) -> int | None:
-        """When there is something to write: 0 for now, None for nothing."""
+        """When there is something to write; None for nothing."""
         if len(self._round):
-            return 0
+            return self._due_ms
         return self._next_ms if self._more else None
 
     def take(self, race: Race, now_ms: int) -> list[Command]:
@@ -85,13 +103,22 @@ class SetWriter:
         if changed and not len(self._round) and now_ms >= self._next_ms:
             self._take_round(race, now_ms)
             changed = False
-        since_ms = self._round.since_ms
-        late = since_ms is not None and now_ms - since_ms > _LATE_MS
-        runners, cells = self._round.cut(MEMBERS_MAX * (_LATE_FACTOR if late else 1))
+        runners, cells = self._round.cut(self._room(now_ms))
         if not len(self._round):
             self.complete = self._target if changed else race.position
         self._more = changed
         return [*self._standings(race, runners), *self._sums(race, cells)]
+
+    def _room(self, now_ms: int) -> int:
+        """How many members this commit takes; says when the next one is due."""
+        present = self._round
+        if not present.begun_ms:
+            present.begun_ms = now_ms
+        late = present.since_ms is not None and now_ms - present.since_ms > _LATE_MS
+        most = MEMBERS_MAX * (_LATE_FACTOR if late else 1)
+        owed = present.owed(now_ms + _SLICE_MS)
+        self._due_ms = now_ms + (_SLICE_MS if owed <= most else 0)
+        return min(max(owed, MEMBERS_MIN), most)
 
     def _take_round(self, race: Race, now_ms: int) -> None:
         """Make all that has changed the present round, each member once."""
