@@ -21,6 +21,7 @@ from racing.model import START, Frame, Position
 from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
+from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame
@@ -56,6 +57,13 @@ class VenueScorer:
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
+        self.archived: Position | None = None
+        """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this owner commits under."""
+        return self._committer.last.epoch
 
     def step(self, entries: list[Entry], now_ms: int) -> CommitRecord | None:
         """Fold what was read and commit it; None when there was nothing to write.
@@ -120,15 +128,22 @@ class VenueScorer:
         )
         if race.checkpoint_due:
             record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, race.rule.id_memory_ms))
-            name, batch.gone = self._chain.add(race.position, len(record), full=full)
+            name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
-            trim_ms = self._chain.trim_ms() if full else None
-            if trim_ms is not None:
-                batch.trim_ms = min(trim_ms, race.moment_ms - 1000 * self._settings.log_keep_s)
+            batch.trim_ms = self._trim_ms() if full else None
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         return batch
+
+    def _trim_ms(self) -> int | None:
+        """The log before this moment may go: no record needs it, it is old enough, and segment files hold it."""
+        trim_ms, race = self._chain.trim_ms(), self.race
+        if trim_ms is None or self.archived == START:
+            return None
+        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        trim_ms = min(trim_ms, race.moment_ms - kept_ms)
+        return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
     def _next_frame(self, now_ms: int) -> Frame | None:
         """The frame to publish now, if one is due and the board shows something else than the last one."""
@@ -212,6 +227,8 @@ class VenueThread(threading.Thread):
         self._clock = _Clock()
         self._leased_ms = 0
         self._halt = threading.Event()
+        folder = settings.segments_folder
+        self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
     def stop(self) -> None:
         """Ask the thread to end after its present step; join() waits for it."""
@@ -220,6 +237,8 @@ class VenueThread(threading.Thread):
     def run(self) -> None:
         """Hold, restore, step, and again, until stopped."""
         venue = self._keys.venue
+        if self._archive is not None:
+            self._archive.start()
         while not self._halt.is_set():
             try:
                 self._clock.set(self._client)
@@ -241,6 +260,8 @@ class VenueThread(threading.Thread):
         scorer = VenueScorer(self._client, self._keys, self._settings)
         venue = self._keys.venue
         METRICS.count("saima_takeovers_total", venue)
+        if self._archive is not None:
+            self._archive.owned(scorer.epoch)
         log.info("racing", venue=venue, position=str(scorer.race.position), runners=len(scorer.race.products))
         while not self._halt.is_set():
             now_ms = self._clock.now_ms()
@@ -255,6 +276,8 @@ class VenueThread(threading.Thread):
             if not entries and scorer.tick_due(begun_ms):
                 append_tick(self._client, self._keys)
                 continue
+            if self._archive is not None:
+                scorer.archived = self._archive.until
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._report(record, begun_ms)
@@ -275,6 +298,8 @@ class VenueThread(threading.Thread):
         return bool(held == 1)
 
     def _drop(self) -> None:
+        if self._archive is not None:
+            self._archive.stop()
         try:
             with store_errors():
                 self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
