@@ -27,6 +27,7 @@ from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
+from racing.store.mend import both, mark_checked, mend, unchecked_run
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
@@ -53,7 +54,9 @@ class VenueScorer:
         self._settings = settings
         self._committer = Committer(client, keys)
         record = self._committer.take_over()
-        self.race, self._chain, self._sets = restore(client, keys, record)
+        self._unchecked_run = unchecked_run(client, keys)
+        self.race, self._chain, self._sets = restore(client, keys, record, check_sets=self._unchecked_run is not None)
+        self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -80,6 +83,9 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        if self._unchecked_run is not None and batch.sets_position >= self._restored:
+            mark_checked(self._client, self._keys, self._unchecked_run)
+            self._unchecked_run = None
         if batch.frame is not None:
             self._frame, self._published_ms, self._moved = batch.frame, now_ms, False
             METRICS.count("saima_frames_total", self._keys.venue)
@@ -152,7 +158,7 @@ class VenueScorer:
         race, before = self.race, self._frame
         frame = Frame(
             venue=self._keys.venue,
-            frame=before.frame + 1 if before else 1,
+            frame=self._committer.last.frame + 1,
             epoch=self._committer.last.epoch,
             position=str(race.position),
             at_ms=race.moment_ms,
@@ -167,11 +173,13 @@ class VenueScorer:
         return frame
 
 
-def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[Race, Chain, SetWriter]:
+def restore(
+    client: SyncClient, keys: VenueKeys, record: CommitRecord, *, check_sets: bool = False
+) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
     A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices.
+    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
@@ -192,9 +200,13 @@ def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[
         if written:
             race.take_changes()
         race.apply(entries[len(written) :])
+    pending = race.take_changes()
     if stale:
-        race.take_changes()
-        sets.begin(everything(race), race)
+        pending = everything(race)
+    if check_sets and (wrong := mend(client, keys, race, pending)):
+        log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
+        pending = both(pending, everything(race))
+    sets.begin(pending, race)
     return race, chain, sets
 
 
