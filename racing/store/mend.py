@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from racing.cells import measures_of, runners_of
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
 from racing.store.keys import VenueKeys, member
@@ -21,15 +21,23 @@ from racing.store.sets import measure_names
 
 
 def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
-    """The id of the server's run if the sets were not compared in it yet, else None."""
+    """The id of the server's run if the sets were not compared in it yet, else None; empty where it is not told."""
+    try:
+        with store_errors():
+            run = as_text(client.info().get("run_id", ""))
+    except StoreUnavailableError:
+        raise
+    except StoreError:  # no INFO on this server, or not for us: compare at every take-over
+        return ""
     with store_errors():
-        run = as_text(client.info().get("run_id", ""))
         checked = client.get(keys.sets_run)
     return run if checked is None or as_text(checked) != run else None
 
 
 def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
     """Remember that the sets are right in this run; harmless when it is lost, or comes late."""
+    if not run:
+        return
     with contextlib.suppress(StoreError), store_errors():
         client.set(keys.sets_run, run)
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 import pytest
 
 from racing.store.protocol import SyncClient
+from tests.contract.servers import Store
 from tests.contract.track import Track, sets_of
 
 
 @pytest.fixture
 def track(client: SyncClient) -> Track:
+    return begun(client)
+
+
+def begun(client: SyncClient) -> Track:
+    """A venue of three runners, two with clicks, before an owner on a server that has just started."""
     made = Track(client)
     made.begin()
     owner = made.owner()
@@ -46,9 +52,11 @@ def test_missing_set_is_written_anew(track: Track) -> None:
     assert track.sets() == sets_of(owner.race)
 
 
-def test_sets_are_compared_once_in_a_run_of_the_server(track: Track) -> None:
+def test_sets_are_compared_once_in_a_run_of_the_server(real_store: Store) -> None:
+    track = begun(real_store.client())
     track.settle(track.owner())
     track.raw.zadd(track.keys.standings, {b"0000000001": -2.5})
     owner = track.owner()
     track.settle(owner)
     assert track.sets() != sets_of(owner.race)
+    track.client.close()
