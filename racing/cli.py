@@ -196,6 +196,7 @@ def verify(
     venue: Annotated[str | None, typer.Argument(help="Venue to verify; all of them if left out.")] = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
+    whole: Annotated[bool, typer.Option("--whole", help="From the first segment file on: all that is kept.")] = False,
     as_json: AsJson = False,  # a flag of the command line
 ) -> None:
     """Recompute venues from their logs and compare with what Redis holds. Exits 1 where they differ."""
@@ -203,12 +204,13 @@ def verify(
     from racing.store import reads  # as above
     from racing.store.client import connect  # as above
 
-    client = connect(_url(_settings(data_dir=data_dir, redis_url=redis_url)))
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    client = connect(_url(settings))
     names = [venue] if venue else reads.venues(client)
     reports = []
     for name in names:
         with err.status(f"recomputing {name} from its log"):
-            reports.append(verifying.verify(client, name))
+            reports.append(verifying.verify(client, name, segments=settings.segments_folder, whole=whole))
     if as_json:
         out.print_json(json.dumps([{**_plain(report), "clean": report.clean} for report in reports]))
     else:

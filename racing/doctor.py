@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,7 +34,22 @@ def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
     findings = [_version(info), _role(info), _memory(info), *_persistence(client, info)]
-    return [*findings, *_venues(client, settings)]
+    return [*findings, _segments(settings), *_venues(client, settings)]
+
+
+def _segments(settings: Settings) -> Finding:
+    folder = settings.segments_folder
+    if folder is None:
+        return Finding(
+            "segments", "warning", "no folder", "set SAIMA_SEGMENTS_DIR: without it the log is forgotten when trimmed"
+        )
+    try:
+        files = [path.stat() for path in folder.glob("venue-*/*.seg")]
+        free_bytes = shutil.disk_usage(folder if folder.exists() else folder.absolute().parent).free
+    except OSError as exc:
+        return Finding("segments", "problem", f"{folder}: {exc.strerror}", "make the folder readable and writable")
+    size = f"{len(files)} files, {sum(each.st_size for each in files) / 1e6:.1f} MB, {free_bytes / 1e9:.1f} GB free"
+    return Finding("segments", "ok", f"{size} in {folder}")
 
 
 def _numbers(text: str) -> tuple[int, ...]:

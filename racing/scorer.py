@@ -21,11 +21,13 @@ from racing.model import START, Frame, Position
 from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
+from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
+from racing.store.mend import both, mark_checked, mend, unchecked_run
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
@@ -52,10 +54,19 @@ class VenueScorer:
         self._settings = settings
         self._committer = Committer(client, keys)
         record = self._committer.take_over()
-        self.race, self._chain, self._sets = restore(client, keys, record)
+        self._unchecked_run = unchecked_run(client, keys)
+        self.race, self._chain, self._sets = restore(client, keys, record, check_sets=self._unchecked_run is not None)
+        self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
+        self.archived: Position | None = None
+        """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this owner commits under."""
+        return self._committer.last.epoch
 
     def step(self, entries: list[Entry], now_ms: int) -> CommitRecord | None:
         """Fold what was read and commit it; None when there was nothing to write.
@@ -72,6 +83,9 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        if self._unchecked_run is not None and batch.sets_position >= self._restored:
+            mark_checked(self._client, self._keys, self._unchecked_run)
+            self._unchecked_run = None
         if batch.frame is not None:
             self._frame, self._published_ms, self._moved = batch.frame, now_ms, False
             METRICS.count("saima_frames_total", self._keys.venue)
@@ -118,15 +132,22 @@ class VenueScorer:
         )
         if race.checkpoint_due:
             record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, race.rule.id_memory_ms))
-            name, batch.gone = self._chain.add(race.position, len(record), full=full)
+            name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
-            trim_ms = self._chain.trim_ms() if full else None
-            if trim_ms is not None:
-                batch.trim_ms = min(trim_ms, race.moment_ms - 1000 * self._settings.log_keep_s)
+            batch.trim_ms = self._trim_ms() if full else None
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         return batch
+
+    def _trim_ms(self) -> int | None:
+        """The log before this moment may go: no record needs it, it is old enough, and segment files hold it."""
+        trim_ms, race = self._chain.trim_ms(), self.race
+        if trim_ms is None or self.archived == START:
+            return None
+        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        trim_ms = min(trim_ms, race.moment_ms - kept_ms)
+        return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
     def _next_frame(self, now_ms: int) -> Frame | None:
         """The frame to publish now, if one is due and the board shows something else than the last one."""
@@ -135,7 +156,7 @@ class VenueScorer:
         race, before = self.race, self._frame
         frame = Frame(
             venue=self._keys.venue,
-            frame=before.frame + 1 if before else 1,
+            frame=self._committer.last.frame + 1,
             epoch=self._committer.last.epoch,
             position=str(race.position),
             at_ms=race.moment_ms,
@@ -150,11 +171,13 @@ class VenueScorer:
         return frame
 
 
-def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[Race, Chain, SetWriter]:
+def restore(
+    client: SyncClient, keys: VenueKeys, record: CommitRecord, *, check_sets: bool = False
+) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
     A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices.
+    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
@@ -175,9 +198,13 @@ def restore(client: SyncClient, keys: VenueKeys, record: CommitRecord) -> tuple[
         if written:
             race.take_changes()
         race.apply(entries[len(written) :])
+    pending = race.take_changes()
     if stale:
-        race.take_changes()
-        sets.begin(everything(race), race)
+        pending = everything(race)
+    if check_sets and (wrong := mend(client, keys, race, pending)):
+        log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
+        pending = both(pending, everything(race))
+    sets.begin(pending, race)
     return race, chain, sets
 
 
@@ -210,6 +237,8 @@ class VenueThread(threading.Thread):
         self._clock = _Clock()
         self._leased_ms = 0
         self._halt = threading.Event()
+        folder = settings.segments_folder
+        self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
     def stop(self) -> None:
         """Ask the thread to end after its present step; join() waits for it."""
@@ -218,6 +247,8 @@ class VenueThread(threading.Thread):
     def run(self) -> None:
         """Hold, restore, step, and again, until stopped."""
         venue = self._keys.venue
+        if self._archive is not None:
+            self._archive.start()
         while not self._halt.is_set():
             try:
                 self._clock.set(self._client)
@@ -239,6 +270,8 @@ class VenueThread(threading.Thread):
         scorer = VenueScorer(self._client, self._keys, self._settings)
         venue = self._keys.venue
         METRICS.count("saima_takeovers_total", venue)
+        if self._archive is not None:
+            self._archive.owned(scorer.epoch)
         log.info("racing", venue=venue, position=str(scorer.race.position), runners=len(scorer.race.products))
         while not self._halt.is_set():
             now_ms = self._clock.now_ms()
@@ -253,6 +286,8 @@ class VenueThread(threading.Thread):
             if not entries and scorer.tick_due(begun_ms):
                 append_tick(self._client, self._keys)
                 continue
+            if self._archive is not None:
+                scorer.archived = self._archive.until
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._report(record, begun_ms)
@@ -273,6 +308,8 @@ class VenueThread(threading.Thread):
         return bool(held == 1)
 
     def _drop(self) -> None:
+        if self._archive is not None:
+            self._archive.stop()
         try:
             with store_errors():
                 self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)

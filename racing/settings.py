@@ -19,6 +19,10 @@ class Settings(BaseSettings):
         description="Redis or Valkey to use, redis://host:6379/0, rediss:// or unix:///path; empty: an embedded Valkey",
     )
     data_dir: Path = Field(Path("saima-data"), description="folder of the embedded server's append-only file")
+    segments_dir: Path | None = Field(
+        None,
+        description="folder of the segment files that outlive the log; empty: in SAIMA_DATA_DIR, or none with a Redis",
+    )
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8080, ge=1, le=65535, description="port that the API listens on")
     frame_ms: int = Field(100, ge=0, le=60_000, description="a frame is published at most this often, ms")
@@ -42,6 +46,13 @@ class Settings(BaseSettings):
     log_level: str = Field(
         "info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged"
     )
+
+    @property
+    def segments_folder(self) -> Path | None:
+        """Where segment files go: the folder set, else one beside the embedded server's data, else nowhere."""
+        if self.segments_dir is not None or self.redis_url is not None:
+            return self.segments_dir
+        return self.data_dir / "segments"
 
 
 def load_settings(**given: object) -> Settings:

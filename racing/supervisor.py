@@ -111,6 +111,7 @@ def _child(name: str, settings: Settings, url: str) -> Child:
         **os.environ,
         **{f"SAIMA_{key.upper()}": str(value) for key, value in settings.model_dump(exclude_none=True).items()},
         "SAIMA_REDIS_URL": url,
+        **({"SAIMA_SEGMENTS_DIR": str(settings.segments_folder)} if settings.segments_folder else {}),
         PARENT_VARIABLE: str(os.getpid()),
     }
     return Child(name, [sys.executable, "-m", "racing.cli", name], environment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from racing.columns import unpack
 from racing.errors import NotFoundError, StoreError
@@ -12,11 +13,10 @@ from racing.model import Frame, Position
 from racing.race import Race
 from racing.recount import Recount, Sums
 from racing.store import reads
-from racing.store.checkpoints import Chain
 from racing.store.client import as_text, store_errors
 from racing.store.commit import CommitRecord, decode_commit, decode_frame
 from racing.store.keys import VenueKeys
-from racing.store.log import entries_between
+from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.sets import measure_names
 
@@ -56,25 +56,27 @@ class Report:
         return not self.differences
 
 
-def verify(client: SyncClient, venue: str) -> Report:
+def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whole: bool = False) -> Report:
     """Recount the last two windows, refold from the oldest checkpoint, and compare with what Redis holds.
 
-    The race may run meanwhile. Raises NotFoundError, StoreError.
+    segments: folder of segment files. whole: refold all that is kept, from the first segment on; else segments
+    only fill in what Redis lacks. The race may run meanwhile. Raises NotFoundError, StoreError.
     """
     keys = VenueKeys(venue)
     if venue not in reads.venues(client):
         raise NotFoundError(f"there is no venue {venue!r}")
     snapshot = _settled(client, keys)
     report = Report(venue, snapshot.commit.position, snapshot.commit.frame, snapshot.commit.counts)
-    race = reads.oldest_race(client, keys)
+    past = Past(client, keys, segments)
+    race, record = past.begin() if whole else reads.oldest(client, keys)
     report.notes.append(f"refolded from {race.position}")
-    recount = _recount_at(client, keys, race)
+    recount = _recount_at(race, record)
     until = Position.parse(snapshot.commit.position)
     framed = Position.parse(snapshot.frame.position) if snapshot.frame else until
     if race.position > framed:
         report.notes.append(f"frame {snapshot.commit.frame} is older than the oldest checkpoint: not compared")
     for stop in (framed, until) if race.position <= framed < until else (until,):
-        for entries in entries_between(client, keys, race.position, stop):
+        for entries in past.between(race.position, stop):
             race.apply(entries)
             for entry in entries:
                 recount.read(entry)
@@ -89,13 +91,11 @@ def verify(client: SyncClient, venue: str) -> Report:
     return report
 
 
-def _recount_at(client: SyncClient, keys: VenueKeys, race: Race) -> Recount:
+def _recount_at(race: Race, record: bytes | None) -> Recount:
     """A recount that begins where the race does, with the ids known there."""
     recount = Recount(rule=race.rule, runners=len(race.products), position=race.position, begun_ms=race.position.ms)
-    kept = reads.checkpoints(client, keys)
-    fulls = [name for name in Chain.of(kept).full_names() if name.startswith(f"{race.position.ms:015d}-")]
-    if fulls:
-        _, columns = unpack(kept[fulls[0]])
+    if record is not None:
+        _, columns = unpack(record)
         if "id_key" in columns:
             recount.ids = dict(zip(columns["id_key"].tolist(), columns["id_expiry_ms"].tolist(), strict=True))
             rows = zip(

@@ -48,13 +48,20 @@ class Chain:
         old_enough = moment_ms - moment_of(names[0]) >= apart_ms
         return old_enough and parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN)
 
-    def add(self, position: Position, size: int, *, full: bool) -> tuple[str, list[str]]:
-        """(name of the new record, names that go): the chain with one more record."""
-        name = f"{position.ms:015d}-{position.seq:010d}:{_FULL if full else _PART}"
+    def add(
+        self, position: Position, size: int, *, full: bool, archived: Position | None = None
+    ) -> tuple[str, list[str]]:
+        """(name of the new record, names that go): the chain with one more record.
+
+        archived: up to where segment files hold the log; full records from there on stay, for the next one
+        begins with one of them. None where there are no segment files.
+        """
+        name = f"{_stem(position)}:{_FULL if full else _PART}"
         gone: list[str] = []
         fulls = self.full_names()
         if full and fulls:
-            gone = [each for each, _ in self.records if each < fulls[-1]]
+            held = [each for each in fulls if archived is not None and each >= _stem(archived)]
+            gone = [each for each, _ in self.records if each < fulls[-1] and each not in held]
         self.records = [
             *((each, n) for each, n in self.records if each not in gone and each != name),
             (name, size),
@@ -65,6 +72,10 @@ class Chain:
         """The log before this moment is not needed by any record; None while all of it is."""
         fulls = self.full_names()
         return moment_of(fulls[0]) if len(fulls) > 1 else None
+
+
+def _stem(position: Position) -> str:
+    return f"{position.ms:015d}-{position.seq:010d}"
 
 
 def moment_of(name: str) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import redis
 
-from racing.errors import FencedError, StoreUnavailableError
+from racing.errors import CorruptRecordError, FencedError, StoreUnavailableError
 from racing.model import START, Frame, Position
 from racing.store.client import away, server_ms, store_errors
 from racing.store.keys import VenueKeys
@@ -44,8 +44,16 @@ class CommitRecord(msgspec.Struct, frozen=True):
 
 NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
 _encode = msgspec.json.Encoder().encode
-decode_commit = msgspec.json.Decoder(CommitRecord).decode
+_decode_commit = msgspec.json.Decoder(CommitRecord).decode
 decode_frame = msgspec.json.Decoder(Frame).decode
+
+
+def decode_commit(raw: bytes) -> CommitRecord:
+    """The commit record in its JSON. Raises CorruptRecordError on what is none."""
+    try:
+        return _decode_commit(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise CorruptRecordError(f"the commit record cannot be decoded ({exc}): {raw!r:.200}") from exc
 
 
 @dataclass(slots=True)
@@ -193,7 +201,10 @@ def _digest(commands: Sequence[tuple[Any, ...]]) -> str:
 
 
 def last_frame(client: SyncClient, keys: VenueKeys) -> Frame | None:
-    """The current frame; None before the first. Raises StoreUnavailableError."""
+    """The current frame; None before the first, and for a damaged one. Raises StoreUnavailableError."""
     with store_errors():
         raws = client.xrevrange(keys.frames, count=1)
-    return decode_frame(raws[0][1][b"frame"]) if raws else None
+    try:
+        return decode_frame(raws[0][1][b"frame"]) if raws else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return None  # its place is taken by a new one, with the next number

@@ -53,6 +53,11 @@ class VenueKeys:
         return self._key(f"{what}:{measure}")
 
     @property
+    def sets_run(self) -> str:
+        """string: run id of the server in which the sorted sets were last found right."""
+        return self._key("sets_run")
+
+    @property
     def products(self) -> str:
         """hash: product -> runner number."""
         return self._key("products")

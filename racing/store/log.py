@@ -14,7 +14,8 @@ READ_MAX = 512
 """Entries of one read: with at most 1,000 events each, the bound on what a commit folds."""
 
 
-def _entry(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+def entry_of(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    """A raw stream entry as the fold takes it; Unreadable rather than an error for an unknown body."""
     return Entry(Position.parse(raw[0]), decode_body(raw[1]))
 
 
@@ -25,19 +26,26 @@ def read_after(client: SyncClient, keys: VenueKeys, after: Position, *, block_ms
     """
     with store_errors():
         reply = client.xread({keys.log: str(after)}, count=READ_MAX, block=block_ms or None)
-    return [_entry(raw) for raw in reply[0][1]] if reply else []
+    return [entry_of(raw) for raw in reply[0][1]] if reply else []
 
 
 def entries_between(client: SyncClient, keys: VenueKeys, after: Position, last: Position) -> Iterator[list[Entry]]:
     """Batches of the entries after one position up to and with another."""
+    for raws in raw_between(client, keys, after, last):
+        yield [entry_of(raw) for raw in raws]
+
+
+def raw_between(
+    client: SyncClient, keys: VenueKeys, after: Position, last: Position
+) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
+    """entries_between as Redis gives them: (stream id, fields) pairs."""
     while after < last:
         with store_errors():
             raws = client.xrange(keys.log, min=f"({after}", max=str(last), count=READ_MAX)
         if not raws:
             return
-        entries = [_entry(raw) for raw in raws]
-        after = entries[-1].position
-        yield entries
+        after = Position.parse(raws[-1][0])
+        yield raws
 
 
 def first_position(client: SyncClient, keys: VenueKeys) -> Position | None:

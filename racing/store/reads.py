@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from racing.errors import CorruptRecordError, StoreError
+from racing.model import Position
 from racing.race import Race
 from racing.store.checkpoints import Chain
 from racing.store.client import as_text, store_errors
@@ -31,16 +32,50 @@ def oldest_race(client: SyncClient, keys: VenueKeys) -> Race:
 
     Raises StoreError where the log no longer reaches back to either.
     """
+    return oldest(client, keys)[0]
+
+
+def oldest(client: SyncClient, keys: VenueKeys) -> tuple[Race, bytes | None]:
+    """oldest_race, with the record that it is restored from."""
+    return (Race(), None) if reaches_back(client, keys) else oldest_full(client, keys)
+
+
+def oldest_full(client: SyncClient, keys: VenueKeys) -> tuple[Race, bytes]:
+    """(race, record) of the oldest full checkpoint that is sound. Raises StoreError where there is none."""
     kept = checkpoints(client, keys)
-    fulls = Chain.of(kept).full_names()
-    if first_position(client, keys) is not None and not _trimmed(client, keys):
-        return Race()
-    for name in fulls:
+    for name in Chain.of(kept).full_names():
         try:
-            return Race.restore([kept[name]])
+            return Race.restore([kept[name]]), kept[name]
         except CorruptRecordError:
             continue
     raise StoreError(f"venue {keys.venue}: no sound checkpoint, and the log before it is gone")
+
+
+def reaches_back(client: SyncClient, keys: VenueKeys) -> bool:
+    """Whether the log in Redis still begins with its very first entry."""
+    return first_position(client, keys) is not None and not _trimmed(client, keys)
+
+
+def holds_after(client: SyncClient, keys: VenueKeys, after: Position) -> bool:
+    """Whether every entry after a position is still in Redis.
+
+    The position itself must be, unless nothing was ever trimmed: trims leave the entry that they are for.
+    """
+    first = first_position(client, keys)
+    return (first is not None and first <= after) or reaches_back(client, keys)
+
+
+def full_positions(client: SyncClient, keys: VenueKeys) -> dict[Position, str]:
+    """The full checkpoints by position, oldest first: position -> name."""
+    with store_errors():
+        names = sorted(as_text(name) for name in client.hkeys(keys.checkpoints))
+    return {Position.parse(name.partition(":")[0]): name for name in names if name.endswith("full")}
+
+
+def checkpoint(client: SyncClient, keys: VenueKeys, name: str) -> bytes | None:
+    """One record; None where it has gone."""
+    with store_errors():
+        return client.hget(keys.checkpoints, name)
 
 
 def _trimmed(client: SyncClient, keys: VenueKeys) -> bool:

@@ -13,7 +13,7 @@ from racing.scorer import VenueScorer
 from racing.store.commit import decode_commit, decode_frame
 from racing.store.keys import member
 from racing.store.protocol import SyncClient
-from racing.store.reads import oldest_race
+from racing.store.reads import full_positions, oldest_race
 from racing.verify import Report, verify
 from tests.contract.test_owner import EVERYTHING, lively
 from tests.contract.track import CLICKS, Track
@@ -210,7 +210,8 @@ def test_venue_whose_log_was_trimmed_less_than_two_windows_ago_is_clean_with_a_n
         track.write({"rule": {**CLICKS, "window_s": window_s}}, after_ms=100)  # each makes a full checkpoint
         track.settle(owner)
     oldest_ms = oldest_race(track.client, track.keys).position.ms
-    track.raw.xtrim(track.keys.log, minid=track.now_ms - 200, approximate=False)
+    oldest_full = min(full_positions(track.client, track.keys))
+    track.raw.xtrim(track.keys.log, minid=str(oldest_full), approximate=False)
     assert oldest_race(track.client, track.keys).position.ms > oldest_ms
     track.click(2, after_ms=100)
     track.settle(owner)

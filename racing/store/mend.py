@@ -1,0 +1,91 @@
+"""Sorted sets that a server loaded wrongly from its file: found at take-over, and written again.
+
+Redis keeps no checksum of what its append-only file holds, so a flipped bit comes back as a member or a value. That
+can only happen while a file is loaded or another server takes over, so sets are compared once for each server run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from racing.cells import measures_of, runners_of
+from racing.errors import StoreError, StoreUnavailableError
+from racing.race import Changes, Race
+from racing.store.client import as_text, store_errors
+from racing.store.keys import VenueKeys, member
+from racing.store.protocol import SyncClient
+from racing.store.sets import measure_names
+
+
+def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
+    """The id of the server's run if the sets were not compared in it yet, else None; empty where it is not told."""
+    try:
+        with store_errors():
+            run = as_text(client.info().get("run_id", ""))
+    except StoreUnavailableError:
+        raise
+    except StoreError:  # no INFO on this server, or not for us: compare at every take-over
+        return ""
+    with store_errors():
+        checked = client.get(keys.sets_run)
+    return run if checked is None or as_text(checked) != run else None
+
+
+def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
+    """Remember that the sets are right in this run; harmless when it is lost, or comes late."""
+    if not run:
+        return
+    with contextlib.suppress(StoreError), store_errors():
+        client.set(keys.sets_run, run)
+
+
+def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> int:
+    """How many members are wrong beside the pending ones; those that belong to nobody are removed here.
+
+    The others are right once everything is written again. Cost: every set read once, O(members).
+    """
+    wrong = 0
+    for key, expected, waiting in _expected(race, keys, pending):
+        with store_errors():
+            held = dict(client.zrange(key, 0, -1, withscores=True))
+        right = expected.keys() | waiting
+        foreign = list(held.keys() - right)
+        wrong += len(foreign) + sum(held.get(name) != expected[name] for name in expected.keys() - waiting)
+        if foreign:
+            with store_errors():
+                client.zrem(key, *foreign)
+    return wrong
+
+
+def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[tuple[str, dict[bytes, float], set[bytes]]]:
+    """(key, what it must hold, members that are still to be written) of every set.
+
+    Totals of 0 are there or not, as it happened: they are left out, and taken for waiting.
+    """
+    names = [member(runner).encode() for runner in range(len(race.products))]
+    waiting = {names[runner] for runner in pending.runners.tolist()}
+    yield keys.standings, dict(zip(names, (0.0 - race.scores).tolist(), strict=True)), waiting
+    waits: dict[int, set[bytes]] = {}
+    for runner, measure in zip(runners_of(pending.keys).tolist(), measures_of(pending.keys).tolist(), strict=True):
+        waits.setdefault(measure, set()).add(names[runner])
+    width = race.windows.total.shape[1]
+    for measure, name in enumerate(measure_names(race)[:width]):
+        window = race.windows.window[: len(names), measure]
+        base_tenths = race.windows.base_tenths[: len(names), measure]
+        columns = {
+            "window": (window, window != 0),
+            "delta": ((10 * window - base_tenths) / 10.0, (window != 0) | (base_tenths != 0)),
+            "total": (race.windows.total[: len(names), measure], race.windows.total[: len(names), measure] != 0),
+        }
+        for what, (values, kept) in columns.items():
+            held = {names[runner]: float(values[runner]) for runner in kept.nonzero()[0].tolist()}
+            either = {names[runner] for runner in (~kept).nonzero()[0].tolist()} if what == "total" else set()
+            yield keys.sums(what, name), held, waits.get(measure, set()) | either
+
+
+def both(some: Changes, others: Changes) -> Changes:
+    """The changes of either."""
+    return Changes(np.union1d(some.runners, others.runners), np.union1d(some.keys, others.keys))
