@@ -16,7 +16,7 @@ from racing.errors import StoreError, StoreUnavailableError
 from racing.store.client import connect, store_errors
 
 _REWRITE_MIN = "512mb"
-"""A rewrite of the append-only file forks and holds both cores for a while (readers saw 50 to 90 ms): not for little."""
+"""A rewrite of the append-only file forks and holds both cores a while (readers saw 50 to 90 ms): not for little."""
 _START_S = 10.0
 _SOCKET_MAX = 100
 """Longest path of a unix socket that every kernel takes (108 on Linux) with some room."""
