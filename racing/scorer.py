@@ -104,9 +104,12 @@ class VenueScorer:
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
     def pause_ms(self, now_ms: int) -> int:
-        """How long to let entries gather after a step that had some."""
+        """How long to let entries gather after a step that had some; not beyond the next frame or step of time."""
         pace_ms = self._settings.frame_ms // _PACES_PER_FRAME
-        return max(0, min(self._committed_ms + pace_ms, self.race.next_step_ms()) - now_ms)
+        due_ms = min(self._committed_ms + pace_ms, self.race.next_step_ms())
+        if self._moved:
+            due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
+        return max(0, due_ms - now_ms)
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.

@@ -18,7 +18,8 @@ from loadtests.worker import Job
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 100_000)
-_FOLD_EVENTS_PER_BUCKET = 50_000
+_FOLD_EVENTS_MAX = 1_000_000
+"""Events of a bucket folded at most: more make it longer, hardly cheaper."""
 _RIVAL_S = 1.0
 
 
@@ -66,5 +67,10 @@ def _measured(plan: Plan) -> Figures:
 def _fold(span: Span, live: Figures, size: int) -> Figures:
     """The fold alone, and with what the API used live: what the target calls API + fold."""
     gc.collect()
-    fold = fold_us_per_event(size, span, events_per_bucket=_FOLD_EVENTS_PER_BUCKET)
+    fold = fold_us_per_event(
+        size,
+        span,
+        events_per_commit=max(1, round(live["events_per_commit"])),
+        events_per_bucket=min(live["events_per_bucket"], _FOLD_EVENTS_MAX),
+    )
     return {"fold_us_per_event": fold, "api_and_fold_us": round(live["parts_us_per_event"]["api"] + fold, 3)}

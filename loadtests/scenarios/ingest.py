@@ -18,6 +18,8 @@ from loadtests.worker import Job
 
 CONNECTIONS = 8
 SINGLE_CONNECTIONS = 64
+_LARGER_BATCH = 1_000
+"""The most that is taken in one batch by default: what a sender of packed columns would send."""
 RATES_PER_S = (1_000, 10_000, 50_000)
 _RIVAL_S = 2.5
 _FULL_RIVAL_S = 10.0
@@ -80,6 +82,9 @@ def _with_variants(plan: Plan, form: Form, batch: int) -> Figures:
                 name: _measured(plan, stack, _sender(plan, stack.port, form, batch, mix))
                 for name, mix in _mixes(plan.mix).items()
             }
+            if form == "packed":
+                larger = _sender(plan, stack.port, form, _LARGER_BATCH, replace(plan.mix, tag="larger"))
+                ours[f"batches_of_{_LARGER_BATCH}"] = _measured(plan, stack, larger)
             stack.server.persist(aof=not plan.aof)
             worker = _sender(plan, stack.port, form, batch, replace(plan.mix, tag="off"))
             ours[f"append_only_file_{'off' if plan.aof else 'on'}"] = _measured(plan, stack, worker)
