@@ -68,6 +68,7 @@ class Appender:
     async def _drain(self) -> None:
         try:
             while self._waiting:
+                METRICS.set("saima_append_waiting_events", self._venue, self._size)
                 group, self._waiting, self._size = self._waiting, [], 0
                 await self._append(group)
         finally:

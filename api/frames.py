@@ -214,6 +214,7 @@ class Frames:
                 known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
                 missing = products
             known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
+            METRICS.set("saima_known_products", view.venue.venue, len(known))
         return known
 
     async def _follow(self) -> None:

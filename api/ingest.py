@@ -436,6 +436,9 @@ class RecentIds:
         self._now: dict[tuple[str, str], int] = {}  # (kind, id) -> when it came first, ms
         self._before: dict[tuple[str, str], int] = {}
 
+    def __len__(self) -> int:
+        return len(self._now) + len(self._before)
+
     def repeats(self, named: Sequence[tuple[str, str]], *, since_ms: int) -> int:
         """How many of the (kind, id) pairs repeat one from before: within the batch, or from since_ms on."""
         seen: set[tuple[str, str]] = set()

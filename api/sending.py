@@ -128,15 +128,16 @@ def _submit(
     since_ms = now_ms - view.rule.id_memory_ms
     named = taken.named()
     recent = service.recent_ids.setdefault(venue, RecentIds()) if named else None
-    duplicate = recent.repeats(named, since_ms=since_ms) if recent else 0
+    duplicate = 0 if recent is None else recent.repeats(named, since_ms=since_ms)
     answer = _answer(len(taken) - duplicate, duplicate, refused)
 
     def done(result: Appended | Exception | None) -> None:
         if isinstance(result, Exception):
             heard(result)
             return
-        if recent:
+        if recent is not None:
             recent.add(named, now_ms=now_ms, since_ms=since_ms)
+            METRICS.set("saima_recent_ids", venue, len(recent))
         if result is not None and result.repeated:
             heard(_with_position(result.answer, result.entry))
             return

@@ -27,6 +27,11 @@ GaugeName = Literal[
     "saima_race_future_events",  # events further ahead than the clock skew allows, per venue
     "saima_race_duplicate_events",  # events whose id had been counted, per venue
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
+    "saima_append_waiting_events",  # events that waited together for the last append, per venue
+    "saima_known_products",  # product numbers cached by an API process, per venue
+    "saima_recent_ids",  # event ids that an API process remembers, per venue
+    "saima_commit_entries",  # log entries of the last commit, per venue
+    "saima_remembered_ids",  # event ids that the fold remembers, per venue
 ]
 HistogramName = Literal[
     "saima_commit_seconds",  # read, fold and commit of one batch, per venue

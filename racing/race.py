@@ -75,6 +75,11 @@ class Race:
         """What became of every event and entry so far."""
         return self._intake.counts
 
+    @property
+    def remembered_ids(self) -> int:
+        """How many event ids are remembered."""
+        return len(self._intake.ids)
+
     # -- the fold ------------------------------------------------------------------------------------
 
     def apply(self, entries: Iterable[Entry]) -> None:

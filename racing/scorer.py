@@ -80,6 +80,7 @@ class VenueScorer:
         self.race.apply(entries)
         if entries:
             self._moved = True
+        METRICS.set("saima_commit_entries", self._keys.venue, len(entries))
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
@@ -134,13 +135,14 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, race.rule.id_memory_ms))
+            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms))
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
+        METRICS.set("saima_remembered_ids", self._keys.venue, race.remembered_ids)
         return batch
 
     def _trim_ms(self) -> int | None:

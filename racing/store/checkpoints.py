@@ -1,8 +1,9 @@
 """The chain of checkpoint records: a full one, the parts after it, and the full one before for recounts.
 
-One record form serves restart, recount and totals: parts are small and come at every bucket boundary; a new
-full record is due when the parts after the last one outweigh it and two windows (and the id memory) have
-passed. Then all before the previous full record goes, and the log before it may be trimmed.
+One record form serves restart, recount and totals: parts are small and come at every bucket boundary; a new full
+record is due when the parts after the last one outweigh it and two windows have passed: so all records together stay
+below about four full ones, however long the race. Then all before the previous full record goes, and the log before
+it may be trimmed.
 """
 
 from __future__ import annotations

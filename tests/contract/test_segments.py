@@ -118,6 +118,8 @@ def test_log_is_not_trimmed_while_nothing_is_filed_away(track: Track, tmp_path: 
     assert len(file_away(track, owner, tmp_path)) == waiting
     race_on(track, owner, minutes=20)
     assert first_position(track.client, track.keys) != first
+    file_away(track, owner, tmp_path)
+    race_on(track, owner, minutes=5)
     assert len(fulls(track)) <= 3
     assert state(refolded(track, tmp_path, owner.race.position)) == state(owner.race)
 
