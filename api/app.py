@@ -22,7 +22,7 @@ from racing.errors import StoreError
 from racing.settings import Settings
 from racing.store.client import connect_async
 from racing.store.desk import Desk
-from racing.store.line import Line
+from racing.store.line import line_over
 
 PAGES = str(files("api").joinpath("pages"))
 _READ_BLOCK_MS = 1_000
@@ -34,7 +34,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client, reader = connect_async(url), connect_async(url, block_ms=_READ_BLOCK_MS)
-        line = Line(client)
+        line = line_over(client)
         desk = Desk(client, line)
         frames = Frames(desk, client, reader)
         app.state.service = Service(settings, desk, frames)

@@ -205,10 +205,11 @@ def verify(
     from racing.store.client import connect  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    client = connect(_url(settings))
-    names = [venue] if venue else reads.venues(client)
+    url = _url(settings)
+    names = [venue] if venue else reads.venues(connect(url))
     reports = []
     for name in names:
+        client = connect(url, venue=name)
         with err.status(f"recomputing {name} from its log"):
             reports.append(verifying.verify(client, name, segments=settings.segments_folder, whole=whole))
     if as_json:
@@ -244,9 +245,13 @@ def doctor(
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
+    from racing.store.cluster import is_cluster  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    findings = doctoring.examine(connect(_url(settings)), settings)
+    url = _url(settings)
+    findings = (
+        doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
+    )
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:

@@ -52,7 +52,7 @@ class Running:
 @pytest.fixture
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
-        monkeypatch.setattr("racing.scorer.connect", lambda _url, block_ms=0: store.client())
+        monkeypatch.setattr("racing.scorer.connect", lambda _url, venue=None, block_ms=0: store.client())
     made = Running()
     yield made
     for halt, _ in made._ends:
@@ -152,7 +152,7 @@ async def test_only_the_holder_of_the_lease_races(
 async def test_scorer_goes_on_when_the_server_comes_back(
     store: Store, client: SyncClient, desk: Desk, running: Running, lossy: LossyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("racing.scorer.connect", lambda _url, block_ms=0: lossy.client())
+    monkeypatch.setattr("racing.scorer.connect", lambda _url, venue=None, block_ms=0: lossy.client())
     await opened(desk, "hall-1")
     running.start("one")
     for count in range(1, 4):
