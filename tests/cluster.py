@@ -1,4 +1,7 @@
-"""A real Redis Cluster on loopback: three primaries, each with a replica, from the embedded server's binary."""
+"""A real Redis Cluster on loopback: three primaries, each with a replica, from the embedded server's binary.
+
+With relays each node is reached through one, by clients and by its replica, so that its replication can be held up.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from redis.retry import Retry
 
 from racing.store.cluster import slot_of
 from racing.store.embedded import server_binary
+from tests.relay import Relay
 from tests.waiting import free_port, until
 
 PRIMARIES = 3
@@ -28,19 +32,26 @@ START_S = 20.0
 class Node:
     """One server of the cluster; it keeps its port, folder and place through restarts."""
 
-    def __init__(self, folder: Path, appendfsync: str) -> None:
+    def __init__(self, folder: Path, appendfsync: str, *, relayed: bool) -> None:
         self.folder = folder
         self.port, self.bus = free_port(), free_port()
+        self.relay = Relay(self.port) if relayed else None
         self.appendfsync = appendfsync
         self.process: subprocess.Popen[bytes] | None = None
         self.client: Any = redis.Redis(port=self.port, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         folder.mkdir()
+
+    @property
+    def announced(self) -> int:
+        """The port under which the others, and clients, know it."""
+        return self.port if self.relay is None else self.relay.port
 
     def start(self) -> None:
         """Start it; until(answers) tells when it can be spoken to."""
         options = {
             "port": self.port,
             "cluster-port": self.bus,
+            "cluster-announce-port": self.announced,
             "bind": "127.0.0.1",
             "dir": self.folder,
             "cluster-enabled": "yes",
@@ -87,13 +98,15 @@ class TestCluster:
 
     __test__ = False
 
-    def __init__(self, folder: Path, *, appendfsync: str = "everysec") -> None:
-        self.nodes = [Node(folder / f"node-{index}", appendfsync) for index in range(2 * PRIMARIES)]
+    def __init__(self, folder: Path, *, appendfsync: str = "everysec", relayed: bool = False) -> None:
+        self.nodes = [
+            Node(folder / f"node-{index}", appendfsync, relayed=relayed) for index in range(2 * PRIMARIES)
+        ]
 
     @property
     def url(self) -> str:
         """Where clients begin to look: two nodes are enough."""
-        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes[:2])
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{node.announced}" for node in self.nodes[:2])
 
     def start(self) -> None:
         """Return when all slots are served and every replica follows."""
@@ -146,6 +159,8 @@ class TestCluster:
                     os.kill(node.process.pid, signal.SIGCONT)
             node.client.close()
             node.kill()
+            if node.relay is not None:
+                node.relay.close()
 
     # -- who holds what --------------------------------------------------------------------------------
 
@@ -159,7 +174,7 @@ class TestCluster:
             with contextlib.suppress(redis.exceptions.RedisError, OSError):
                 if node.process is not None and node.role() == "master":
                     ranges = node.client.execute_command("CLUSTER SLOTS")
-                    if any(first <= slot <= last and held[0][1] == node.port for first, last, *held in ranges):
+                    if any(first <= slot <= last and held[0][1] == node.announced for first, last, *held in ranges):
                         return node
         return None
 
@@ -171,7 +186,7 @@ class TestCluster:
                 with contextlib.suppress(redis.exceptions.RedisError, OSError):
                     if node.process is not None and node is not primary:
                         role = node.client.execute_command("ROLE")
-                        if role[0] == b"slave" and int(role[2]) == primary.port and role[3] == b"connected":
+                        if role[0] == b"slave" and int(role[2]) == primary.announced and role[3] == b"connected":
                             return node
             return None
 
