@@ -28,6 +28,8 @@ STALE_MS = 3_000
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
+_READ_AHEAD = 100_000
+"""So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
 """Product numbers cached per venue; above that the cache starts anew."""
 _BODIES_MAX = 16
 """Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
@@ -83,6 +85,7 @@ class VenueView:
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     _kinds: tuple[Rule, dict[str, int]] | None = None
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
@@ -208,11 +211,15 @@ class Frames:
     async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
         """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
         known = view.numbers
-        missing = products - known.keys()
+        missing = [product for product in products if product not in known]
         if missing:
             if len(known) > _PRODUCTS_MAX:
                 known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
-                missing = products
+                missing = list(products)
+            if not view.read_ahead:
+                view.read_ahead = True
+                known.update(await self._desk.first_numbers(view.venue.venue, at_most=_READ_AHEAD))
+                missing = [product for product in missing if product not in known]
             known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
             METRICS.set("saima_known_products", view.venue.venue, len(known))
         return known

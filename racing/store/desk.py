@@ -73,6 +73,8 @@ class KeyedBatch:
     keep_ms: int
 
 
+_SCAN_STEP = 5_000
+"""Fields of a hash that are asked for at once: some 2 ms of the server's time."""
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
@@ -146,6 +148,17 @@ class Desk:
         async with store_errors_async():
             found = await self._client.hmget(VenueKeys(venue).products, list(products))
         return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
+        """Runner numbers of about so many enrolled products, whichever come first; a step takes the server 2 ms."""
+        found: dict[str, int] = {}
+        cursor = 0
+        while True:
+            async with store_errors_async():
+                cursor, part = await self._client.hscan(VenueKeys(venue).products, cursor, count=_SCAN_STEP)
+            found.update({as_text(product): int(number) for product, number in part.items()})
+            if not cursor or len(found) >= at_most:
+                return found
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         """Data of runners by number."""

@@ -63,6 +63,9 @@ class MemoryDesk:
     async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
         return {product: NUMBERS[product] for product in products if product in NUMBERS}
 
+    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
+        return dict(NUMBERS)
+
     async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Any]:
         if self._error is not None:
             raise self._error
