@@ -99,9 +99,7 @@ class TestCluster:
     __test__ = False
 
     def __init__(self, folder: Path, *, appendfsync: str = "everysec", relayed: bool = False) -> None:
-        self.nodes = [
-            Node(folder / f"node-{index}", appendfsync, relayed=relayed) for index in range(2 * PRIMARIES)
-        ]
+        self.nodes = [Node(folder / f"node-{index}", appendfsync, relayed=relayed) for index in range(2 * PRIMARIES)]
 
     @property
     def url(self) -> str:

@@ -89,15 +89,19 @@ class Line:
             self._wire.break_off(redis.exceptions.ConnectionError("the connection was closed"))
 
 
+Promise = Callable[[Asking], Asking]
+"""Makes of a line one that promises more; it must hold for one connection, so it stands on the line of one node."""
+
+
 class RoutedLine:
     """Asks over a line of its own for each venue of a cluster; all commands of one call have keys of one venue.
 
-    make: the line over a venue's client, made when it is first needed. Bound: as many as there are venues.
+    Each is made when it is first needed. Bound: as many as there are venues.
     """
 
-    def __init__(self, client: RoutedClient, make: Callable[[AsyncClient], ClosableAsking]) -> None:
+    def __init__(self, client: RoutedClient, promise: Promise | None) -> None:
         self._client = client
-        self._make = make
+        self._promise = promise
         self._lines: dict[str, ClosableAsking] = {}
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
@@ -105,7 +109,7 @@ class RoutedLine:
         key = key_of(commands[0])
         line = self._lines.get(venue_of(key))
         if line is None:
-            line = self._lines[venue_of(key)] = self._make(self._client.at(key))
+            line = self._lines[venue_of(key)] = line_over(self._client.at(key), self._promise)
         return await line.ask(commands)
 
     def close(self) -> None:
@@ -114,9 +118,18 @@ class RoutedLine:
             line.close()
 
 
-def line_over(client: AsyncClient, make: Callable[[AsyncClient], ClosableAsking] = Line) -> ClosableAsking:
-    """The line of appends over a client: on a cluster one for each venue. make: what stands on one plain client."""
-    return RoutedLine(client, make) if isinstance(client, RoutedClient) else make(client)
+class _Promised:
+    def __init__(self, line: Line, promise: Promise) -> None:
+        self.ask = promise(line).ask
+        self.close = line.close
+
+
+def line_over(client: AsyncClient, promise: Promise | None = None) -> ClosableAsking:
+    """The line of appends over a client: on a cluster one for each venue."""
+    if isinstance(client, RoutedClient):
+        return RoutedLine(client, promise)
+    line = Line(client)
+    return line if promise is None else _Promised(line, promise)
 
 
 @dataclass(slots=True)
