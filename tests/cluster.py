@@ -176,6 +176,10 @@ class TestCluster:
                         return node
         return None
 
+    def serves(self, node: Node, venue: str) -> bool:
+        """Whether a node holds a venue's slot by its own account."""
+        return self._owner(venue) is node
+
     def replica_of(self, primary: Node) -> Node:
         """The replica of a primary; waits until it follows."""
 

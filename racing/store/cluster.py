@@ -36,7 +36,8 @@ _LOCATE_S = 0.4
 """How long all of them together may take: half of what a writer may wait."""
 _PACE_S = 0.05
 """The map is not asked for more often than this, however many venues wait for it."""
-_MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED")
+_REPLICA = "ERR WAIT cannot be used with replica"
+_MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED", _REPLICA)
 """What a node answers that does not hold the slot, or not all of it, or not now. Nothing was done then."""
 
 
@@ -198,7 +199,7 @@ def _shown(node: Address) -> str:
 # -- connections -----------------------------------------------------------------------------------------------
 
 
-class _Finds:
+class Seeking:
     """What connections of either kind share: the slot they are for, and what they tell the map."""
 
     cluster: Cluster
@@ -211,6 +212,10 @@ class _Finds:
         self.cluster.heard(Address(self.host, self.port), error)
         return redis.exceptions.ConnectionError(f"slot {self.slot} is on its way to another node ({said(error)})")
 
+    def doubt(self) -> None:
+        """Have the node looked up anew."""
+        self.cluster.doubt(Address(self.host, self.port))
+
     def _at(self, node: Address) -> None:
         self.host, self.port = node
 
@@ -220,11 +225,11 @@ class _Finds:
         try:
             yield
         except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError):
-            self.cluster.doubt(Address(self.host, self.port))
+            self.doubt()
             raise
 
 
-class _Sync(_Finds):
+class _Sync(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
         self.cluster, self.slot = cluster, slot
         super().__init__(**options)
@@ -246,7 +251,7 @@ class _Sync(_Finds):
             raise self.elsewhere(exc) from exc
 
 
-class _Async(_Finds):
+class _Async(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
         self.cluster, self.slot = cluster, slot
         super().__init__(**options)
