@@ -213,8 +213,7 @@ class FastProtocol(HttpToolsProtocol):
             return
         end = b"" if exchange.keep_alive else _CLOSE
         if isinstance(found, bytes):
-            self._write(202, _TAKEN % len(found), end)
-            self.transport.write(found)
+            self._write(202, _TAKEN % len(found), end, body=found)
         else:
             response = _refusal(found)
             head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
@@ -224,13 +223,14 @@ class FastProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, status: int, *lines: bytes) -> None:
+    def _write(self, status: int, *lines: bytes, body: bytes = b"") -> None:
+        """A head and a short body in one write, which is one call into the kernel."""
         made_of, default = self._default_headers
         if made_of is not self.server_state.default_headers:  # a new date, once a second
             made_of = self.server_state.default_headers
             default = b"".join([b"%b: %b\r\n" % pair for pair in made_of])
             self._default_headers = (made_of, default)
-        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n")))
+        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n", body)))
 
 
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
