@@ -117,6 +117,7 @@ class FastProtocol(HttpToolsProtocol):
     body_max_bytes: ClassVar[int]
     _default_headers: tuple[Any, bytes] = (None, b"")
     _between = True  # no message has begun that has not ended
+    _read_s = 0.0  # when the last read was answered
     _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -129,10 +130,9 @@ class FastProtocol(HttpToolsProtocol):
         if self._between:
             size = data.find(b"\r\n\r\n") + 4
             asked = self._heads.get(data[:size])
-            if asked is not None and len(data) == size + asked.length and self._is_next():
-                self._unset_keepalive_if_required()
-                if self._answer(asked, data[size:]):
-                    return
+            whole = asked is not None and len(data) == size + asked.length
+            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
+                return
             self._chunk = data
         super().data_received(data)
         self._chunk = b""
@@ -206,6 +206,7 @@ class FastProtocol(HttpToolsProtocol):
         if isinstance(asked, _Read):
             self._read(view, asked)
             return True
+        self._unset_keepalive_if_required()
         exchange: Any = _Exchange(view, asked.media_type, asked.key)
         self.cycle = exchange
         if body is not None:
@@ -221,9 +222,24 @@ class FastProtocol(HttpToolsProtocol):
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
         else:
-            self._write(200, slots.head, age, slots.length)
-            self.transport.write(slots.body)
-        self.on_response_complete()
+            self._write(200, slots.head, age, slots.length, body=slots.body)
+        self._read_complete()
+
+    def _read_complete(self) -> None:
+        """As on_response_complete; a timer that runs already is left to run, see timeout_keep_alive_handler."""
+        if self.timeout_keep_alive_task is None or self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+        self._read_s = self.loop.time()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for so long; one that has read since then has its time again."""
+        left_s = self._read_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: bounded by its Content-Length, to which the parser sees."""
@@ -273,13 +289,13 @@ class FastProtocol(HttpToolsProtocol):
         self.on_response_complete()
 
     def _write(self, status: int, *lines: bytes, body: bytes = b"") -> None:
-        """A head and a short body in one write, which is one call into the kernel."""
+        """A head and a body in one call into the kernel."""
         made_of, default = self._default_headers
         if made_of is not self.server_state.default_headers:  # a new date, once a second
             made_of = self.server_state.default_headers
             default = b"".join([b"%b: %b\r\n" % pair for pair in made_of])
             self._default_headers = (made_of, default)
-        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n", body)))
+        self.transport.writelines((b"".join((STATUS_LINE[status], default, *lines, b"\r\n")), body))
 
 
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:

@@ -168,6 +168,33 @@ class FakeTransport(asyncio.Transport):
         return found
 
 
+class FakeLoop:
+    """A loop's clock and timers, for a protocol that needs no more of it."""
+
+    def __init__(self, now_s: float) -> None:
+        self._now_s = now_s
+        self._timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self._now_s
+
+    def call_later(self, delay_s: float, call: Any) -> asyncio.Handle:
+        handle = asyncio.Handle(call, (), asyncio.get_running_loop())
+        self._timers.append((self._now_s + delay_s, handle))
+        return handle
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass, and run what is due on the way."""
+        end_s = self._now_s + seconds
+        while due := sorted(
+            (each for each in self._timers if each[0] <= end_s and not each[1].cancelled()), key=lambda each: each[0]
+        ):
+            self._timers.remove(due[0])
+            self._now_s = due[0][0]
+            due[0][1]._run()
+        self._now_s = end_s
+
+
 class Served:
     """A server's protocol before an application over a log of its own, with or without the fast path."""
 
@@ -607,6 +634,24 @@ async def test_a_head_seen_before_is_not_parsed_again(case: Case) -> None:
     first, second = transport.answers()
     assert first.status == second.status
     assert first.status in {200, 202}
+
+
+async def test_a_connection_is_closed_when_it_has_been_idle_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many reads came since its timer began to run."""
+    served = Served(fast=True)
+    protocol, transport = served.connected()
+    read = b"".join(reading("a read").request())
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(protocol, "loop", loop := FakeLoop(clock))
+    for _ in range(3):
+        protocol.data_received(read)
+        loop.pass_s(3)
+    assert len(transport.answers()) == 3
+    assert not transport.closed
+    loop.pass_s(1.9)
+    assert not transport.closed
+    loop.pass_s(0.2)
+    assert transport.closed
 
 
 async def test_the_heads_that_a_connection_remembers_are_bounded() -> None:
