@@ -6,11 +6,11 @@ import shutil
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from racing.errors import StoreError
 from racing.settings import Settings
 from racing.store import reads
-from racing.store.client import as_text, server_ms, store_errors
+from racing.store.client import server_ms, store_errors
 from racing.store.commit import read_commit
+from racing.store.durability import detect
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 
@@ -33,7 +33,7 @@ def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     """All findings, server first, then each venue. Raises StoreUnavailableError when there is no server."""
     with store_errors():
         info: dict[str, Any] = client.info()
-    findings = [_version(info), _role(info), _memory(info), *_persistence(client, info)]
+    findings = [_version(info), _role(info), _memory(info), *_persistence(client, settings, info)]
     return [*findings, _segments(settings), *_venues(client, settings)]
 
 
@@ -84,26 +84,19 @@ def _memory(info: dict[str, Any]) -> Finding:
     return Finding("memory", "ok", shown)
 
 
-def _persistence(client: SyncClient, info: dict[str, Any]) -> list[Finding]:
+def _persistence(client: SyncClient, settings: Settings, info: dict[str, Any]) -> list[Finding]:
     if not int(info.get("aof_enabled", 0)):
         return [
-            Finding(
-                "durability",
-                "warning",
-                "append-only file off",
-                "CONFIG SET appendonly yes: a restart loses all",
-            )
+            Finding("persistence", "problem", "append-only file off", "CONFIG SET appendonly yes: a restart loses all")
         ]
-    try:
-        with store_errors():
-            fsync = as_text(client.config_get("appendfsync").get("appendfsync", "unknown"))
-    except StoreError:
-        return [Finding("durability", "warning", "append-only file on, appendfsync not readable", "allow CONFIG GET")]
-    promise = {
-        "always": "every acknowledged batch survives a power cut",
-        "everysec": "a power cut may lose about a second; a killed process loses what the kernel had not taken",
-    }.get(fsync, "the kernel decides what a power cut loses")
-    return [Finding("durability", "ok" if fsync == "always" else "warning", f"appendfsync {fsync}", promise)]
+    found = detect(client, settings)
+    grade: Grade = "problem" if found.in_force == "not reached" else "ok" if found.in_force == "safe" else "warning"
+    shown = f"{found.asked} asked, {found.in_force} in force: {found.found}"
+    return [
+        Finding(
+            "durability", "warning" if found.advice and grade == "ok" else grade, shown, found.advice or found.promise
+        )
+    ]
 
 
 def _venues(client: SyncClient, settings: Settings) -> list[Finding]:
