@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -96,18 +94,17 @@ def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> Non
 
 @app.command()
 def scorer(redis_url: RedisUrl = None) -> None:
-    """Run one scorer process: it races every venue whose lease it gets."""
+    """Run one scorer process: it runs its share of the venues. Run as many as you like, on any machines."""
     from prometheus_client import start_http_server  # as above
 
-    from racing.scorer import Scorer  # as above
+    from racing.crew import Scorer, own_name  # as above
 
     settings = _settings(redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
     if settings.scorer_metrics_port:
         start_http_server(settings.scorer_metrics_port, settings.host)
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    Scorer(_url(settings), name, settings).run(halt_on_signals())
+    Scorer(_url(settings), own_name(), settings).run(halt_on_signals())
 
 
 @app.command()
