@@ -108,6 +108,21 @@ def scorer(redis_url: RedisUrl = None) -> None:
 
 
 @app.command()
+def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
+    from racing.cli_scorers import print_crew  # as above
+    from racing.store.client import connect  # as above
+    from racing.store.crew_view import read_crew  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    view = read_crew(connect(_url(settings)), lease_ms=settings.lease_ms)
+    if as_json:
+        out.print_json(json.dumps(_plain(view)))
+    else:
+        print_crew(view, out)
+
+
+@app.command()
 def demo(
     port: Port = None,
     data_dir: DataDir = None,

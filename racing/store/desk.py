@@ -18,6 +18,7 @@ from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
+from racing.store.crew_view import CrewView, read_crew_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
@@ -195,6 +196,10 @@ class Desk:
         args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
         reply = await self._run("put_rule", (keys.rules, keys.log), args)
         return as_text(reply[1]) if reply[0] == 1 else None
+
+    async def crew(self, *, lease_ms: int) -> CrewView:
+        """The scorers and who runs each venue. Raises StoreUnavailableError."""
+        return await read_crew_async(self._client, lease_ms=lease_ms)
 
     async def ping(self) -> None:
         """Return when Redis answers."""
