@@ -19,6 +19,7 @@ import structlog
 from msgspec import structs
 
 from racing.errors import StoreError
+from racing.metrics import METRICS
 from racing.scorer import VenueThread
 from racing.settings import Settings
 from racing.shares import shares
@@ -41,7 +42,7 @@ log = structlog.get_logger("saima.crew")
 LOOK_S = 0.25
 """So often a scorer looks at venues and reports: what a take-over adds to the lease at most, but for a restore."""
 _REPORT_EVERY_MS = 500
-"""A report is written so often, and at once when a venue has changed its state."""
+"""A report is written so often (with a short lease three times in it), and at once when a venue changes its state."""
 _HANDED_AT_ONCE = 2
 """Venues given up at a time: those who take over restore, and many restores at once would wait for each other."""
 _STOP_S = 4.0
@@ -60,6 +61,7 @@ class Scorer:
         self._url = url
         self._name = name
         self._settings = settings
+        self._report_every_ms = min(_REPORT_EVERY_MS, settings.lease_ms // 3)
         self._threads: dict[str, VenueThread] = {}
         self._troubles: dict[str, Trouble] = {}
         self._started_ms = self._reported_ms = 0
@@ -73,6 +75,8 @@ class Scorer:
                 self._look(client)
             except StoreError as exc:
                 log.warning("cannot look at venues and scorers, going on as before", reason=str(exc))
+            except Exception:
+                log.exception("unexpected error while looking at venues and scorers, going on as before")
             halt.wait(LOOK_S)
         self._leave(client)
         client.close()
@@ -122,13 +126,14 @@ class Scorer:
                 self._troubles[venue] = thread.trouble
             if not thread.is_alive():
                 del self._threads[venue]
+                METRICS.forget(venue)
 
     def _tell(self, client: SyncClient, now_ms: int) -> None:
         """Write our report if it is time, or if a venue stands otherwise than in the last one."""
         states = {venue: _as_held(thread) for venue, thread in self._threads.items()}
         venues = {venue: run for venue, run in states.items() if not _vain(self._threads[venue], run)}
         shown = {venue: (run.state, run.epoch) for venue, run in venues.items()}
-        if shown == self._reported and 0 <= now_ms - self._reported_ms < _REPORT_EVERY_MS:
+        if shown == self._reported and 0 <= now_ms - self._reported_ms < self._report_every_ms:
             return
         self._started_ms = self._started_ms or now_ms
         report = ScorerReport(

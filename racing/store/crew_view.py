@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from racing.errors import CorruptRecordError
 from racing.store.client import as_text, server_ms, store_errors, store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
 from racing.store.crew import ScorerReport, VenueReport, decode_reports
@@ -101,8 +102,16 @@ def _view(
     runs = []
     for venue, (lease, raw) in venues:
         owner = as_text(lease) if lease else None
-        runs.append(_run(venue, owner, decode_commit(raw) if raw else NO_COMMIT, reports, now_ms))
+        runs.append(_run(venue, owner, _record(raw), reports, now_ms))
     return CrewView([_scorer(report, runs, now_ms, lease_ms) for report in reports], runs)
+
+
+def _record(raw: bytes | None) -> CommitRecord:
+    """The commit record; none for a damaged one, of which the owner tells by its last error."""
+    try:
+        return decode_commit(raw) if raw else NO_COMMIT
+    except CorruptRecordError:
+        return NO_COMMIT
 
 
 def _scorer(report: ScorerReport, runs: Sequence[VenueRun], now_ms: int, lease_ms: int) -> ScorerView:

@@ -280,6 +280,18 @@ async def test_view_names_owner_epoch_times_and_the_newest_error_of_each_venue(
     assert (third.owner, third.state, third.epoch, third.frame_age_ms, third.lag_ms) == (None, "waiting", *[None] * 3)
 
 
+async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, client: SyncClient, desk: Desk) -> None:
+    await opened(desk, ["a"])
+    store.raw.set(VenueKeys("a").commit, b"{")
+    store.raw.set(VenueKeys("a").lease, "one")
+    told = report("one", at_ms=server_ms(client), a=VenueReport(state="restoring"))
+    told.troubles["a"] = Trouble("the commit record cannot be decoded", 0)
+    write_report(client, told)
+    run = read_crew(client, lease_ms=LEASE_MS).venues[0]
+    assert (run.owner, run.state, run.epoch) == ("one", "restoring", None)
+    assert run.last_error == "the commit record cannot be decoded"
+
+
 async def test_tools_and_api_are_told_the_same(store: Store, client: SyncClient, desk: Desk) -> None:
     made = store.async_client()
     try:
