@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import crash_points, kills, pauses, torn_file
+from tests.faults import crash_points, kills, pauses, reply_drops, torn_file
 
-EXERCISES = {"crash_points": crash_points.main, "kills": kills.main, "pauses": pauses.main, "torn_file": torn_file.main}
+EXERCISES = {
+    "crash_points": crash_points.main,
+    "kills": kills.main,
+    "pauses": pauses.main,
+    "reply_drops": reply_drops.main,
+    "torn_file": torn_file.main,
+}
 
 
 def main() -> int:

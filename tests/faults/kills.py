@@ -6,16 +6,15 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from racing.errors import StoreError
 from racing.store.client import connect
 from racing.store.commit import NO_COMMIT, CommitRecord, read_commit
 from racing.store.keys import VenueKeys
+from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.senders import Journal, Sender
 from tests.stack import Stack
@@ -42,46 +41,31 @@ _AT_ONCE = 0.3
 
 
 @dataclass
-class Result:
+class Result(Counted):
     """What a run of kills came to. It holds if nothing is lost, doubled or otherwise wrong."""
 
-    rounds: int
+    rounds: int = 0
     kills: dict[str, int] = field(default_factory=dict)
-    acknowledged: int = 0
-    batches: int = 0
-    retries: int = 0
-    lost: int = 0
-    doubled: int = 0
-    wrong_amounts: int = 0
-    wrong_window_sums: int = 0
-    verify_clean: bool = False
-    troubles: list[str] = field(default_factory=list)
     recovery_s_max: dict[str, float] = field(default_factory=dict)
-    frames: int = 0
     seconds: float = 0.0
 
     @property
     def holds(self) -> bool:
         """Whether every bound was kept."""
-        wrong = self.lost or self.doubled or self.wrong_amounts or self.wrong_window_sums or self.troubles
-        return bool(self.acknowledged and self.verify_clean and not wrong)
+        return self.right
 
 
 def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     """Kill each of the three, so many rounds, while senders send; then count again."""
     begun_s = time.monotonic()
-    result = Result(rounds, kills=dict.fromkeys(TARGETS, 0))
+    result = Result(rounds=rounds, kills=dict.fromkeys(TARGETS, 0))
     with tempfile.TemporaryDirectory(prefix="saima-") as folder:
         stack = Stack(Path(folder), SAIMA_APPENDFSYNC="always", SAIMA_LEASE_MS="1000")
         stack.serve()
         try:
             _open_venue(stack)
             journal = _load_and_kill(stack, result, random.Random(seed), tell)
-            _compare(stack, journal, result)
-            verified = stack.run("verify", "--data-dir", str(stack.data_dir), "--json", within_s=120)
-            result.verify_clean = verified.returncode == 0
-            if verified.returncode:
-                result.troubles.append((verified.stdout + verified.stderr)[-2000:])
+            count_again(stack.redis_url, VENUE, journal, result)
         except BaseException:
             tell(stack.said())
             raise
@@ -150,55 +134,6 @@ def _commit(stack: Stack) -> CommitRecord | None:
         return None
     finally:
         client.close()
-
-
-# -- counting again ------------------------------------------------------------------------------------------
-
-
-def _compare(stack: Stack, journal: Journal, result: Result) -> None:
-    """Compare the journal's counts with the sorted sets, when those are complete."""
-    client: Any = connect(stack.redis_url)
-    keys = VenueKeys(VENUE)
-
-    def complete() -> bool:
-        last = client.xrevrange(keys.log, count=1)[0][0].decode()
-        commit = _commit(stack)
-        return commit is not None and commit.position == commit.sets_position >= last
-
-    until(complete, within_s=_RECOVERY_S, what="everything is folded and the sets are complete")
-    counts, amounts = journal.recount()
-    products = {int(number): product.decode() for product, number in client.hgetall(keys.products).items()}
-    held = {
-        (what, measure): _sums(client, keys, what, measure, products)
-        for what in ("total", "window")
-        for measure in ("count", "amount")
-    }
-    for name, expected in counts.items():
-        found = held["total", "count"][name]
-        result.lost += max(0, expected - found)
-        result.doubled += max(0, found - expected)
-    result.doubled += sum(held["total", "count"][name] for name in held["total", "count"].keys() - counts.keys())
-    result.wrong_amounts = _differences(amounts, held["total", "amount"])
-    result.wrong_window_sums = _differences(counts, held["window", "count"]) + _differences(
-        amounts, held["window", "amount"]
-    )
-    result.acknowledged, result.batches = journal.events, len(journal.acknowledged)
-    result.retries, result.troubles = journal.retries, journal.troubles[:5]
-    result.frames = client.xlen(keys.frames)
-    client.close()
-
-
-def _sums(client: Any, keys: VenueKeys, what: str, measure: str, products: dict[int, str]) -> Counter[tuple[str, str]]:
-    """What the sorted sets hold, by (kind, product)."""
-    found: Counter[tuple[str, str]] = Counter()
-    for kind in ("impression", "click", "favorite", "cart", "order", "pay", "refund"):
-        for member, value in client.zrange(keys.sums(what, f"{kind}:{measure}"), 0, -1, withscores=True):
-            found[kind, products[int(member)]] = int(value)
-    return found
-
-
-def _differences(expected: Counter[tuple[str, str]], found: Counter[tuple[str, str]]) -> int:
-    return sum(expected[name] != found[name] for name in expected.keys() | found.keys())
 
 
 # -- command line --------------------------------------------------------------------------------------------

@@ -91,13 +91,16 @@ class Journal:
 
 
 class Sender(threading.Thread):
-    """One event source: batch after batch, each until it is acknowledged."""
+    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id."""
 
-    def __init__(self, base: str, venue: str, products: list[str], journal: Journal, seed: int) -> None:
+    def __init__(
+        self, base: str, venue: str, products: list[str], journal: Journal, seed: int, *, keyed: bool = True
+    ) -> None:
         super().__init__(name=f"sender-{seed}", daemon=True)
         self._url = f"{base}/v1/venues/{venue}/events"
         self._products = products
         self._journal = journal
+        self._keyed = keyed
         self._rng = random.Random(seed)
         self._halt = threading.Event()
 
@@ -115,10 +118,9 @@ class Sender(threading.Thread):
                     self._journal.acknowledge(events)
 
     def _deliver(self, client: httpx2.Client, body: bytes) -> bool:
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": str(uuid.UUID(int=self._rng.getrandbits(128))),
-        }
+        headers = {"Content-Type": "application/json"}
+        if self._keyed:
+            headers["Idempotency-Key"] = str(uuid.UUID(int=self._rng.getrandbits(128)))
         patience_s = _IMPATIENT_S if self._rng.random() < _IMPATIENT else _TIMEOUT_S
         while True:
             try:
@@ -158,6 +160,6 @@ class Sender(threading.Thread):
             type=kind,
             product=self._products[min(int(rng.expovariate(0.1)), len(self._products) - 1)],
             amount=rng.randrange(1, 100_000) if kind == "pay" else None,
-            id=f"{rng.getrandbits(64):x}" if rng.random() < 0.3 else None,
+            id=f"{rng.getrandbits(64):x}" if rng.random() < 0.3 or not self._keyed else None,
             ts_ms=time.time_ns() // 1_000_000 - rng.randrange(20_000) if rng.random() < 0.3 else None,
         )
