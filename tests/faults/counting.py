@@ -14,7 +14,7 @@ from racing.verify import verify
 from tests.faults.senders import Journal
 from tests.waiting import until
 
-SETTLED_S = 30.0
+SETTLED_S = 60.0
 """In which everything acknowledged must be folded and shown once the senders have stopped."""
 _KINDS = ("impression", "click", "favorite", "cart", "order", "pay", "refund")
 _TROUBLES_MAX = 10
