@@ -127,7 +127,7 @@ class Running:
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
         for name in ("racing.crew.connect", "racing.scorer.connect"):
-            monkeypatch.setattr(name, lambda _url, block_ms=0: store.client())
+            monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running(store.url if isinstance(store, RealStore) else "unix://fake")
     yield made
     made.stop_all()
