@@ -18,7 +18,7 @@ from api import errors, openapi
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, machines, slots, venues
+from api.routes import events, machines, scorers, slots, venues
 from api.service import Service
 from racing.errors import StoreError
 from racing.settings import Settings
@@ -63,7 +63,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         telemetry={"tracing": False},
     )
     errors.install(app)
-    for router in (venues.router, events.router, slots.router, machines.router):
+    for router in (venues.router, events.router, slots.router, scorers.router, machines.router):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)

@@ -67,6 +67,10 @@ class RoutedClient:
         """One key."""
         return await self.at(name).hscan(name, cursor, count=count)
 
+    async def hkeys(self, name: str) -> list[bytes]:
+        """One key."""
+        return await self.at(name).hkeys(name)
+
     async def hvals(self, name: str) -> list[bytes]:
         """One key."""
         return await self.at(name).hvals(name)

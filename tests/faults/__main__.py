@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import failover, kills, pauses, torn_file
+from tests.faults import crash_points, failover, kills, reply_drops, takeover, torn_file
 
-EXERCISES = {"failover": failover.main, "kills": kills.main, "pauses": pauses.main, "torn_file": torn_file.main}
+EXERCISES = {
+    "crash_points": crash_points.main,
+    "failover": failover.main,
+    "kills": kills.main,
+    "reply_drops": reply_drops.main,
+    "takeover": takeover.main,
+    "torn_file": torn_file.main,
+}
 
 
 def main() -> int:
