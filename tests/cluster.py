@@ -223,6 +223,12 @@ class TestCluster:
             if node.process is not None and node.role() == "master":
                 node.client.execute_command("CLUSTER SETSLOT", slot, "NODE", to.id)
 
+    def move_slot_at_once(self, venue: str, to: Node) -> None:
+        """Move the venue's slot as Valkey 9 does: all of its keys at one moment."""
+        slot, source = slot_of(venue), self.owner(venue)
+        source.client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
+        until(lambda: self._owner(venue) is to, within_s=START_S, what="the slot has moved")
+
     def other_primary(self, venue: str) -> Node:
         """A primary that does not hold the venue."""
         owner = self.owner(venue)

@@ -6,6 +6,7 @@ write, and repeating it is safe where the method says so.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -20,10 +21,11 @@ from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
-from racing.store.durability import Durability, detect_async
+from racing.store.durability import Durability, best_of, detect_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
+from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, source
 
 
@@ -219,8 +221,15 @@ class Desk:
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def durability(self, settings: Settings) -> Durability:
-        """What an acknowledgement promises now, as the server is set up."""
-        return await detect_async(self._client, settings)
+        """What an acknowledgement promises now, as the server is set up; on a cluster by the best of its nodes.
+
+        What is in force is asked for with each write: a node that lacks it makes only its own venues wait.
+        """
+        if not isinstance(self._client, RoutedClient):
+            return await detect_async(self._client, settings)
+        nodes = await self._client.nodes()
+        asked = (detect_async(client, settings) for client in nodes.values())
+        return best_of(dict(zip(nodes, await asyncio.gather(*asked, return_exceptions=True), strict=True)))
 
     async def crew(self, *, lease_ms: int) -> CrewView:
         """The scorers and who runs each venue. Raises StoreUnavailableError."""
