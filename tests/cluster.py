@@ -157,6 +157,7 @@ class TestCluster:
                     os.kill(node.process.pid, signal.SIGCONT)
             node.client.close()
             node.kill()
+        for node in self.nodes:
             if node.relay is not None:
                 node.relay.close()
 

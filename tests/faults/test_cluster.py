@@ -81,7 +81,7 @@ def test_doctor_looks_at_every_node(stack: Stack, cluster: TestCluster) -> None:
 
 def test_a_planned_failover_loses_and_doubles_nothing(stack: Stack, cluster: TestCluster) -> None:
     venue = "hall-1"
-    with Load(stack, venue, seed=1) as load:
+    with Load(stack.base, venue, seed=1) as load:
         for _ in range(2):
             load.more(20)
             cluster.switch_over(venue)
@@ -93,7 +93,7 @@ def test_slots_moved_under_load_lose_and_double_nothing(stack: Stack, cluster: T
     """Key by key, with the venue's keys on two nodes for a while; and back, all at once."""
     venue = "hall-2"
     before = cluster.owner(venue)
-    with Load(stack, venue, seed=2) as load:
+    with Load(stack.base, venue, seed=2) as load:
         load.more(20)
         cluster.move_slot(venue, cluster.other_primary(venue))
         assert cluster.owner(venue) is not before
@@ -108,7 +108,7 @@ def test_a_killed_primary_is_survived_and_others_notice_nothing(stack: Stack, cl
     venue, other = "hall-4", "hall-1"
     killed = cluster.owner(venue)
     assert cluster.serves(killed, "saima"), "that node has the deployment-wide keys as well"
-    with Load(stack, venue, seed=3) as load:
+    with Load(stack.base, venue, seed=3) as load:
         load.more(20)
         killed.kill()
         events = {"events": [{"type": "click", "product": "star"}]}
