@@ -251,11 +251,23 @@ class VenueHealth(BaseModel):
     stale: bool = Field(examples=[False])
 
 
+class DurabilityHealth(BaseModel):
+    """What an acknowledgement promises, as the server is set up now."""
+
+    asked: str = Field(examples=["safe"], description="fast or safe: SAIMA_DURABILITY")
+    in_force: str = Field(
+        examples=["safe"], description="fast, safe, not reached (then events are answered 503), or unknown"
+    )
+    found: str = Field(examples=["synced before each answer; replicas attached: 0"])
+    promise: str = Field(examples=["what was acknowledged survives a kill and a power cut of the server"])
+
+
 class Readiness(BaseModel):
     """Whether Redis answers, and how fresh each venue is."""
 
     status: str = Field(examples=["ready"])
     redis: str = Field(examples=["ok"])
+    durability: DurabilityHealth
     venues: list[VenueHealth]
 
 

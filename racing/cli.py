@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
@@ -111,11 +112,11 @@ def scorer(redis_url: RedisUrl = None) -> None:
 def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
     from racing.cli_scorers import print_crew  # as above
-    from racing.store.client import connect  # as above
+    from racing.store.client import connect_async  # as above
     from racing.store.crew_view import read_crew  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    view = read_crew(connect(_url(settings)), lease_ms=settings.lease_ms)
+    view = asyncio.run(read_crew(connect_async(_url(settings)), lease_ms=settings.lease_ms))
     if as_json:
         out.print_json(json.dumps(_plain(view)))
     else:
@@ -217,10 +218,11 @@ def verify(
     from racing.store.client import connect  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    client = connect(_url(settings))
-    names = [venue] if venue else reads.venues(client)
+    url = _url(settings)
+    names = [venue] if venue else reads.venues(connect(url))
     reports = []
     for name in names:
+        client = connect(url, venue=name)
         with err.status(f"recomputing {name} from its log"):
             reports.append(verifying.verify(client, name, segments=settings.segments_folder, whole=whole))
     if as_json:
@@ -256,9 +258,13 @@ def doctor(
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
+    from racing.store.cluster import is_cluster  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    findings = doctoring.examine(connect(_url(settings)), settings)
+    url = _url(settings)
+    findings = (
+        doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
+    )
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:

@@ -268,8 +268,8 @@ class VenueThread(threading.Thread):
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
-        self._client = connect(url)
-        self._reader = connect(url, block_ms=BLOCK_MAX_MS)
+        self._client = connect(url, venue=venue)
+        self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
         self._leased_ms = 0
         self._halt = threading.Event()

@@ -6,16 +6,17 @@ its true owner also when that one reports nothing.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from racing.errors import CorruptRecordError
-from racing.store.client import as_text, server_ms, store_errors, store_errors_async
+from racing.store.client import as_text, store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
 from racing.store.crew import ScorerReport, VenueReport, decode_reports
 from racing.store.keys import SCORERS, VENUES, VenueKeys
-from racing.store.protocol import AsyncClient, SyncClient
+from racing.store.protocol import AsyncClient
 
 ScorerState = Literal["live", "silent"]
 VenueState = Literal["racing", "restoring", "waiting"]
@@ -63,41 +64,27 @@ class CrewView:
     venues: list[VenueRun]
 
 
-def read_crew(client: SyncClient, *, lease_ms: int) -> CrewView:
-    """The view, for tools. Raises StoreUnavailableError. Cost: two reads for each venue."""
-    with store_errors():
-        now_ms, raws = server_ms(client), client.hvals(SCORERS)
-        names = sorted(as_text(name) for name in client.hkeys(VENUES))
-        held = [(client.get(VenueKeys(name).lease), client.get(VenueKeys(name).commit)) for name in names]
-    return _view(now_ms, lease_ms, decode_reports(raws), zip(names, held, strict=True))
-
-
-async def read_crew_async(client: AsyncClient, *, lease_ms: int) -> CrewView:
-    """The view, for the API, in two round trips. Raises StoreUnavailableError."""
+async def read_crew(client: AsyncClient, *, lease_ms: int) -> CrewView:
+    """The view. Raises StoreUnavailableError. Cost: a round trip for each venue, which may be on another node."""
     async with store_errors_async():
-        first = client.pipeline(transaction=False)
-        first.time()
-        first.execute_command("HVALS", SCORERS)
-        first.execute_command("HKEYS", VENUES)
-        (seconds, micros), raws, venues = await first.execute()
-        names = sorted(as_text(name) for name in venues)
-        held: list[Any] = []
-        if names:
-            second = client.pipeline(transaction=False)
-            for name in names:
-                second.get(VenueKeys(name).lease)
-                second.get(VenueKeys(name).commit)
-            held = await second.execute()
+        clock = client.pipeline(transaction=False)
+        clock.time()
+        ((seconds, micros),) = await clock.execute()
+        raws = await client.hvals(SCORERS)
+        names = sorted(as_text(name) for name in await client.hkeys(VENUES))
+        held = [
+            await asyncio.gather(client.get(VenueKeys(name).lease), client.get(VenueKeys(name).commit))
+            for name in names
+        ]
     now_ms = int(seconds) * 1000 + int(micros) // 1000
-    pairs = zip(names, zip(held[::2], held[1::2], strict=True), strict=True)
-    return _view(now_ms, lease_ms, decode_reports(raws), pairs)
+    return _view(now_ms, lease_ms, decode_reports(raws), zip(names, held, strict=True))
 
 
 def _view(
     now_ms: int,
     lease_ms: int,
     reports: Sequence[ScorerReport],
-    venues: Iterable[tuple[str, tuple[bytes | None, bytes | None]]],
+    venues: Iterable[tuple[str, Sequence[bytes | None]]],
 ) -> CrewView:
     runs = []
     for venue, (lease, raw) in venues:

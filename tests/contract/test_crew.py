@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 
@@ -27,7 +26,6 @@ from racing.store.crew import (
     read_reports,
     write_report,
 )
-from racing.store.crew_view import CrewView, ScorerView, VenueRun, read_crew, read_crew_async
 from racing.store.desk import Desk
 from racing.store.keys import VENUES as VENUES_KEY
 from racing.store.keys import VenueKeys
@@ -129,7 +127,7 @@ class Running:
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
         for name in ("racing.crew.connect", "racing.scorer.connect"):
-            monkeypatch.setattr(name, lambda _url, block_ms=0: store.client())
+            monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running(store.url if isinstance(store, RealStore) else "unix://fake")
     yield made
     made.stop_all()
@@ -267,7 +265,7 @@ async def test_view_names_owner_epoch_times_and_the_newest_error_of_each_venue(
     for venue in ("a", "b"):
         store.raw.set(VenueKeys(venue).lease, "one")
     store.raw.set(VenueKeys("a").commit, record(epoch=5, as_of_ms=now_ms - 1_000))
-    view = read_crew(client, lease_ms=LEASE_MS)
+    view = await desk.crew(lease_ms=LEASE_MS)
     assert [(each.name, each.state, each.venues) for each in view.scorers] == [("one", "live", 2), ("two", "silent", 0)]
     first, second, third = view.venues
     assert (first.venue, first.owner, first.state, first.epoch, first.frame) == ("a", "one", "racing", 5, 9)
@@ -287,33 +285,20 @@ async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, c
     told = report("one", at_ms=server_ms(client), a=VenueReport(state="restoring"))
     told.troubles["a"] = Trouble("the commit record cannot be decoded", 0)
     write_report(client, told)
-    run = read_crew(client, lease_ms=LEASE_MS).venues[0]
+    run = (await desk.crew(lease_ms=LEASE_MS)).venues[0]
     assert (run.owner, run.state, run.epoch) == ("one", "restoring", None)
     assert run.last_error == "the commit record cannot be decoded"
 
 
-async def test_tools_and_api_are_told_the_same(store: Store, client: SyncClient, desk: Desk) -> None:
-    made = store.async_client()
-    try:
-        empty = await read_crew_async(made, lease_ms=LEASE_MS)
-        assert (empty.scorers, empty.venues) == ([], [])
-        await opened(desk, ["b", "a"])
-        told = report("one", at_ms=server_ms(client), a=racing())
-        told.troubles["b"] = Trouble("text", 0)
-        write_report(client, told)
-        store.raw.set(VenueKeys("a").lease, "one")
-        views = read_crew(client, lease_ms=LEASE_MS), await read_crew_async(made, lease_ms=LEASE_MS)
-    finally:
-        await made.aclose()
-    assert timeless(views[0]) == timeless(views[1])
-    assert [run.venue for run in views[0].venues] == ["a", "b"]
+async def test_view_of_a_deployment_without_venues_is_empty(desk: Desk) -> None:
+    view = await desk.crew(lease_ms=LEASE_MS)
+    assert (view.scorers, view.venues) == ([], [])
+
+
+async def test_venues_are_told_in_the_order_of_their_names(desk: Desk) -> None:
+    await opened(desk, ["b", "a"])
+    assert [run.venue for run in (await desk.crew(lease_ms=LEASE_MS)).venues] == ["a", "b"]
 
 
 def record(**fields: int) -> bytes:
     return msgspec.json.encode(structs.replace(NO_COMMIT, frame=9, **fields))
-
-
-def timeless(view: CrewView) -> tuple[list[ScorerView], list[VenueRun]]:
-    """A view without what passes by itself."""
-    scorers = [dataclasses.replace(each, heard_ms=0) for each in view.scorers]
-    return scorers, [dataclasses.replace(run, frame_age_ms=0, last_error_age_ms=0) for run in view.venues]

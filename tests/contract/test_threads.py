@@ -53,7 +53,7 @@ class Running:
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
         for name in ("racing.crew.connect", "racing.scorer.connect"):
-            monkeypatch.setattr(name, lambda _url, block_ms=0: store.client())
+            monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running()
     yield made
     for halt, _ in made._ends:
@@ -154,7 +154,7 @@ async def test_scorer_goes_on_when_the_server_comes_back(
     store: Store, client: SyncClient, desk: Desk, running: Running, lossy: LossyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("racing.crew.connect", "racing.scorer.connect"):
-        monkeypatch.setattr(name, lambda _url, block_ms=0: lossy.client())
+        monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: lossy.client())
     await opened(desk, "hall-1")
     running.start("one")
     for count in range(1, 4):

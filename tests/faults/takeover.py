@@ -205,7 +205,7 @@ def _share(values: Sequence[float], share: float) -> float:
 
 def main(arguments: Sequence[str]) -> int:
     """The exercise from the command line."""
-    return run_from_command_line("takeover", run, arguments, rounds=100, quick_rounds=QUICK_ROUNDS, about=__doc__)
+    return run_from_command_line("takeover", run, arguments, rounds=100, quick=QUICK_ROUNDS, about=__doc__)
 
 
 if __name__ == "__main__":

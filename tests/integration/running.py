@@ -40,7 +40,7 @@ class Running:
     """The parts, each of which can be stopped by itself."""
 
     def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
-        self.server = EmbeddedServer(folder)
+        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync)
         self._halt = threading.Event()
         if not scorer:
             self._halt.set()
