@@ -28,6 +28,7 @@ def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.
     if isinstance(found, FakeStore):
         monkeypatch.setattr("racing.store.desk.source", found.script)
         monkeypatch.setattr("racing.scorer.source", found.script)
+        monkeypatch.setattr("racing.store.mend.source", found.script)
     return found
 
 

@@ -28,6 +28,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
     "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
+    "relog_decisions": (
+        [KEYS.log, KEYS.runners, KEYS.rules],
+        [["", "0"], ["1", "0", "7"], ["0"]],
+    ),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
 }
