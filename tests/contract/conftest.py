@@ -55,6 +55,14 @@ async def desk(store: Store) -> AsyncIterator[Desk]:
 
 
 @pytest.fixture
+async def real_desk(real_store: Store) -> AsyncIterator[Desk]:
+    """The asynchronous side, on a real server."""
+    made = real_store.async_client()
+    yield Desk(made)
+    await made.aclose()
+
+
+@pytest.fixture
 def lossy(store: Store) -> Iterator[LossyStore]:
     """The same store behind connections that lose what they are told to."""
     with store.lossy() as made:
