@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import msgspec
 import structlog
@@ -24,11 +24,11 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
-from racing.store.mend import both, mark_checked, mend, unchecked_run
+from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
@@ -73,6 +73,10 @@ class VenueScorer:
         self.race, self._chain, self._sets = restore(
             client, keys, record, check_sets=self._unchecked_run is not None, meanwhile=meanwhile
         )
+        self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._damaged:
+            again = relog(client, keys, self.race)
+            log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
@@ -101,6 +105,7 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        self._damaged = False
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -148,6 +153,7 @@ class VenueScorer:
             position=race.position,
             sets_position=race.position,
             as_of_ms=now_ms if caught_up else race.moment_ms,
+            damaged=self._damaged,
             counts=msgspec.structs.asdict(race.counts),
             frame=self._next_frame(now_ms),
         )
@@ -156,6 +162,7 @@ class VenueScorer:
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
+        batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -203,8 +210,9 @@ def restore(
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. A damaged entry is passed
+    over and counted, and the log told from what was committed by its checksum. Raises StoreError where the log does
+    not suffice. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
@@ -214,8 +222,8 @@ def restore(
             race = Race.restore([kept[name] for name in names])
         else:
             race = reads.oldest_race(client, keys)
-    except CorruptRecordError:
-        log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, refolding from the log", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # which record says all
         chain, race = Chain(), reads.oldest_race(client, keys)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
@@ -227,9 +235,11 @@ def restore(
         race.apply(entries[len(written) :])
         meanwhile()
     pending = race.take_changes()
-    if stale:
+    if damage := log_damage(race.position, race.log_sum, record):
+        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
+    if stale or damage:
         pending = everything(race)
-    if check_sets and (wrong := mend(client, keys, race, pending)):
+    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
     sets.begin(pending, race)
@@ -316,7 +326,7 @@ class VenueThread(threading.Thread):
             log.warning("store trouble, retrying", venue=venue, reason=str(exc))
             self._note(exc)
         except RacingError as exc:
-            log.exception("race cannot be restored, retrying", venue=venue)
+            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
         except Exception as exc:
             log.exception("unexpected error, restoring", venue=venue)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from racing.columns import unpack
 from racing.errors import NotFoundError, StoreError
+from racing.intake import FATES
 from racing.model import Frame, Position
 from racing.race import Race
 from racing.recount import Recount, Sums
 from racing.store import reads
 from racing.store.client import as_text, store_errors
-from racing.store.commit import CommitRecord, decode_commit, decode_frame
+from racing.store.commit import CommitRecord, decode_commit, decode_frame, log_damage
 from racing.store.keys import VenueKeys
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
@@ -85,8 +86,13 @@ def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whol
         if stop == framed and snapshot.frame is not None:
             report.differences += _compare_frame(race, snapshot.frame)
     report.events = race.counts.counted
-    if race.position != until:
-        report.differences.append(f"log: ends at {race.position}, but {until} is committed")
+    if damage := log_damage(race.position, race.log_sum, snapshot.commit):
+        report.differences.append(f"log: {damage}")
+    if snapshot.commit.damaged:
+        report.notes.append(
+            f"{snapshot.commit.damaged} times a new owner found the log damaged and went on without that"
+        )
+    report.differences += _compare_balance(snapshot.commit)
     report.differences += _compare_counts(race, snapshot.commit)
     report.differences += _compare_sets(race, recount, snapshot, report, keys)
     return report
@@ -160,6 +166,14 @@ def _compare_counts(race: Race, commit: CommitRecord) -> Iterator[str]:
         ours = getattr(race.counts, name)
         if ours != value:
             yield f"count of {name}: {value} committed, {ours} refolded"
+
+
+def _compare_balance(commit: CommitRecord) -> Iterator[str]:
+    """Every accepted event has one fate, in what was committed; a record of before they were counted is passed over."""
+    counts = commit.counts
+    settled = sum(counts.get(name, 0) for name in FATES)
+    if counts.get("accepted", settled) != settled:
+        yield f"counts: {counts['accepted']} events accepted, but {settled} of known fate ({', '.join(FATES)})"
 
 
 def _compare_sets(race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys) -> Iterator[str]:
