@@ -21,6 +21,7 @@ from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
 from racing.store.durability import Durability, detect_async
+from racing.store.flight import Books, read_books
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.numbers import UNMARKED, Mark, Numbers
@@ -244,6 +245,10 @@ class Desk:
     async def durability(self, settings: Settings) -> Durability:
         """What an acknowledgement promises now, as the server is set up."""
         return await detect_async(self._client, settings)
+
+    async def books(self, venue: str) -> Books:
+        """A venue's last commit and what is in flight after it. Raises StoreError, CorruptRecordError."""
+        return await read_books(self._client, venue)
 
     async def crew(self, *, lease_ms: int) -> CrewView:
         """The scorers and who runs each venue. Raises StoreUnavailableError."""
