@@ -300,6 +300,7 @@ class VenueRunOut(BaseModel):
     frame_age_ms: int | None = Field(
         examples=[120], description="age of the data that readers get; null before the first commit"
     )
+    conflicts: int = Field(examples=[0], description="how often scorers found that another had committed")
     last_error: str | None = Field(
         examples=["FencedError: venue hall-1: another owner has committed"],
         description="the newest that a scorer met in this venue; null: none",

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from racing.errors import StoreError
-from racing.intake import FATES
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import as_text, connect, server_ms, store_errors
 from racing.store.cluster import SLOTS, node_urls
 from racing.store.commit import CommitRecord, read_commit
 from racing.store.durability import detect
+from racing.store.flight import settled
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 
@@ -180,9 +180,9 @@ def _books(venue: str, record: CommitRecord) -> list[Finding]:
     """What a venue's counters say of its log, where that is not as it should be."""
     findings = []
     counts, what = record.counts, f"log of {venue}"
-    settled = sum(counts.get(name, 0) for name in FATES)
-    if counts.get("accepted", settled) != settled:
-        shown = f"{counts['accepted']} events accepted, {settled} of known fate"
+    known = settled(record)
+    if counts.get("accepted", known) != known:
+        shown = f"{counts['accepted']} events accepted, {known} of known fate"
         findings.append(Finding(what, "problem", shown, "keep the data folder and report it: a counter is wrong"))
     if record.damaged:
         shown = f"found damaged {record.damaged} times, {counts.get('unreadable', 0)} entries unreadable"

@@ -320,6 +320,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
+            self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except StoreError as exc:

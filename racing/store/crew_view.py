@@ -41,7 +41,8 @@ class VenueRun:
     """One venue, who runs it, and how. None: not known, or never yet.
 
     lag_ms: age of the data of the last commit when that was written. commit_ms: how long that took. frame_age_ms: age
-    of the data that readers get. last_error: the newest that any scorer met in it.
+    of the data that readers get. conflicts: how often scorers that are known found that another had committed.
+    last_error: the newest that any scorer met in it.
     """
 
     venue: str
@@ -52,6 +53,7 @@ class VenueRun:
     lag_ms: int | None
     commit_ms: int | None
     frame_age_ms: int | None
+    conflicts: int
     last_error: str | None
     last_error_age_ms: int | None
 
@@ -128,6 +130,7 @@ def _run(venue: str, owner: str | None, record: CommitRecord, reports: Sequence[
         lag_ms=told.lag_ms if told is not None and raced else None,
         commit_ms=told.commit_ms if told is not None and raced else None,
         frame_age_ms=max(0, now_ms - record.as_of_ms) if record.as_of_ms else None,
+        conflicts=sum(each.venues[venue].conflicts for each in reports if venue in each.venues),
         last_error=newest.text if newest else None,
         last_error_age_ms=max(0, now_ms - newest.at_ms) if newest else None,
     )
