@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import crash_points, kills, pauses, reply_drops, state_machine, torn_file
+from tests.faults import crash_points, kills, reply_drops, state_machine, takeover, torn_file
 
 EXERCISES = {
     "crash_points": crash_points.main,
     "kills": kills.main,
-    "pauses": pauses.main,
     "reply_drops": reply_drops.main,
     "state_machine": state_machine.main,
+    "takeover": takeover.main,
     "torn_file": torn_file.main,
 }
 
