@@ -104,14 +104,20 @@ class World:
         self._client: Any = None
         self.owner: VenueScorer | None = None
         self.now_ms = START_MS
+        self.log_ms = START_MS
+        self.skew_ms = 0
         self.version = 1
         self.retries = self.fenced = 0
         self.journal: list[tuple[int, Body]] = []
 
     def let_pass(self, ms: int) -> None:
-        """Move the server's clock."""
+        """Move the server's clock; back, if ms is negative: then new log entries still come after the last one.
+
+        skew_ms: so far ahead of it is what the owner takes for it.
+        """
         self.now_ms += ms
-        self._admin.set(_CLOCK, f"{self.now_ms}-*")
+        self.log_ms = max(self.log_ms, self.now_ms)
+        self._admin.set(_CLOCK, f"{self.log_ms}-*")
 
     async def open(self) -> None:
         """An empty server, and a venue with a rule and three runners."""
@@ -122,7 +128,7 @@ class World:
         desk = self._a_living().desk
         await desk.create(VENUE, "Hall 1", Rule.model_validate(self._rule), author="t")
         await desk.enrol(VENUE, [_runner(number) for number in range(3)])
-        self.journal += [(self.now_ms, {"rule": self._rule}), (self.now_ms, {"enrol": {0: {}, 1: {}, 2: {}}})]
+        self.journal += [(self.log_ms, {"rule": self._rule}), (self.log_ms, {"enrol": {0: {}, 1: {}, 2: {}}})]
 
     def _a_living(self) -> Api:
         if self._api is None:
@@ -141,7 +147,7 @@ class World:
                 break
         known = any(sending.body is body for _, body in self.journal)
         if not known:
-            self.journal.append((self.now_ms, sending.body))
+            self.journal.append((self.log_ms, sending.body))
 
     async def _try(self, api: Api, sending: Sending) -> None:
         if "events" in sending.body:
@@ -180,12 +186,12 @@ class World:
             client, clock = self._client, self._admin
             client.xadd = lambda name, fields: untyped.xadd(client, name, fields, id=clock.get(_CLOCK).decode())
             self.owner = VenueScorer(self._client, self._keys, _SETTINGS)
-        owner = self.owner
+        owner, now_ms = self.owner, self.now_ms + self.skew_ms
         entries = read_after(self._client, self._keys, owner.race.position)
-        if not entries and owner.tick_due(self.now_ms):
+        if not entries and owner.tick_due(now_ms):
             append_tick(self._client, self._keys)
             entries = read_after(self._client, self._keys, owner.race.position)
-        owner.step(entries, self.now_ms)
+        owner.step(entries, now_ms)
 
     def end_owner(self) -> None:
         """There is no owner now; the next turn has a fresh one."""
