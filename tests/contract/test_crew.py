@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import msgspec
 import pytest
+import redis
 from msgspec import structs
 
 from racing.crew import Scorer, own_name
@@ -26,10 +28,11 @@ from racing.store.crew import (
     read_reports,
     write_report,
 )
+from racing.store.crew_view import read_crew
 from racing.store.desk import Desk
 from racing.store.keys import VENUES as VENUES_KEY
 from racing.store.keys import VenueKeys
-from racing.store.protocol import SyncClient
+from racing.store.protocol import AsyncClient, SyncClient
 from racing.verify import verify
 from tests.contract.appends import append
 from tests.contract.servers import RealStore, Store
@@ -105,7 +108,9 @@ class Running:
 
     def start(self, name: str) -> None:
         halt = threading.Event()
-        thread = threading.Thread(target=Scorer(self._url, name, Settings(frame_ms=0)).run, args=(halt,))
+        thread = threading.Thread(
+            target=Scorer(self._url, name, Settings(frame_ms=0, redis_url=self._url)).run, args=(halt,)
+        )
         thread.start()
 
         def stop() -> None:
@@ -288,6 +293,37 @@ async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, c
     run = (await desk.crew(lease_ms=LEASE_MS)).venues[0]
     assert (run.owner, run.state, run.epoch) == ("one", "restoring", None)
     assert run.last_error == "the commit record cannot be decoded"
+
+
+class CutOff:
+    """A client to which the node of one venue does not answer."""
+
+    def __init__(self, client: AsyncClient, venue: str) -> None:
+        self._client = client
+        self._tag = f"{{{venue}}}"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get(self, name: str) -> bytes | None:
+        if self._tag in name:
+            raise redis.exceptions.ConnectionError("refused")
+        return await self._client.get(name)
+
+
+async def test_venue_whose_node_does_not_answer_is_unknown_and_hides_no_other(
+    store: Store, client: SyncClient, desk: Desk
+) -> None:
+    await opened(desk, ["a", "b"])
+    client.eval(store.script("hold_lease"), 1, VenueKeys("b").lease, "one", 60_000)
+    made = store.async_client()
+    try:
+        first, second = (await read_crew(cast("AsyncClient", CutOff(made, "a")), lease_ms=LEASE_MS)).venues
+    finally:
+        await made.aclose()
+    assert (first.state, first.owner, first.epoch, first.frame_age_ms) == ("unknown", None, None, None)
+    assert first.last_error == "Redis is away: refused"
+    assert (second.state, second.owner, second.last_error) == ("racing", "one", None)
 
 
 async def test_view_of_a_deployment_without_venues_is_empty(desk: Desk) -> None:
