@@ -12,6 +12,7 @@ import redis
 from msgspec import structs
 
 from racing.crew import Scorer, own_name
+from racing.doctor import scorers_found
 from racing.entries import Runner
 from racing.rule import parse_rule
 from racing.settings import Settings
@@ -293,6 +294,19 @@ async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, c
     run = (await desk.crew(lease_ms=LEASE_MS)).venues[0]
     assert (run.owner, run.state, run.epoch) == ("one", "restoring", None)
     assert run.last_error == "the commit record cannot be decoded"
+
+
+def test_doctor_says_whether_scorers_live_and_who_fell_silent(client: SyncClient) -> None:
+    assert scorers_found(client, Settings()).grade == "problem"
+    now_ms = server_ms(client)
+    write_report(client, report("one", at_ms=now_ms, a=racing(), b=racing(), c=VenueReport()))
+    write_report(client, report("two", at_ms=now_ms))
+    found = scorers_found(client, Settings())
+    assert (found.grade, found.found) == ("ok", "2 live, with 0, 2 venues")
+    write_report(client, report("two", at_ms=now_ms - LEASE_MS))
+    found = scorers_found(client, Settings())
+    assert (found.grade, found.found) == ("warning", "1 live, with 2 venues; 1 fell silent")
+    assert "two" in found.advice
 
 
 class CutOff:
