@@ -292,7 +292,9 @@ class VenueRunOut(BaseModel):
     owner: str | None = Field(
         examples=["node-3-4711-9f2c1a"], description="name of the scorer that holds its lease; null: nobody"
     )
-    state: Literal["racing", "restoring", "waiting"] = Field(examples=["racing"], description="waiting: for an owner")
+    state: Literal["racing", "restoring", "waiting", "unknown"] = Field(
+        examples=["racing"], description="waiting: for an owner; unknown: the node that holds its keys does not answer"
+    )
     epoch: int | None = Field(examples=[1763740800000], description="of the last take-over; null before the first")
     frame: int = Field(examples=[48210], description="0 before the first frame")
     lag_ms: int | None = Field(examples=[12], description="age of the last commit's data when it was written")
