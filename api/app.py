@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
+from api.admission import Admission
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
@@ -47,7 +48,10 @@ def create_app(settings: Settings, url: str) -> FastAPI:
             await frames.refresh()
             await _tell_durability(desk, settings)
         await frames.start()
+        admission = Admission(app.state.service, client)
+        admission.start()
         yield
+        await admission.stop()
         await frames.stop()
         line.close()
         await client.aclose()

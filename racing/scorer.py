@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
 from racing.store.mend import both, mark_checked, mend, unchecked_run
 from racing.store.protocol import SyncClient
+from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
 
@@ -62,6 +64,8 @@ class VenueScorer:
         self._moved = True
         self.archived: Position | None = None
         """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+        self.pressed = False
+        """Whether the server fills up: then the log keeps two windows, whatever is set."""
 
     @property
     def epoch(self) -> int:
@@ -135,10 +139,11 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms))
+            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
-            batch.trim_ms = self._trim_ms() if full else None
+            batch.trim_ms = self._trim_ms() if full or self.pressed else None
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -150,7 +155,7 @@ class VenueScorer:
         trim_ms, race = self._chain.trim_ms(), self.race
         if trim_ms is None or self.archived == START:
             return None
-        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        kept_ms = max(0 if self.pressed else 1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
         trim_ms = min(trim_ms, race.moment_ms - kept_ms)
         return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
@@ -232,11 +237,12 @@ class _Clock:
 class VenueThread(threading.Thread):
     """Runs one venue for as long as this process holds its lease; restores after every conflict."""
 
-    def __init__(self, url: str, venue: str, name: str, settings: Settings) -> None:
+    def __init__(self, url: str, venue: str, name: str, settings: Settings, memory: MemoryWatch) -> None:
         super().__init__(name=f"venue-{venue}", daemon=True)
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
+        self._memory = memory
         self._client = connect(url)
         self._reader = connect(url, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
@@ -264,6 +270,7 @@ class VenueThread(threading.Thread):
                 log.warning("fenced, restoring", venue=venue, reason=str(exc))
             except StoreError as exc:
                 log.warning("store trouble, retrying", venue=venue, reason=str(exc))
+                self._relieve(str(exc))
             except RacingError:
                 log.exception("race cannot be restored, retrying", venue=venue)
             except Exception:
@@ -293,11 +300,20 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
+            scorer.pressed = self._memory.pressed(self._client)
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._report(record, begun_ms)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
+
+    def _relieve(self, reason: str) -> None:
+        """Where the server is too full for a commit, trim without one."""
+        if "OOM" not in reason and "discarded" not in reason:
+            return
+        with suppress(StoreError):
+            gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
+            log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 
     def _report(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()
@@ -331,6 +347,7 @@ class Scorer:
         self._url = url
         self._name = name
         self._settings = settings
+        self._memory = MemoryWatch(settings.memory_mb)
         self._threads: dict[str, VenueThread] = {}
 
     def run(self, halt: threading.Event) -> None:
@@ -340,7 +357,7 @@ class Scorer:
             try:
                 for venue in reads.venues(client):
                     if venue not in self._threads:
-                        self._threads[venue] = VenueThread(self._url, venue, self._name, self._settings)
+                        self._threads[venue] = VenueThread(self._url, venue, self._name, self._settings, self._memory)
                         self._threads[venue].start()
             except StoreError as exc:
                 log.warning("cannot list venues", reason=str(exc))

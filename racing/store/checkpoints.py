@@ -39,15 +39,15 @@ class Chain:
         fulls = self.full_names()
         return [name for name, _ in self.records if name >= fulls[-1]] if fulls else []
 
-    def full_wanted(self, moment_ms: int, apart_ms: int) -> bool:
-        """Whether the next record should be a full one."""
+    def full_wanted(self, moment_ms: int, apart_ms: int, *, pressed: bool = False) -> bool:
+        """Whether the next record should be a full one; pressed: however small the parts, so that the log can go."""
         names = self.latest()
         if not names:
             return True
         sizes = dict(self.records)
         parts = sum(sizes[name] for name in names[1:])
         old_enough = moment_ms - moment_of(names[0]) >= apart_ms
-        return old_enough and parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN)
+        return old_enough and (pressed or parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN))
 
     def add(
         self, position: Position, size: int, *, full: bool, archived: Position | None = None
