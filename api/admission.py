@@ -10,11 +10,12 @@ import asyncio
 
 import structlog
 
+from api.appender import Appender
 from api.service import Service
 from racing.errors import StoreError
 from racing.metrics import METRICS
 from racing.model import Position
-from racing.store.load import MEMORY_SHARE_MAX, Memory, ahead_ms, read_memory_async
+from racing.store.load import MEMORY_SHARE_MAX, Load, Memory, read_loads
 from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.admission")
@@ -49,8 +50,7 @@ class Admission:
         while not self._halted:
             pause_s = _EVERY_S
             try:
-                memory = await self.look()
-                if memory.share > _NEARLY * MEMORY_SHARE_MAX:
+                if await self.look() > _NEARLY * MEMORY_SHARE_MAX:
                     pause_s = _EVERY_TIGHT_S
             except StoreError:
                 pass  # writers hear of it by themselves; until it is back the ways stay as they are
@@ -58,23 +58,37 @@ class Admission:
                 log.exception("unexpected error while looking at the load")
             await asyncio.sleep(pause_s)
 
-    async def look(self) -> Memory:
-        """Look once, and shut or open each way. Raises StoreError, and leaves them as they are."""
-        service, venues = self._service, self._service.frames.views
-        memory = await read_memory_async(self._client, service.settings.memory_mb)
-        service.full = f"Redis holds {memory}: events are taken below {MEMORY_SHARE_MAX:.0%}" if memory.tight else None
-        used = {venue: each for venue, each in service.appenders.items() if each.used or each.shut is not None}
-        for each in used.values():
-            each.used = False
-        folded = [(venue, Position.parse(venues[venue].commit.position)) for venue in used if venue in venues]
-        ahead = await ahead_ms(self._client, folded)
-        for venue, appender in service.appenders.items():
-            late_ms = ahead.get(venue, 0)
-            appender.shut = service.full or too_far(late_ms, service.settings.log_ahead_max_ms)
-            appender.used = appender.used or late_ms > 0
-            METRICS.set("saima_log_ahead_ms", venue, late_ms)
-            METRICS.set("saima_memory_share", venue, memory.share)
-        return memory
+    async def look(self) -> float:
+        """Look once, and shut or open each way; returns the largest share of memory in use.
+
+        Raises StoreError, and leaves the ways as they are.
+        """
+        service, views = self._service, self._service.frames.views
+        ways = {venue: each for venue, each in service.appenders.items() if each.used or each.shut is not None}
+        for way in ways.values():
+            way.used = False
+        folded = [(venue, Position.parse(views[venue].commit.position)) for venue in ways if venue in views]
+        loads = await read_loads(self._client, folded, service.settings.memory_mb)
+        whole = loads.pop(None, None)
+        service.full = None if whole is None else too_full(whole.memory)
+        for venue, way in service.appenders.items():
+            load = loads.get(venue, whole)
+            if load is not None:
+                self._heed(venue, way, load)
+        return max((load.memory.share for load in (*loads.values(), whole) if load is not None), default=0.0)
+
+    def _heed(self, venue: str, way: Appender, load: Load) -> None:
+        way.shut = too_full(load.memory) or too_far(load.ahead_ms, self._service.settings.log_ahead_max_ms)
+        way.used = way.used or load.ahead_ms > 0
+        METRICS.set("saima_log_ahead_ms", venue, load.ahead_ms)
+        METRICS.set("saima_memory_share", venue, load.memory.share)
+
+
+def too_full(memory: Memory) -> str | None:
+    """Why nothing is taken, if a server is so full."""
+    if memory.share < MEMORY_SHARE_MAX:
+        return None
+    return f"Redis holds {memory}: events are taken below {MEMORY_SHARE_MAX:.0%}"
 
 
 def too_far(ahead_ms: int, most_ms: int) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
@@ -18,14 +19,14 @@ from api.admission import Admission
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, machines, slots, venues
+from api.routes import events, machines, scorers, slots, venues
 from api.service import Service
 from racing.errors import StoreError
 from racing.settings import Settings
 from racing.store.client import connect_async
 from racing.store.desk import Desk
 from racing.store.durability import SafeLine
-from racing.store.line import Line
+from racing.store.line import line_over
 
 log = structlog.get_logger("saima.api")
 
@@ -39,9 +40,9 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client, reader = connect_async(url), connect_async(url, block_ms=_READ_BLOCK_MS)
-        line = Line(client)
         safe = settings.durability == "safe"
-        desk = Desk(client, SafeLine(line, replicas=settings.safe_replicas) if safe else line, safe=safe)
+        line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
+        desk = Desk(client, line, safe=safe)
         frames = Frames(desk, client, reader)
         app.state.service = Service(settings, desk, frames)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
@@ -66,7 +67,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         telemetry={"tracing": False},
     )
     errors.install(app)
-    for router in (venues.router, events.router, slots.router, machines.router):
+    for router in (venues.router, events.router, slots.router, scorers.router, machines.router):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)

@@ -16,8 +16,9 @@ class Settings(BaseSettings):
 
     redis_url: str | None = Field(
         None,
-        pattern=r"^(redis|rediss|unix)://",
-        description="Redis or Valkey to use, redis://host:6379/0, rediss:// or unix:///path; empty: an embedded Valkey",
+        pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://",
+        description="Redis or Valkey to use, redis://host:6379/0, rediss://, unix:///path, or of a cluster some nodes,"
+        " redis+cluster://host:6379,host:6379; empty: an embedded Valkey",
     )
     data_dir: Path = Field(Path("saima-data"), description="folder of the embedded server's append-only file")
     segments_dir: Path | None = Field(

@@ -19,6 +19,7 @@ from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
+from racing.store.crew_view import CrewView, read_crew
 from racing.store.durability import Durability, detect_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
@@ -220,6 +221,10 @@ class Desk:
     async def durability(self, settings: Settings) -> Durability:
         """What an acknowledgement promises now, as the server is set up."""
         return await detect_async(self._client, settings)
+
+    async def crew(self, *, lease_ms: int) -> CrewView:
+        """The scorers and who runs each venue. Raises StoreUnavailableError."""
+        return await read_crew(self._client, lease_ms=lease_ms)
 
 
 def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch) -> Command:

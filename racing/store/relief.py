@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from racing.model import START, Position
 from racing.store.checkpoints import Chain
 from racing.store.client import store_errors
 from racing.store.keys import VenueKeys
-from racing.store.load import Memory, read_memory
+from racing.store.load import read_memory
 from racing.store.protocol import SyncClient
 
 PRESSED_SHARE = 0.6
 """From this part of the memory bound on, the log is trimmed to the two windows that a recount needs."""
-_EVERY_S = 0.5
+_EVERY_S = 1.0
 
 
 class MemoryWatch:
-    """How full the server is, for all venues of a process: read at most twice a second."""
+    """How full a venue's server is: read at most once a second."""
 
     def __init__(self, given_mb: int) -> None:
         self._given_mb = given_mb
-        self._memory = Memory(0, 0)
+        self._share = 0.0
         self._read_s = 0.0
-        self._lock = threading.Lock()
 
     def pressed(self, client: SyncClient) -> bool:
         """Whether room is wanted. Raises StoreError."""
-        with self._lock:
-            if time.monotonic() - self._read_s > _EVERY_S:
-                self._memory, self._read_s = read_memory(client, self._given_mb), time.monotonic()
-            return self._memory.share >= PRESSED_SHARE
+        now_s = time.monotonic()
+        if now_s - self._read_s > _EVERY_S:
+            self._share, self._read_s = read_memory(client, self._given_mb).share, now_s
+        return self._share >= PRESSED_SHARE
 
 
 def relieve(client: SyncClient, keys: VenueKeys, archived: Position | None) -> int:

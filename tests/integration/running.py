@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 
 from api.app import server_of
+from racing.crew import Scorer
 from racing.model import Position
-from racing.scorer import Scorer
 from racing.settings import Settings, load_settings
 from racing.store.client import connect
 from racing.store.commit import read_commit

@@ -128,7 +128,7 @@ async def test_a_new_frame_wakes_whoever_waits_for_it() -> None:
     waiting = asyncio.create_task(view.shown.wait())
     await asyncio.sleep(0)
     view.show(frame_of("p-1", number=2), {})
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert not view.shown.is_set()
 
 
