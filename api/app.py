@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
 from api.admission import Admission
+from api.drain import DrainingServer
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
@@ -89,7 +90,7 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         server_header=False,
         **options,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config, app)
 
 
 async def _tell_durability(desk: Desk, settings: Settings) -> None:

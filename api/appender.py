@@ -20,7 +20,7 @@ from racing.store.desk import Appended, Desk, KeyedBatch
 
 WAITING_MAX_EVENTS = 200_000
 """Events that may wait for an append: more means that Redis does not keep up, and senders are told so."""
-APPEND_MAX_S = 0.9
+APPEND_MAX_S = 0.75
 """Connecting, proving and appending together: senders must hear of trouble within 1 s."""
 _LONG_S = 0.2
 _LATE = f"Redis is away: no reply within {APPEND_MAX_S} s"

@@ -26,6 +26,8 @@ class Service:
     frames: Frames
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
+    draining: bool = False
+    """Whether this process was asked to end: it still serves, and is not ready."""
     full: str | None = None
     """Why no event and no runner is taken, while Redis is nearly full."""
     _secret: bytes | None = None

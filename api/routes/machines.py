@@ -10,7 +10,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from api.errors import CODES, ProblemError
 from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
 from api.service import Serving
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
@@ -45,6 +45,8 @@ _NOT_READY = {
 async def readyz(service: Serving, response: Response) -> Readiness:
     """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no."""
     try:
+        if service.draining:
+            raise StoreUnavailableError("this process is ending: send elsewhere")
         found = await service.desk.durability(service.settings)
         redis, reached = "ok", found.in_force != "not reached"
         durability = DurabilityHealth(
