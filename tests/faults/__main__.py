@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import kills, takeover, torn_file
+from tests.faults import away, kills, takeover, torn_file
 
-EXERCISES = {"kills": kills.main, "takeover": takeover.main, "torn_file": torn_file.main}
+EXERCISES = {
+    "away": away.main,
+    "kills": kills.main,
+    "takeover": takeover.main,
+    "torn_file": torn_file.main,
+}
 
 
 def main() -> int:
