@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import away, kills, takeover, torn_file
+from tests.faults import away, disk_full, kills, memory_full, takeover, torn_file
 
 EXERCISES = {
     "away": away.main,
+    "disk_full": disk_full.main,
     "kills": kills.main,
+    "memory_full": memory_full.main,
     "takeover": takeover.main,
     "torn_file": torn_file.main,
 }

@@ -20,7 +20,8 @@ import httpx2
 
 from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
-from tests.faults.parts import RULE, VENUE, Name, Parts, sending
+from tests.faults.parts import VENUE, Name, Parts, sending
+from tests.faults.probes import Probes, Refusals
 from tests.faults.senders import Journal
 from tests.waiting import until
 
@@ -32,14 +33,13 @@ _GONE_S = 4.5
 _REFUSED_MAX_S, _RESUMED_MAX_S, _ENDED_MAX_S, _UNREADY_MAX_S = 1.0, 5.0, 5.0, 0.3
 _STALE_AFTER_S = 3.0 + 0.5
 """Data older than 3 s is marked; its age is counted from the last commit, which was at most half a second old."""
-_PROBES = "probes"
 _SENDERS = 3
 
 Way = Literal["killed", "paused"]
 
 
 @dataclass
-class Result(Counted):
+class Result(Counted, Refusals):
     """What readers and writers saw. It holds if every read was served and every bound kept."""
 
     rounds: int = 0
@@ -49,10 +49,6 @@ class Result(Counted):
     reads_not_marked: int = 0
     reads_changed: int = 0
     """Reads during an outage that showed another frame than the one before it."""
-    writes_refused: int = 0
-    writes_wrong: int = 0
-    """Writes answered with anything but 202, or 503 with Retry-After; or acknowledged while Redis was away."""
-    refused_s_max: float = 0.0
     resumed_s_max: float = 0.0
     restarts: int = 0
     ends: dict[str, int] = field(default_factory=dict)
@@ -126,9 +122,10 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, last_gone_s: float =
         parts = Parts(Path(folder))
         try:
             parts.start()
-            _open_probes(parts)
+            with Probes(parts.base) as probes:
+                probes.open()
             pids = (parts.pid("api"), parts.pid("scorer"))
-            with sending(parts, journal, senders=_SENDERS, seed=seed):
+            with sending(parts.base, journal, senders=_SENDERS, seed=seed):
                 until(lambda: len(journal.acknowledged) > 20, within_s=30, what="batches are acknowledged")
                 for number in range(rounds):
                     way: Way = "paused" if number % 2 else "killed"
@@ -151,31 +148,22 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, last_gone_s: float =
     return result
 
 
-def _open_probes(parts: Parts) -> None:
-    """A venue of its own for writes that are tried once: nobody knows of them whether they were counted."""
-    made = httpx2.post(f"{parts.base}/v1/venues", json={"venue": _PROBES, "rule": RULE}, timeout=5)
-    assert made.status_code == 201, made.text
-    runner = {"product": "p", "merchant": "m", "title": "t"}
-    enrolled = httpx2.post(f"{parts.base}/v1/venues/{_PROBES}/runners", json=runner, timeout=5)
-    assert enrolled.status_code == 201, enrolled.text
-
-
 # -- outages -------------------------------------------------------------------------------------------------
 
 
 def _outage(parts: Parts, way: Way, gone_s: float, result: Result) -> None:
     reader = _Reader(parts.base)
-    with httpx2.Client(base_url=parts.base, timeout=5) as client:
-        until(lambda: _fresh(client), within_s=30, what="the board moves before the outage")
+    with Probes(parts.base) as probes:
+        until(probes.fresh, within_s=30, what="the board moves before the outage")
         reader.start()
         _take_away(parts, way)
         gone_at_s = time.monotonic()
         while time.monotonic() - gone_at_s < gone_s:
-            _probe(client, result)
+            probes.refused(result)
             time.sleep(0.02)
         back_at_s = time.monotonic()
         _give_back(parts, way)
-        until(lambda: _taken(client) and _fresh(client), within_s=30, what=f"all resumes after Redis was {way}")
+        until(lambda: probes.taken() and probes.fresh(), within_s=30, what=f"all resumes after Redis was {way}")
     result.resumed_s_max = max(result.resumed_s_max, round(time.monotonic() - back_at_s, 3))
     _judge(reader.stop(), gone_at_s, back_at_s, result)
 
@@ -192,35 +180,6 @@ def _give_back(parts: Parts, way: Way) -> None:
         parts.server.start()
     else:
         parts.signal("server", signal.SIGCONT)
-
-
-def _post(client: httpx2.Client) -> httpx2.Response:
-    return client.post(
-        f"/v1/venues/{_PROBES}/events", content=b'{"events":[{"type":"click","product":"p"}]}', headers=_JSON
-    )
-
-
-_JSON = {"Content-Type": "application/json"}
-
-
-def _probe(client: httpx2.Client, result: Result) -> None:
-    """One write while Redis is away: a clear, retryable error within a second."""
-    asked_s = time.monotonic()
-    answer = _post(client)
-    result.refused_s_max = max(result.refused_s_max, round(time.monotonic() - asked_s, 3))
-    result.writes_refused += answer.status_code == 503
-    result.writes_wrong += answer.status_code != 503 or "retry-after" not in answer.headers
-
-
-def _taken(client: httpx2.Client) -> bool:
-    return _post(client).status_code == 202
-
-
-def _fresh(client: httpx2.Client) -> bool:
-    """Whether the board is not marked, and shows what was committed less than a second ago."""
-    answer = client.get(f"/v1/venues/{VENUE}/slots?limit=5")
-    age_ms = int(answer.headers.get("saima-age-ms", 1_000_000))
-    return answer.status_code == 200 and answer.json()["stale"] is False and age_ms < 1_000
 
 
 def _judge(reads: list[_Read], gone_at_s: float, back_at_s: float, result: Result) -> None:

@@ -38,11 +38,14 @@ SOON_S = 30.0
 class Parts:
     """A deployment over a server that no supervisor starts again. Nothing is retried for the caller."""
 
-    def __init__(self, folder: Path, *, memory_mb: int = 0, **environment: str) -> None:
+    def __init__(
+        self, folder: Path, *, memory_mb: int = 0, rule: dict[str, Any] | None = None, **environment: str
+    ) -> None:
         self.folder = folder
         self.data_dir = folder / "data"
         self.server = EmbeddedServer(self.data_dir, memory_mb=memory_mb)
         self.port = free_port()
+        self._rule = rule or RULE
         self.log = folder / "parts.log"
         self._environment = {
             **os.environ,
@@ -67,11 +70,7 @@ class Parts:
         self.run("api")
         self.run("scorer")
         until(self.ready, within_s=SOON_S, what="the API is ready")
-        made = httpx2.post(f"{self.base}/v1/venues", json={"venue": VENUE, "rule": RULE}, timeout=5)
-        assert made.status_code == 201, made.text
-        runners = [{"product": product, "merchant": "m", "title": "t"} for product in PRODUCTS]
-        path = f"{self.base}/v1/venues/{VENUE}/runners/bulk"
-        assert httpx2.post(path, json={"runners": runners}, timeout=5).status_code == 201
+        open_venue(self.base, self._rule)
 
     def run(self, name: Name) -> None:
         """Start the API or the scorer."""
@@ -134,10 +133,19 @@ class Parts:
         self.server.stop()
 
 
+def open_venue(base: str, rule: dict[str, Any] = RULE) -> None:
+    """Make the venue, with all products enrolled."""
+    made = httpx2.post(f"{base}/v1/venues", json={"venue": VENUE, "rule": rule}, timeout=5)
+    assert made.status_code == 201, made.text
+    runners = [{"product": product, "merchant": "m", "title": "t"} for product in PRODUCTS]
+    enrolled = httpx2.post(f"{base}/v1/venues/{VENUE}/runners/bulk", json={"runners": runners}, timeout=5)
+    assert enrolled.status_code == 201, enrolled.text
+
+
 @contextlib.contextmanager
-def sending(parts: Parts, journal: Journal, *, senders: int, seed: int) -> Iterator[None]:
+def sending(base: str, journal: Journal, *, senders: int, seed: int, kind: type[Sender] = Sender) -> Iterator[None]:
     """Senders at work, each of which delivers its last batch before the end."""
-    made = [Sender(parts.base, VENUE, PRODUCTS, journal, seed=seed * 1000 + index) for index in range(senders)]
+    made = [kind(base, VENUE, PRODUCTS, journal, seed=seed * 1000 + index) for index in range(senders)]
     for sender in made:
         sender.start()
     try:
