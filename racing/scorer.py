@@ -121,7 +121,7 @@ class VenueScorer:
             due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        if self.race.windows.buckets:
+        if self._moves():
             due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
@@ -136,9 +136,13 @@ class VenueScorer:
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
 
-        A race without live cells moves by nothing but events, and needs no ticks.
+        A race without live cells moves by nothing but events, and needs no ticks; but only a checkpoint lets the log
+        go, so time moves on where room is wanted.
         """
-        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+        return self._moves() and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _moves(self) -> bool:
+        return bool(self.race.windows.buckets) or self.pressed
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
@@ -160,7 +164,10 @@ class VenueScorer:
             record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
-            batch.trim_ms = self._trim_ms() if full or self.pressed else None
+            batch.trim_ms = self._trim_ms() if full else None
+        if self.pressed:
+            batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
+            batch.trim_ms = self._trim_ms()
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))

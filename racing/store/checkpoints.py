@@ -69,6 +69,15 @@ class Chain:
         ]
         return name, gone
 
+    def prune(self, archived: Position | None) -> list[str]:
+        """Names of records that go although no full one has come: those that were held for segments since written."""
+        fulls = self.full_names()
+        first = fulls[-2] if len(fulls) > 1 else ""
+        held = "" if archived is None else _stem(archived)
+        gone = [name for name, _ in self.records if name < first and (archived is None or name < held)]
+        self.records = [each for each in self.records if each[0] not in gone]
+        return gone
+
     def trim_ms(self) -> int | None:
         """The log before this moment is not needed by any record; None while all of it is."""
         fulls = self.full_names()
