@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -30,6 +31,8 @@ class Service:
     """Whether this process was asked to end: it still serves, and is not ready."""
     full: str | None = None
     """Why no event and no runner is taken, while Redis is nearly full."""
+    again: set[asyncio.Task[None]] = field(default_factory=set)
+    """Batches that are being sent again; held here, or nobody would."""
     _secret: bytes | None = None
 
     async def secret(self) -> bytes:

@@ -44,6 +44,10 @@ class OverloadedError(StoreUnavailableError):
     """More came than is worked off; nothing was written. Retryable, a little later."""
 
 
+class StaleNumbersError(StoreError):
+    """Runner numbers of enrolments that a failover has lost: nothing was appended under them, read them anew."""
+
+
 class FencedError(StoreError):
     """Another owner has committed: what this owner remembers is void, it must restore."""
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import msgspec
 import structlog
@@ -23,13 +23,13 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain
+from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
-from racing.store.mend import both, mark_checked, mend, unchecked_run
+from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.protocol import SyncClient
 from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
@@ -41,6 +41,8 @@ HEARTBEAT_MS = 500
 """A commit is written at least this often, so that readers know how fresh their frame is."""
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
+_BACK_MS = 50
+"""A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
 _RETRY_S = 0.25
 _ASK_S = 0.05
 """Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
@@ -75,12 +77,18 @@ class VenueScorer:
         self.race, self._chain, self._sets = restore(
             client, keys, record, check_sets=self._unchecked_run is not None, meanwhile=meanwhile
         )
+        self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._damaged:
+            again = relog(client, keys, self.race)
+            log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
         self.archived: Position | None = None
         """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+        self.full_checkpoints = 0
+        """Full checkpoints that this owner has committed."""
         self.pressed = False
         """Whether the server fills up: then the log keeps two windows, whatever is set."""
 
@@ -95,6 +103,8 @@ class VenueScorer:
         Call with entries read after ``race.position``. Raises FencedError or StoreError, after which this
         object is void. What was not committed is not lost: it is in the log, and the next owner folds it.
         """
+        if now_ms < self._committed_ms - _BACK_MS:
+            self._clock_went_back()
         if not entries and not self._due(now_ms):
             return None
         self._committer.begin()
@@ -105,6 +115,8 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        self._damaged = False
+        self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -131,7 +143,7 @@ class VenueScorer:
         due_ms = min(self._committed_ms + pace_ms, self.race.next_step_ms())
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        return max(0, due_ms - now_ms)
+        return max(0, min(due_ms - now_ms, pace_ms))  # at most, also when the server's clock has just gone back
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
@@ -143,6 +155,11 @@ class VenueScorer:
 
     def _moves(self) -> bool:
         return bool(self.race.windows.buckets) or self.pressed
+
+    def _clock_went_back(self) -> None:
+        """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
+        self._published_ms = self._committed_ms = 0
+        self._sets.clock_went_back()
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
@@ -156,6 +173,7 @@ class VenueScorer:
             position=race.position,
             sets_position=race.position,
             as_of_ms=now_ms if caught_up else race.moment_ms,
+            damaged=self._damaged,
             counts=msgspec.structs.asdict(race.counts),
             frame=self._next_frame(now_ms),
         )
@@ -168,6 +186,7 @@ class VenueScorer:
         if self.pressed:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
+        batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -215,8 +234,9 @@ def restore(
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. A damaged entry is passed
+    over and counted, and the log told from what was committed by its checksum. Raises StoreError where the log does
+    not suffice. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
@@ -226,8 +246,8 @@ def restore(
             race = Race.restore([kept[name] for name in names])
         else:
             race = reads.oldest_race(client, keys)
-    except CorruptRecordError:
-        log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, refolding from the log", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # which record says all
         chain, race = Chain(), reads.oldest_race(client, keys)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
@@ -239,9 +259,11 @@ def restore(
         race.apply(entries[len(written) :])
         meanwhile()
     pending = race.take_changes()
-    if stale:
+    if damage := log_damage(race.position, race.log_sum, record):
+        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
+    if stale or damage:
         pending = everything(race)
-    if check_sets and (wrong := mend(client, keys, race, pending)):
+    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
     sets.begin(pending, race)
@@ -323,6 +345,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
+            self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except StoreError as exc:
@@ -330,7 +353,7 @@ class VenueThread(threading.Thread):
             self._note(exc)
             self._relieve(str(exc))
         except RacingError as exc:
-            log.exception("race cannot be restored, retrying", venue=venue)
+            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
         except Exception as exc:
             log.exception("unexpected error, restoring", venue=venue)
@@ -366,6 +389,8 @@ class VenueThread(threading.Thread):
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
+                if self._archive is not None:
+                    self._archive.seen(scorer.full_checkpoints)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
 

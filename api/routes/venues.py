@@ -101,7 +101,6 @@ async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> 
     if service.full is not None:
         raise OverloadedError(service.full)
     enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners])
-    view.numbers.update({each.product: each.runner for each in enrolled})
     return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 

@@ -32,7 +32,7 @@ class Chain:
 
     def full_names(self) -> list[str]:
         """The full records, oldest first."""
-        return [name for name, _ in self.records if name.endswith(_FULL)]
+        return [name for name, _ in self.records if is_full(name)]
 
     def latest(self) -> list[str]:
         """The names to restore from, in order: the last full record and the parts after it."""
@@ -86,6 +86,11 @@ class Chain:
 
 def _stem(position: Position) -> str:
     return f"{position.ms:015d}-{position.seq:010d}"
+
+
+def is_full(name: str) -> bool:
+    """Whether a record is a full one, by its name."""
+    return name.endswith(_FULL)
 
 
 def moment_of(name: str) -> int:

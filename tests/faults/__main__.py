@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import away, disk_full, kills, memory_full, takeover, torn_file
+from tests.faults import (
+    away,
+    clock_jumps,
+    crash_points,
+    disk_full,
+    failover,
+    kills,
+    memory_full,
+    reply_drops,
+    state_machine,
+    takeover,
+    torn_file,
+)
 
 EXERCISES = {
     "away": away.main,
+    "clock_jumps": clock_jumps.main,
+    "crash_points": crash_points.main,
     "disk_full": disk_full.main,
+    "failover": failover.main,
     "kills": kills.main,
     "memory_full": memory_full.main,
+    "reply_drops": reply_drops.main,
+    "state_machine": state_machine.main,
     "takeover": takeover.main,
     "torn_file": torn_file.main,
 }

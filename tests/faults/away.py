@@ -235,7 +235,7 @@ def main(arguments: Sequence[str]) -> int:
         long = "--quick" not in arguments
         return run(rounds, seed=seed, tell=tell, last_gone_s=LONG_GONE_S if long else _GONE_S)
 
-    return run_from_command_line("away", chosen, arguments, rounds=ROUNDS, about=__doc__, quick_rounds=QUICK_ROUNDS)
+    return run_from_command_line("away", chosen, arguments, rounds=ROUNDS, about=__doc__, quick=QUICK_ROUNDS)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 def main(arguments: Sequence[str]) -> int:
     """The exercise from the command line."""
-    return run_from_command_line("disk_full", run, arguments, rounds=ROUNDS, about=__doc__, quick_rounds=QUICK_ROUNDS)
+    return run_from_command_line("disk_full", run, arguments, rounds=ROUNDS, about=__doc__, quick=QUICK_ROUNDS)
 
 
 if __name__ == "__main__":

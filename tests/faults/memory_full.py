@@ -179,7 +179,7 @@ def _oom(client: Any) -> int:
 
 def main(arguments: Sequence[str]) -> int:
     """The exercise from the command line."""
-    return run_from_command_line("memory_full", run, arguments, rounds=ROUNDS, about=__doc__, quick_rounds=QUICK_ROUNDS)
+    return run_from_command_line("memory_full", run, arguments, rounds=ROUNDS, about=__doc__, quick=QUICK_ROUNDS)
 
 
 if __name__ == "__main__":
