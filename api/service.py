@@ -27,6 +27,10 @@ class Service:
     frames: Frames
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
+    draining: bool = False
+    """Whether this process was asked to end: it still serves, and is not ready."""
+    full: str | None = None
+    """Why no event and no runner is taken, while Redis is nearly full."""
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     _secret: bytes | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 import msgspec
@@ -22,7 +23,7 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain
+from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
 from racing.store.crew import Trouble, VenueReport
@@ -30,6 +31,7 @@ from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.protocol import SyncClient
+from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
 
@@ -85,6 +87,10 @@ class VenueScorer:
         self._moved = True
         self.archived: Position | None = None
         """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+        self.full_checkpoints = 0
+        """Full checkpoints that this owner has committed."""
+        self.pressed = False
+        """Whether the server fills up: then the log keeps two windows, whatever is set."""
 
     @property
     def epoch(self) -> int:
@@ -110,6 +116,7 @@ class VenueScorer:
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
         self._damaged = False
+        self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -126,7 +133,7 @@ class VenueScorer:
             due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        if self.race.windows.buckets:
+        if self._moves():
             due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
@@ -141,9 +148,13 @@ class VenueScorer:
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
 
-        A race without live cells moves by nothing but events, and needs no ticks.
+        A race without live cells moves by nothing but events, and needs no ticks; but only a checkpoint lets the log
+        go, so time moves on where room is wanted.
         """
-        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+        return self._moves() and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _moves(self) -> bool:
+        return bool(self.race.windows.buckets) or self.pressed
 
     def _clock_went_back(self) -> None:
         """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
@@ -167,10 +178,14 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms))
+            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
+        if self.pressed:
+            batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
+            batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
@@ -183,7 +198,7 @@ class VenueScorer:
         trim_ms, race = self._chain.trim_ms(), self.race
         if trim_ms is None or self.archived == START:
             return None
-        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        kept_ms = max(0 if self.pressed else 1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
         trim_ms = min(trim_ms, race.moment_ms - kept_ms)
         return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
@@ -287,6 +302,7 @@ class VenueThread(threading.Thread):
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
+        self._memory = MemoryWatch(settings.memory_mb)
         self._client = connect(url, venue=venue)
         self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
@@ -335,6 +351,7 @@ class VenueThread(threading.Thread):
         except StoreError as exc:
             log.warning("store trouble, retrying", venue=venue, reason=str(exc))
             self._note(exc)
+            self._relieve(str(exc))
         except RacingError as exc:
             log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
@@ -368,11 +385,22 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
+            scorer.pressed = self._memory.pressed(self._client)
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
+                if self._archive is not None:
+                    self._archive.seen(scorer.full_checkpoints)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
+
+    def _relieve(self, reason: str) -> None:
+        """Where the server is too full for a commit, trim without one."""
+        if "OOM" not in reason and "discarded" not in reason:
+            return
+        with suppress(StoreError):
+            gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
+            log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 
     def _tell(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sys
 
 from tests.faults import (
+    away,
     clock_jumps,
     crash_points,
+    disk_full,
     failover,
     kills,
+    memory_full,
     reply_drops,
     state_machine,
     takeover,
@@ -16,10 +19,13 @@ from tests.faults import (
 )
 
 EXERCISES = {
+    "away": away.main,
     "clock_jumps": clock_jumps.main,
     "crash_points": crash_points.main,
+    "disk_full": disk_full.main,
     "failover": failover.main,
     "kills": kills.main,
+    "memory_full": memory_full.main,
     "reply_drops": reply_drops.main,
     "state_machine": state_machine.main,
     "takeover": takeover.main,
