@@ -51,7 +51,10 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
             findings.append(Finding(f"node {name}", "problem", str(exc), "its venues wait: start it, or its replica"))
         finally:
             client.close()
-    venues = _venues(connect(url), settings, lambda venue: connect(url, venue=venue))
+    try:
+        venues = _venues(connect(url), settings, lambda venue: connect(url, venue=venue))
+    except StoreError as exc:
+        venues = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
     return [*findings, _segments(settings), *venues]
 
 
@@ -156,7 +159,8 @@ def _venues(client: SyncClient, settings: Settings, at: Callable[[str], SyncClie
     findings = []
     for venue in reads.venues(client):
         try:
-            record, now_ms = read_commit(at(venue), VenueKeys(venue)), server_ms(at(venue))
+            there = at(venue)
+            record, now_ms = read_commit(there, VenueKeys(venue)), server_ms(there)
         except StoreError as exc:
             findings.append(Finding(f"venue {venue}", "problem", str(exc), "its server is away: see above"))
             continue
