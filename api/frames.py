@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from racing.entries import Runner
-from racing.errors import StaleNumbersError, StoreError, StoreUnavailableError
+from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
@@ -282,6 +282,9 @@ class Frames:
                 if self.redis_ok:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
                 self.redis_ok = False
+                await asyncio.sleep(0.25)
+            except RacingError as exc:
+                log.error("cannot follow frames", reason=str(exc))  # noqa: TRY400  # said whole
                 await asyncio.sleep(0.25)
             except Exception:
                 log.exception("unexpected error while following frames")

@@ -14,6 +14,7 @@ _STATES = {
     "racing": "[green]racing[/]",
     "restoring": "[yellow]restoring[/]",
     "waiting": "[bold red]waiting[/]",
+    "unknown": "[bold red]unknown[/]",
 }
 
 

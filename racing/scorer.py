@@ -39,6 +39,8 @@ HEARTBEAT_MS = 500
 """A commit is written at least this often, so that readers know how fresh their frame is."""
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
+_BACK_MS = 50
+"""A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
 _RETRY_S = 0.25
 _ASK_S = 0.05
 """Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
@@ -95,6 +97,8 @@ class VenueScorer:
         Call with entries read after ``race.position``. Raises FencedError or StoreError, after which this
         object is void. What was not committed is not lost: it is in the log, and the next owner folds it.
         """
+        if now_ms < self._committed_ms - _BACK_MS:
+            self._clock_went_back()
         if not entries and not self._due(now_ms):
             return None
         self._committer.begin()
@@ -132,7 +136,7 @@ class VenueScorer:
         due_ms = min(self._committed_ms + pace_ms, self.race.next_step_ms())
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        return max(0, due_ms - now_ms)
+        return max(0, min(due_ms - now_ms, pace_ms))  # at most, also when the server's clock has just gone back
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
@@ -140,6 +144,11 @@ class VenueScorer:
         A race without live cells moves by nothing but events, and needs no ticks.
         """
         return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _clock_went_back(self) -> None:
+        """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
+        self._published_ms = self._committed_ms = 0
+        self._sets.clock_went_back()
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
@@ -320,6 +329,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
+            self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except StoreError as exc:

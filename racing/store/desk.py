@@ -22,6 +22,7 @@ from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
 from racing.store.durability import Durability, best_of, detect_async
+from racing.store.flight import Books, read_books
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.numbers import UNMARKED, Mark, Numbers
@@ -253,6 +254,10 @@ class Desk:
         nodes = await self._client.nodes()
         asked = (detect_async(client, settings) for client in nodes.values())
         return best_of(dict(zip(nodes, await asyncio.gather(*asked, return_exceptions=True), strict=True)))
+
+    async def books(self, venue: str) -> Books:
+        """A venue's last commit and what is in flight after it. Raises StoreError, CorruptRecordError."""
+        return await read_books(self._client, venue)
 
     async def crew(self, *, lease_ms: int) -> CrewView:
         """The scorers and who runs each venue. Raises StoreUnavailableError."""

@@ -102,6 +102,10 @@ class RoutedClient:
         """One key."""
         return await self.at(name).xadd(name, fields)
 
+    async def xrange(self, name: str, *, min: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own names
+        """One key."""
+        return await self.at(name).xrange(name, min=min, count=count)
+
     async def xread(self, streams: dict[str, str], *, block: int) -> list[Any]:
         """Streams of one venue: those of several are in several slots."""
         return await self.at(next(iter(streams))).xread(streams, block=block)

@@ -215,7 +215,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     begun_s = time.monotonic()
     result = Result(rounds)
     rng = random.Random(seed)
-    with running_cluster(relayed=True) as cluster, _running(cluster) as bases:
+    with running_cluster(relayed=True) as cluster, _running(cluster, result) as bases:
         for mode, times in (("safe", (rounds + 1) // 2), ("fast", rounds // 2)):
             result.rounds_by_mode[mode] = times
             journal = Journal()
@@ -237,7 +237,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
 
 
 @contextlib.contextmanager
-def _running(cluster: TestCluster) -> Iterator[dict[str, str]]:
+def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
     """One deployment with a venue for each mode, and an API in each: its address by mode."""
     with tempfile.TemporaryDirectory(prefix="saima-") as folder:
         stack = Stack(Path(folder), SAIMA_REDIS_URL=cluster.url, SAIMA_LEASE_MS="1000")
@@ -271,6 +271,7 @@ def _running(cluster: TestCluster) -> Iterator[dict[str, str]]:
             finally:
                 safe.kill()
                 stack.stop()
+                result.troubles += [line for line in stack.log.read_text().splitlines() if "unexpected error" in line]
 
 
 def _ready(base: str) -> bool:

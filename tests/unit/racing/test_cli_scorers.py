@@ -13,8 +13,8 @@ from racing.store.crew_view import CrewView, ScorerView, VenueRun
 VIEW = CrewView(
     [ScorerView("node-3-4711-9f2c1a", "node-3", 4711, "live", 86_400, 210, 1)],
     [
-        VenueRun("hall-1", "node-3-4711-9f2c1a", "racing", 1_763_740_800_000, 48_210, 12, 4, 120, None, None),
-        VenueRun("hall-2", None, "waiting", None, 0, None, None, None, "StoreError: [/] no [bold]", 90_500),
+        VenueRun("hall-1", "node-3-4711-9f2c1a", "racing", 1_763_740_800_000, 48_210, 12, 4, 120, 0, None, None),
+        VenueRun("hall-2", None, "waiting", None, 0, None, None, None, 3, "StoreError: [/] no [bold]", 90_500),
     ],
 )
 
