@@ -134,7 +134,7 @@ def test_full_disk_leaves_no_file_and_the_next_try_files_all_away(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("racing.store.segments.os.fsync", full)
+        patched.setattr("racing.store.blocks.os.fsync", full)
         with pytest.raises(OSError, match="No space left"):
             file_away(track, owner, tmp_path)
     assert list(venue_folder(tmp_path, track.venue).iterdir()) == []

@@ -1,0 +1,209 @@
+"""Import: a venue made from a file, whole or not at all, under its own id or another.
+
+The file is read twice: first to find it sound, then to write. The venue is listed, and raced, only when it is complete.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from racing.documents import ID_WORDS
+from racing.errors import ConflictError, CorruptRecordError, StoreError
+from racing.model import ID_PATTERN, START, Position
+from racing.store.blocks import Block, DamagedFileError
+from racing.store.claim import Claim, claimed
+from racing.store.client import server_ms, store_errors
+from racing.store.commit import decode_commit, decode_frame
+from racing.store.desk import Venue
+from racing.store.keys import VENUES, VenueKeys
+from racing.store.protocol import SyncClient
+from racing.store.removal import remove_files, remove_keys
+from racing.store.segments import Header, segments_of, unpack_entries, venue_folder, write_segment_blocks
+from racing.store.venue_file import (
+    ANSWER,
+    ENTRIES,
+    FRAMES,
+    ROWS,
+    SEGMENT,
+    Answer,
+    HashRows,
+    LogPlace,
+    VenueHeader,
+    read_venue_file,
+)
+
+_AT_ONCE = 64
+"""Entries of one round trip: each may have 100 kB."""
+_AHEAD_MAX_MS = 60_000
+"""A log that ends later than this would let no time pass until the server's clock has come there."""
+_decode_rows = msgspec.msgpack.Decoder(HashRows).decode
+_decode_answer = msgspec.msgpack.Decoder(Answer).decode
+_encode = msgspec.json.Encoder().encode
+
+
+def import_venue(client: SyncClient, path: Path, *, folder: Path | None, venue: str | None = None) -> VenueHeader:
+    """Make the venue that a file holds, its segments in folder; venue: another id for it. Returns the file's header.
+
+    Raises ConflictError where anything of such a venue exists, DamagedFileError for a damaged file, StoreError for
+    one of a newer form or where its segments have no folder to go to; then nothing is changed. What was written
+    before a later error is removed again. Cost: the file is read twice, a segment at a time in memory.
+    """
+    header, segments = _check(path)
+    keys = VenueKeys(header.venue if venue is None else venue)
+    _refuse_name(client, keys)
+    with claimed(client, keys, "import") as claim:
+        _refuse(client, keys, header, folder, segments=segments)
+        try:
+            _load(client, keys, path, folder, claim)
+            _finish(client, keys, header)
+        except BaseException:
+            with suppress(StoreError):  # the first error is the one to tell
+                _undo(client, keys, folder)
+            raise
+        _list(client, keys, header)
+    return header
+
+
+def _check(path: Path) -> tuple[VenueHeader, int]:
+    """(header, number of segments) of a file that is sound to its last byte."""
+    header, blocks = read_venue_file(path)
+    return header, sum(kind == SEGMENT for kind, _ in blocks)
+
+
+def _refuse_name(client: SyncClient, keys: VenueKeys) -> None:
+    if not re.fullmatch(ID_PATTERN, keys.venue):
+        raise StoreError(f"venue id {keys.venue[:80]!r}: {ID_WORDS}")
+    with store_errors():
+        if client.hexists(VENUES, keys.venue):
+            raise ConflictError(f"venue {keys.venue!r} exists already: import it under another id, or delete that one")
+
+
+def _refuse(client: SyncClient, keys: VenueKeys, header: VenueHeader, folder: Path | None, *, segments: int) -> None:
+    with store_errors():
+        if client.exists(keys.rules) or client.exists(keys.log) or client.exists(keys.commit):
+            raise ConflictError(f"venue {keys.venue!r}: keys of a deleted or unfinished one are left: delete it first")
+        ahead_ms = Position.parse(header.log.last).ms - server_ms(client)
+    if ahead_ms > _AHEAD_MAX_MS:
+        raise StoreError(
+            f"the log of {header.venue!r} ends {ahead_ms // 1000} s ahead of the server's clock: set the clocks right"
+        )
+    if folder is None and segments:
+        raise StoreError(f"the file holds {segments} segments, and there is no folder for them: set SAIMA_SEGMENTS_DIR")
+    if folder is not None and segments_of(folder, keys.venue):
+        raise ConflictError(
+            f"{str(venue_folder(folder, keys.venue))!r} holds segments of another venue of this id: move it away"
+        )
+
+
+def _load(client: SyncClient, keys: VenueKeys, path: Path, folder: Path | None, claim: Claim) -> None:
+    """Write what the file holds, but for the header."""
+    _, blocks = read_venue_file(path)
+    held: tuple[Header, list[Block]] | None = None
+    for kind, data in blocks:
+        claim.renew()
+        if held is not None and kind != kind.lower():
+            _segment(folder, keys.venue, *held)
+            held = None
+        if kind == ROWS:
+            _rows(client, keys, _decode_rows(data))
+        elif kind == FRAMES:
+            _add(client, keys.frames, [(name, _frame(fields, keys.venue)) for name, fields in unpack_entries(data)])
+        elif kind == ENTRIES:
+            _add(client, keys.log, unpack_entries(data))
+        elif kind == ANSWER:
+            _answer(client, keys, _decode_answer(data))
+        elif kind == SEGMENT:
+            held = (msgspec.json.decode(data, type=Header), [])
+        elif held is not None:
+            held[1].append((kind.upper(), data))
+    if held is not None:
+        _segment(folder, keys.venue, *held)
+
+
+def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
+    key = {
+        "rules": keys.rules,
+        "products": keys.products,
+        "runners": keys.runners,
+        "checkpoints": keys.checkpoints,
+    }[rows.name]
+    _send(client, [("HSET", key, *(part for row in rows.rows for part in row))])
+
+
+def _add(client: SyncClient, stream: str, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
+    """Append entries under the ids that they had; those that are there already are refused by the server."""
+    rest: Iterator[tuple[bytes, dict[bytes, bytes]]] = iter(entries)
+    while some := list(islice(rest, _AT_ONCE)):
+        _send(
+            client,
+            [("XADD", stream, name, *(part for pair in fields.items() for part in pair)) for name, fields in some],
+        )
+
+
+def _frame(fields: dict[bytes, bytes], venue: str) -> dict[bytes, bytes]:
+    """A frame names its venue. A damaged one stays as it is: it is followed by a right one."""
+    try:
+        frame = decode_frame(fields[b"frame"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return fields
+    return {**fields, b"frame": _encode(msgspec.structs.replace(frame, venue=venue))}
+
+
+def _answer(client: SyncClient, keys: VenueKeys, answer: Answer) -> None:
+    key = keys.idempotency(answer.name)
+    fields = [part for pair in answer.fields for part in pair]
+    _send(client, [("HSET", key, *fields), ("PEXPIRE", key, answer.keep_ms)])
+
+
+def _segment(folder: Path | None, venue: str, header: Header, body: list[Block]) -> None:
+    assert folder is not None, "_refuse has seen to it"
+    try:
+        write_segment_blocks(folder, msgspec.structs.replace(header, venue=venue), body)
+    except OSError as exc:
+        raise StoreError(f"segments of {venue!r} cannot be written to {str(folder)!r}: {exc.strerror}") from exc
+
+
+def _finish(client: SyncClient, keys: VenueKeys, header: VenueHeader) -> None:
+    """The log's counters, so that it is known what was trimmed; the commit, whose sets are still to be written."""
+    commands: list[tuple[Any, ...]] = [_log_place(keys, header.log)]
+    if header.commit:
+        try:
+            commit = decode_commit(header.commit.encode())
+        except CorruptRecordError as exc:
+            raise DamagedFileError(f"the venue was exported with a damaged commit record: {exc}") from exc
+        commands.append(("SET", keys.commit, _encode(msgspec.structs.replace(commit, sets_position=str(START)))))
+    _send(client, commands)
+
+
+def _list(client: SyncClient, keys: VenueKeys, header: VenueHeader) -> None:
+    """From here on the venue is raced."""
+    about = msgspec.structs.replace(msgspec.json.decode(header.about, type=Venue), venue=keys.venue)
+    with store_errors():
+        if not client.hsetnx(VENUES, keys.venue, _encode(about)):
+            raise ConflictError(f"venue {keys.venue!r} was made by another while it was imported")
+
+
+def _log_place(keys: VenueKeys, place: LogPlace) -> tuple[Any, ...]:
+    return ("XSETID", keys.log, place.last, "ENTRIESADDED", place.added, "MAXDELETEDID", place.deleted)
+
+
+def _send(client: SyncClient, commands: Sequence[tuple[Any, ...]]) -> None:
+    """Execute commands in one round trip. Raises StoreError where one is refused."""
+    pipe = client.pipeline(transaction=True)
+    for command in commands:
+        pipe.execute_command(*command)
+    with store_errors():
+        pipe.execute()
+
+
+def _undo(client: SyncClient, keys: VenueKeys, folder: Path | None) -> None:
+    remove_keys(client, keys)
+    if folder is not None:
+        remove_files(folder, keys.venue)
