@@ -36,6 +36,10 @@ class StoreUnavailableError(StoreError):
     """Redis did not answer in time. Retryable: nothing is known about the last write."""
 
 
+class UnrestorableError(StoreError):
+    """What Redis and segment files hold of a venue is not enough to go on from; says what is missing."""
+
+
 class FencedError(StoreError):
     """Another owner has committed: what this owner remembers is void, it must restore."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import structlog
 
 from racing.entries import Entry
-from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError
+from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError, UnrestorableError
 from racing.metrics import METRICS
 from racing.model import START, Frame, Position
 from racing.race import Race
@@ -26,8 +27,9 @@ from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame
 from racing.store.keys import VenueKeys
-from racing.store.log import append_tick, entries_between, read_after
+from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, unchecked_run
+from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
@@ -39,6 +41,8 @@ HEARTBEAT_MS = 500
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _RETRY_S = 0.25
+_REFUSED_S = 2.0
+"""Between two tries at a venue that nothing but an operator can mend: one line of log each."""
 _PACES_PER_FRAME = 4
 """While entries keep coming they are read so often per frame_ms: more often would show no reader anything sooner, and
 a commit costs as much for one event as for thousands. What comes after a pause is read at once."""
@@ -55,7 +59,13 @@ class VenueScorer:
         self._committer = Committer(client, keys)
         record = self._committer.take_over()
         self._unchecked_run = unchecked_run(client, keys)
-        self.race, self._chain, self._sets = restore(client, keys, record, check_sets=self._unchecked_run is not None)
+        self.race, self._chain, self._sets = restore(
+            client,
+            keys,
+            record,
+            segments=settings.segments_folder,
+            check_sets=self._unchecked_run is not None,
+        )
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
@@ -177,27 +187,24 @@ class VenueScorer:
 
 
 def restore(
-    client: SyncClient, keys: VenueKeys, record: CommitRecord, *, check_sets: bool = False
+    client: SyncClient,
+    keys: VenueKeys,
+    record: CommitRecord,
+    *,
+    segments: Path | None = None,
+    check_sets: bool = False,
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files.
+    Raises StoreError where none suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
-    kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept)
-    names = chain.latest()
-    try:
-        if names or record.position == str(START):
-            race = Race.restore([kept[name] for name in names])
-        else:
-            race = reads.oldest_race(client, keys)
-    except CorruptRecordError:
-        log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
-        chain, race = Chain(), reads.oldest_race(client, keys)
+    past = Past(client, keys, segments)
+    race, chain = begun(client, keys, past)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
-    for entries in entries_between(client, keys, race.position, Position.parse(record.position)):
+    last = max(Position.parse(record.position), past.archived_until)  # the record may have been lost
+    for entries in past.between(race.position, last, owner=True):
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
         if written:
@@ -211,6 +218,20 @@ def restore(
         pending = both(pending, everything(race))
     sets.begin(pending, race)
     return race, chain, sets
+
+
+def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
+    """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
+    kept = reads.checkpoints(client, keys)
+    chain = Chain.of(kept)
+    try:
+        if names := chain.latest():
+            return Race.restore([kept[name] for name in names]), chain
+        if not past.segments and first_position(client, keys) is None:
+            return Race(), chain
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
+    return past.sound_race(), Chain()
 
 
 @dataclass
@@ -262,10 +283,14 @@ class VenueThread(threading.Thread):
             except FencedError as exc:
                 METRICS.count("saima_conflicts_total", venue)
                 log.warning("fenced, restoring", venue=venue, reason=str(exc))
+            except UnrestorableError as exc:
+                log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+                self._halt.wait(_REFUSED_S)
             except StoreError as exc:
                 log.warning("store trouble, retrying", venue=venue, reason=str(exc))
-            except RacingError:
-                log.exception("race cannot be restored, retrying", venue=venue)
+            except RacingError as exc:
+                log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+                self._halt.wait(_REFUSED_S)
             except Exception:
                 log.exception("unexpected error, restoring", venue=venue)
             self._halt.wait(_RETRY_S)
