@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,14 @@ import msgspec
 import structlog
 
 from racing.entries import Entry
-from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError, UnrestorableError
+from racing.errors import (
+    CorruptRecordError,
+    FencedError,
+    NewerFormatError,
+    RacingError,
+    StoreError,
+    UnrestorableError,
+)
 from racing.metrics import METRICS
 from racing.model import START, Frame, Position
 from racing.race import Race
@@ -42,7 +50,7 @@ _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _RETRY_S = 0.25
 _REFUSED_S = 2.0
-"""Between two tries at a venue that nothing but an operator can mend: one line of log each."""
+"""Between two tries at a venue that an operator must mend, or a newer process race: one line of log each."""
 _PACES_PER_FRAME = 4
 """While entries keep coming they are read so often per frame_ms: more often would show no reader anything sooner, and
 a commit costs as much for one event as for thousands. What comes after a pause is read at once."""
@@ -283,6 +291,10 @@ class VenueThread(threading.Thread):
             except FencedError as exc:
                 METRICS.count("saima_conflicts_total", venue)
                 log.warning("fenced, restoring", venue=venue, reason=str(exc))
+            except NewerFormatError as exc:
+                log.error("left to a newer scorer", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+                self._give_up()
+                self._halt.wait(_REFUSED_S)
             except UnrestorableError as exc:
                 log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
                 self._halt.wait(_REFUSED_S)
@@ -337,14 +349,15 @@ class VenueThread(threading.Thread):
         self._leased_ms = self._clock.now_ms()
         return bool(held == 1)
 
+    def _give_up(self) -> None:
+        """Let another process have the venue; where Redis is away, the lease expires by itself."""
+        with suppress(StoreError), store_errors():
+            self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
+
     def _drop(self) -> None:
         if self._archive is not None:
             self._archive.stop()
-        try:
-            with store_errors():
-                self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
-        except StoreError:
-            pass  # it expires by itself
+        self._give_up()
         self._client.close()
         self._reader.close()
 

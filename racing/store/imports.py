@@ -20,7 +20,7 @@ from racing.model import ID_PATTERN, START, Position
 from racing.store.blocks import Block, DamagedFileError
 from racing.store.claim import Claim, claimed
 from racing.store.client import server_ms, store_errors
-from racing.store.commit import decode_commit, decode_frame
+from racing.store.commit import CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Venue
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
@@ -56,13 +56,14 @@ def import_venue(client: SyncClient, path: Path, *, folder: Path | None, venue: 
     before a later error is removed again. Cost: the file is read twice, a segment at a time in memory.
     """
     header, segments = _check(path)
+    commit = _commit_of(header)
     keys = VenueKeys(header.venue if venue is None else venue)
     _refuse_name(client, keys)
     with claimed(client, keys, "import") as claim:
         _refuse(client, keys, header, folder, segments=segments)
         try:
             _load(client, keys, path, folder, claim)
-            _finish(client, keys, header)
+            _finish(client, keys, header, commit)
         except BaseException:
             with suppress(StoreError):  # the first error is the one to tell
                 _undo(client, keys, folder)
@@ -75,6 +76,14 @@ def _check(path: Path) -> tuple[VenueHeader, int]:
     """(header, number of segments) of a file that is sound to its last byte."""
     header, blocks = read_venue_file(path)
     return header, sum(kind == SEGMENT for kind, _ in blocks)
+
+
+def _commit_of(header: VenueHeader) -> CommitRecord | None:
+    """The commit record in a file; None of a venue that never raced. A newer one is refused: its state is newer."""
+    try:
+        return decode_commit(header.commit.encode()) if header.commit else None
+    except CorruptRecordError as exc:
+        raise DamagedFileError(f"the venue was exported with a damaged commit record: {exc}") from exc
 
 
 def _refuse_name(client: SyncClient, keys: VenueKeys) -> None:
@@ -170,14 +179,10 @@ def _segment(folder: Path | None, venue: str, header: Header, body: list[Block])
         raise StoreError(f"segments of {venue!r} cannot be written to {str(folder)!r}: {exc.strerror}") from exc
 
 
-def _finish(client: SyncClient, keys: VenueKeys, header: VenueHeader) -> None:
+def _finish(client: SyncClient, keys: VenueKeys, header: VenueHeader, commit: CommitRecord | None) -> None:
     """The log's counters, so that it is known what was trimmed; the commit, whose sets are still to be written."""
     commands: list[tuple[Any, ...]] = [_log_place(keys, header.log)]
-    if header.commit:
-        try:
-            commit = decode_commit(header.commit.encode())
-        except CorruptRecordError as exc:
-            raise DamagedFileError(f"the venue was exported with a damaged commit record: {exc}") from exc
+    if commit is not None:
         commands.append(("SET", keys.commit, _encode(msgspec.structs.replace(commit, sets_position=str(START)))))
     _send(client, commands)
 
