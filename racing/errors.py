@@ -44,6 +44,10 @@ class UnrestorableError(StoreError):
     """What Redis and segment files hold of a venue is not enough to go on from; says what is missing."""
 
 
+class NotDurableError(StoreUnavailableError):
+    """Perhaps written, but the server has not proved to keep it as safe mode promises. Retryable under the same key."""
+
+
 class FencedError(StoreError):
     """Another owner has committed: what this owner remembers is void, it must restore."""
 

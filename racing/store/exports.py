@@ -53,14 +53,15 @@ class _Snapshot:
     last_frame: Position
 
 
-def export_venue(client: SyncClient, venue: str, path: Path, *, folder: Path | None) -> VenueHeader:
+def export_venue(root: SyncClient, client: SyncClient, venue: str, path: Path, *, folder: Path | None) -> VenueHeader:
     """Write a venue to a file, with its segments in folder. The venue may race meanwhile.
 
-    Raises NotFoundError, DamagedSegmentError, and StoreError where the file cannot be written, or enrolments and
-    rules never stand still while they are read. Cost: all of it is read once, in pieces that hold the server for a
-    millisecond or so; a segment at a time is in memory, and the tables of runners.
+    root, client: of the node of the deployment-wide keys, and of the venue's. Raises NotFoundError,
+    DamagedSegmentError, and StoreError where the file cannot be written, or enrolments and rules never stand still
+    while they are read. Cost: all of it is read once, in pieces that hold the server for a millisecond or so; a segment
+    at a time is in memory, and the tables of runners.
     """
-    about = _about(client, venue)
+    about = _about(root, venue)
     keys = VenueKeys(venue)
     for _ in range(_TRIES):
         try:
@@ -74,9 +75,9 @@ def export_venue(client: SyncClient, venue: str, path: Path, *, folder: Path | N
     raise StoreError(f"venue {venue}: it changed each of {_TRIES} times that it was read: enrol nothing meanwhile")
 
 
-def _about(client: SyncClient, venue: str) -> str:
+def _about(root: SyncClient, venue: str) -> str:
     with store_errors():
-        raw = client.hget(VENUES, venue)
+        raw = root.hget(VENUES, venue)
     if raw is None:
         raise NotFoundError(f"there is no venue {venue!r}")
     return as_text(raw)

@@ -6,7 +6,7 @@ The file is read twice: first to find it sound, then to write. The venue is list
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -48,9 +48,17 @@ _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def import_venue(client: SyncClient, path: Path, *, folder: Path | None, venue: str | None = None) -> VenueHeader:
+def import_venue(
+    root: SyncClient,
+    client_of: Callable[[str], SyncClient],
+    path: Path,
+    *,
+    folder: Path | None,
+    venue: str | None = None,
+) -> VenueHeader:
     """Make the venue that a file holds, its segments in folder; venue: another id for it. Returns the file's header.
 
+    root: a client of the node of the deployment-wide keys. client_of: makes one of a venue's node.
     Raises ConflictError where anything of such a venue exists, DamagedFileError for a damaged file, StoreError for
     one of a newer form or where its segments have no folder to go to; then nothing is changed. What was written
     before a later error is removed again. Cost: the file is read twice, a segment at a time in memory.
@@ -58,7 +66,8 @@ def import_venue(client: SyncClient, path: Path, *, folder: Path | None, venue: 
     header, segments = _check(path)
     commit = _commit_of(header)
     keys = VenueKeys(header.venue if venue is None else venue)
-    _refuse_name(client, keys)
+    _refuse_name(root, keys)
+    client = client_of(keys.venue)
     with claimed(client, keys, "import") as claim:
         _refuse(client, keys, header, folder, segments=segments)
         try:
@@ -68,7 +77,7 @@ def import_venue(client: SyncClient, path: Path, *, folder: Path | None, venue: 
             with suppress(StoreError):  # the first error is the one to tell
                 _undo(client, keys, folder)
             raise
-        _list(client, keys, header)
+        _list(root, keys, header)
     return header
 
 
@@ -86,11 +95,11 @@ def _commit_of(header: VenueHeader) -> CommitRecord | None:
         raise DamagedFileError(f"the venue was exported with a damaged commit record: {exc}") from exc
 
 
-def _refuse_name(client: SyncClient, keys: VenueKeys) -> None:
+def _refuse_name(root: SyncClient, keys: VenueKeys) -> None:
     if not re.fullmatch(ID_PATTERN, keys.venue):
         raise StoreError(f"venue id {keys.venue[:80]!r}: {ID_WORDS}")
     with store_errors():
-        if client.hexists(VENUES, keys.venue):
+        if root.hexists(VENUES, keys.venue):
             raise ConflictError(f"venue {keys.venue!r} exists already: import it under another id, or delete that one")
 
 
@@ -187,11 +196,11 @@ def _finish(client: SyncClient, keys: VenueKeys, header: VenueHeader, commit: Co
     _send(client, commands)
 
 
-def _list(client: SyncClient, keys: VenueKeys, header: VenueHeader) -> None:
+def _list(root: SyncClient, keys: VenueKeys, header: VenueHeader) -> None:
     """From here on the venue is raced."""
     about = msgspec.structs.replace(msgspec.json.decode(header.about, type=Venue), venue=keys.venue)
     with store_errors():
-        if not client.hsetnx(VENUES, keys.venue, _encode(about)):
+        if not root.hsetnx(VENUES, keys.venue, _encode(about)):
             raise ConflictError(f"venue {keys.venue!r} was made by another while it was imported")
 
 

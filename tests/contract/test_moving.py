@@ -78,13 +78,15 @@ def away(tmp_path: Path) -> Path:
 
 def exported(track: Track, tmp_path: Path) -> Path:
     path = tmp_path / "hall-1.venue"
-    export_venue(track.client, track.venue, path, folder=home(tmp_path))
+    export_venue(track.client, track.client, track.venue, path, folder=home(tmp_path))
     return path
 
 
 def moved(track: Track, target: RealStore, tmp_path: Path, venue: str = "hall-1") -> Track:
     """The same venue on the other server, raced by hand from the same moment on."""
-    import_venue(target.client(), exported(track, tmp_path), folder=away(tmp_path), venue=venue)
+    import_venue(
+        target.client(), lambda _: target.client(), exported(track, tmp_path), folder=away(tmp_path), venue=venue
+    )
     there = Track(target.client(), venue, log_keep_s=60)
     there.now_ms, there.versions = track.now_ms, track.versions
     return there
@@ -101,7 +103,7 @@ def tables(track: Track) -> list[Any]:
 
 def test_venue_that_does_not_exist_is_not_exported(track: Track, tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="hall-9"):
-        export_venue(track.client, "hall-9", tmp_path / "file", folder=None)
+        export_venue(track.client, track.client, "hall-9", tmp_path / "file", folder=None)
     assert not list(tmp_path.iterdir())
 
 
@@ -109,9 +111,9 @@ def test_existing_venue_is_not_overwritten(track: Track, raced: VenueScorer, tar
     path = exported(track, tmp_path)
     before = tables(track)
     with pytest.raises(ConflictError, match="'hall-1' exists already"):
-        import_venue(track.client, path, folder=away(tmp_path))
+        import_venue(track.client, lambda _: track.client, path, folder=away(tmp_path))
     with pytest.raises(ConflictError, match="holds segments of another venue of this id"):
-        import_venue(target.client(), path, folder=home(tmp_path))
+        import_venue(target.client(), lambda _: target.client(), path, folder=home(tmp_path))
     assert tables(track) == before
     assert target.raw.dbsize() == 0
     assert segments_of(home(tmp_path), "hall-1")
@@ -123,7 +125,7 @@ def test_keys_that_another_venue_left_behind_are_not_mixed_with_it(
 ) -> None:
     target.raw.xadd(track.keys.log, {b"tick": b"1"})
     with pytest.raises(ConflictError, match="are left: delete it first"):
-        import_venue(target.client(), exported(track, tmp_path), folder=away(tmp_path))
+        import_venue(target.client(), lambda _: target.client(), exported(track, tmp_path), folder=away(tmp_path))
     assert target.raw.xlen(track.keys.log) == 1
 
 
@@ -132,7 +134,7 @@ def test_venue_in_the_hands_of_another_process_is_left_alone(
 ) -> None:
     target.raw.set(track.keys.lease, "scorer-7")
     with pytest.raises(ConflictError, match="in the hands of scorer-7"):
-        import_venue(target.client(), exported(track, tmp_path), folder=away(tmp_path))
+        import_venue(target.client(), lambda _: target.client(), exported(track, tmp_path), folder=away(tmp_path))
     assert target.raw.dbsize() == 1
 
 
@@ -150,7 +152,7 @@ def test_damaged_file_is_refused_and_nothing_is_written(
     for data in (*wrong, whole + b"x"):
         path.write_bytes(data)
         with pytest.raises(StoreError, match=r"hall-1\.venue"):
-            import_venue(target.client(), path, folder=away(tmp_path))
+            import_venue(target.client(), lambda _: target.client(), path, folder=away(tmp_path))
     assert target.raw.dbsize() == 0
     assert not away(tmp_path).exists()
 
@@ -158,7 +160,7 @@ def test_damaged_file_is_refused_and_nothing_is_written(
 def test_file_of_a_newer_format_is_refused_by_its_number(track: Track, target: RealStore, tmp_path: Path) -> None:
     write_blocks(tmp_path / "new", MAGIC, [(HEADER, msgspec.json.encode({"format": FORMAT + 1}))])
     with pytest.raises(StoreError, match=f"has format {FORMAT + 1}, this Saima reads up to {FORMAT}"):
-        import_venue(target.client(), tmp_path / "new", folder=None)
+        import_venue(target.client(), lambda _: target.client(), tmp_path / "new", folder=None)
     assert target.raw.dbsize() == 0
 
 
@@ -166,7 +168,7 @@ def test_segments_are_not_left_out_for_want_of_a_folder(
     track: Track, raced: VenueScorer, target: RealStore, tmp_path: Path
 ) -> None:
     with pytest.raises(StoreError, match="set SAIMA_SEGMENTS_DIR"):
-        import_venue(target.client(), exported(track, tmp_path), folder=None)
+        import_venue(target.client(), lambda _: target.client(), exported(track, tmp_path), folder=None)
     assert target.raw.dbsize() == 0
 
 
@@ -175,7 +177,7 @@ def test_log_from_the_future_is_refused(
 ) -> None:
     monkeypatch.setattr("racing.store.imports.server_ms", lambda _: track.now_ms - 90_000)
     with pytest.raises(StoreError, match="ahead of the server's clock"):
-        import_venue(target.client(), exported(track, tmp_path), folder=away(tmp_path))
+        import_venue(target.client(), lambda _: target.client(), exported(track, tmp_path), folder=away(tmp_path))
     assert target.raw.dbsize() == 0
 
 
@@ -188,14 +190,14 @@ def test_import_that_fails_half_way_leaves_nothing(
     path = exported(track, tmp_path)
     monkeypatch.setattr("racing.store.blocks.os.fsync", full)
     with pytest.raises(StoreError, match="No space left"):
-        import_venue(target.client(), path, folder=away(tmp_path))
+        import_venue(target.client(), lambda _: target.client(), path, folder=away(tmp_path))
     assert target.raw.dbsize() == 0
     assert not venue_folder(away(tmp_path), track.venue).exists()
 
 
 def test_file_that_cannot_be_written_is_an_error_and_leaves_none(track: Track, raced: VenueScorer) -> None:
     with pytest.raises(StoreError, match="cannot be written"):
-        export_venue(track.client, track.venue, Path("/proc/none/file"), folder=None)
+        export_venue(track.client, track.client, track.venue, Path("/proc/none/file"), folder=None)
 
 
 # -- the move ------------------------------------------------------------------------------------------------
