@@ -1,4 +1,4 @@
-"""The archive: takes what the log is about to lose to segment files, in a thread of its own.
+"""The archive: takes what Redis is about to lose to files, in a thread of its own: log entries, and a frame a second.
 
 A segment goes from one full checkpoint to the next. The owner trims the log, and drops full checkpoints, only up to
 where segments have been written, so a full disk makes both wait and never stops a race. Whoever writes reads the log
@@ -18,11 +18,12 @@ from racing.metrics import METRICS
 from racing.model import START, Position
 from racing.store import reads
 from racing.store.checkpoints import position_of
-from racing.store.client import connect
+from racing.store.client import connect, server_ms, store_errors
 from racing.store.keys import VenueKeys
 from racing.store.log import raw_between
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.store.reel import Reel
 from racing.store.segments import FORMAT, Header, RawEntry, archived_until, write_segment
 
 log = structlog.get_logger("saima.archive")
@@ -88,6 +89,7 @@ class ArchiveThread(threading.Thread):
         self._client = connect(url, venue=venue)
         self._keys = VenueKeys(venue)
         self._folder = folder
+        self._reel = Reel(self._client, self._keys, folder)
         self._epoch: int | None = None
         self._wake = threading.Event()
         self._halt = False
@@ -121,9 +123,12 @@ class ArchiveThread(threading.Thread):
                 METRICS.count("saima_segments_total", venue)
                 log.info("segment written", venue=venue, file=path.name, size_bytes=path.stat().st_size)
             self.until = archived_until(self._folder, venue)
+            with store_errors():
+                now_ms = server_ms(self._client)
+            METRICS.count("saima_kept_frames_total", venue, self._reel.keep(epoch, now_ms))
             return True
         except (RacingError, OSError) as exc:
-            log.warning("segment not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
+            log.warning("segment or frames not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
         except Exception:
             log.exception("unexpected error, the log is not trimmed meanwhile", venue=venue)
         self.failures += 1

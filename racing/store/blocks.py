@@ -34,11 +34,15 @@ def write_blocks(path: Path, magic: bytes, blocks: Iterable[Block]) -> None:
 
     What the blocks raise while they are made is raised on, and leaves no file either.
     """
+    write_whole(path, _parts(magic, blocks))
+
+
+def write_whole(path: Path, parts: Iterable[bytes]) -> None:
+    """write_blocks of bytes that are those of a file already."""
     waiting = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with waiting.open("wb") as file:
-            for part in _parts(magic, blocks):
-                file.write(part)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         waiting.replace(path)
@@ -102,3 +106,27 @@ def _blocks_of(file: BinaryIO, magic: bytes, size: int) -> Iterator[Block]:
         digest.update(data)
         yield kind, data
     raise DamagedFileError(f"cut off at byte {size}")
+
+
+def read_blocks_of(path: Path, magic: bytes, wanted: bytes) -> Iterator[bytes]:
+    """The blocks of one kind, each found sound by its own checksum; the others are passed over unread.
+
+    Raises DamagedFileError and StoreError. Cost: a seek for each block passed over.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(magic)) != magic:
+                raise DamagedFileError("it does not begin as such a file does")
+            while head := file.read(_BLOCK.size):
+                if len(head) < _BLOCK.size:
+                    raise DamagedFileError("it is cut off")
+                kind, length, crc = _BLOCK.unpack(head)
+                if kind != wanted:
+                    file.seek(length, os.SEEK_CUR)
+                    continue
+                data = file.read(length)
+                if len(data) != length or zlib.crc32(data) != crc:
+                    raise DamagedFileError(f"a block {wanted.decode()} is not what its checksum promises")
+                yield data
+    except OSError as exc:
+        raise StoreError(f"{str(path)!r} cannot be read: {exc.strerror}") from exc

@@ -18,6 +18,7 @@ from racing.store.client import as_text, store_errors
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.log import raw_between
 from racing.store.protocol import SyncClient
+from racing.store.reel import reel_bytes, reels_of
 from racing.store.segments import pack_entries, read_segment, segments_of
 from racing.store.venue_file import (
     ANSWER,
@@ -26,11 +27,13 @@ from racing.store.venue_file import (
     FRAMES,
     HEADER,
     MAGIC,
+    REEL,
     ROWS,
     SEGMENT,
     Answer,
     HashRows,
     LogPlace,
+    ReelFile,
     VenueHeader,
 )
 
@@ -131,6 +134,8 @@ def _blocks(client: SyncClient, keys: VenueKeys, snapshot: _Snapshot, folder: Pa
     yield from _log(client, keys, snapshot.header.log)
     yield from _answers(client, keys)
     if folder is not None:
+        for reel in reels_of(folder, keys.venue):
+            yield REEL, _encode(ReelFile(reel.path.name, reel_bytes(reel.path)))
         yield from _segments(keys, folder, Position.parse(snapshot.header.log.last))
 
 

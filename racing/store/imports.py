@@ -24,17 +24,21 @@ from racing.store.commit import CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Venue
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
+from racing.store.reel import write_reel_file
 from racing.store.removal import remove_files, remove_keys
-from racing.store.segments import Header, segments_of, unpack_entries, venue_folder, write_segment_blocks
+from racing.store.segments import Header, unpack_entries, venue_folder, write_segment_blocks
 from racing.store.venue_file import (
     ANSWER,
     ENTRIES,
     FRAMES,
+    OF_SEGMENT,
+    REEL,
     ROWS,
     SEGMENT,
     Answer,
     HashRows,
     LogPlace,
+    ReelFile,
     VenueHeader,
     read_venue_file,
 )
@@ -44,6 +48,7 @@ _AT_ONCE = 64
 _AHEAD_MAX_MS = 60_000
 """A log that ends later than this would let no time pass until the server's clock has come there."""
 _decode_rows = msgspec.msgpack.Decoder(HashRows).decode
+_decode_reel = msgspec.msgpack.Decoder(ReelFile).decode
 _decode_answer = msgspec.msgpack.Decoder(Answer).decode
 _encode = msgspec.json.Encoder().encode
 
@@ -63,13 +68,13 @@ def import_venue(
     one of a newer form or where its segments have no folder to go to; then nothing is changed. What was written
     before a later error is removed again. Cost: the file is read twice, a segment at a time in memory.
     """
-    header, segments = _check(path)
+    header, files = _check(path)
     commit = _commit_of(header)
     keys = VenueKeys(header.venue if venue is None else venue)
     _refuse_name(root, keys)
     client = client_of(keys.venue)
     with claimed(client, keys, "import") as claim:
-        _refuse(client, keys, header, folder, segments=segments)
+        _refuse(client, keys, header, folder, files=files)
         try:
             _load(client, keys, path, folder, claim)
             _finish(client, keys, header, commit)
@@ -82,9 +87,9 @@ def import_venue(
 
 
 def _check(path: Path) -> tuple[VenueHeader, int]:
-    """(header, number of segments) of a file that is sound to its last byte."""
+    """(header, how many segments and files of frames) of a file that is sound to its last byte."""
     header, blocks = read_venue_file(path)
-    return header, sum(kind == SEGMENT for kind, _ in blocks)
+    return header, sum(kind in {SEGMENT, REEL} for kind, _ in blocks)
 
 
 def _commit_of(header: VenueHeader) -> CommitRecord | None:
@@ -103,7 +108,7 @@ def _refuse_name(root: SyncClient, keys: VenueKeys) -> None:
             raise ConflictError(f"venue {keys.venue!r} exists already: import it under another id, or delete that one")
 
 
-def _refuse(client: SyncClient, keys: VenueKeys, header: VenueHeader, folder: Path | None, *, segments: int) -> None:
+def _refuse(client: SyncClient, keys: VenueKeys, header: VenueHeader, folder: Path | None, *, files: int) -> None:
     with store_errors():
         if client.exists(keys.rules) or client.exists(keys.log) or client.exists(keys.commit):
             raise ConflictError(f"venue {keys.venue!r}: keys of a deleted or unfinished one are left: delete it first")
@@ -112,37 +117,43 @@ def _refuse(client: SyncClient, keys: VenueKeys, header: VenueHeader, folder: Pa
         raise StoreError(
             f"the log of {header.venue!r} ends {ahead_ms // 1000} s ahead of the server's clock: set the clocks right"
         )
-    if folder is None and segments:
-        raise StoreError(f"the file holds {segments} segments, and there is no folder for them: set SAIMA_SEGMENTS_DIR")
-    if folder is not None and segments_of(folder, keys.venue):
+    if folder is None and files:
+        raise StoreError(f"{files} files of the venue's past have no folder to go to: set SAIMA_SEGMENTS_DIR")
+    if folder is not None and venue_folder(folder, keys.venue).exists():
         raise ConflictError(
-            f"{str(venue_folder(folder, keys.venue))!r} holds segments of another venue of this id: move it away"
+            f"{str(venue_folder(folder, keys.venue))!r} holds the past of another venue of this id: move it away"
         )
 
 
 def _load(client: SyncClient, keys: VenueKeys, path: Path, folder: Path | None, claim: Claim) -> None:
     """Write what the file holds, but for the header."""
-    _, blocks = read_venue_file(path)
-    held: tuple[Header, list[Block]] | None = None
-    for kind, data in blocks:
+    write: dict[bytes, Callable[[bytes], None]] = {
+        ROWS: lambda data: _rows(client, keys, _decode_rows(data)),
+        FRAMES: lambda data: _frames(client, keys, data),
+        ENTRIES: lambda data: _add(client, keys.log, unpack_entries(data)),
+        ANSWER: lambda data: _answer(client, keys, _decode_answer(data)),
+        REEL: lambda data: _reel(folder, keys.venue, _decode_reel(data)),
+    }
+    for kind, data, body in _grouped(read_venue_file(path)[1]):
         claim.renew()
-        if held is not None and kind != kind.lower():
-            _segment(folder, keys.venue, *held)
-            held = None
-        if kind == ROWS:
-            _rows(client, keys, _decode_rows(data))
-        elif kind == FRAMES:
-            _add(client, keys.frames, [(name, _frame(fields, keys.venue)) for name, fields in unpack_entries(data)])
-        elif kind == ENTRIES:
-            _add(client, keys.log, unpack_entries(data))
-        elif kind == ANSWER:
-            _answer(client, keys, _decode_answer(data))
-        elif kind == SEGMENT:
-            held = (msgspec.json.decode(data, type=Header), [])
-        elif held is not None:
-            held[1].append((kind.upper(), data))
+        if kind == SEGMENT:
+            _segment(folder, keys.venue, msgspec.json.decode(data, type=Header), body)
+        else:
+            write[kind](data)
+
+
+def _grouped(blocks: Iterator[Block]) -> Iterator[tuple[bytes, bytes, list[Block]]]:
+    """Blocks, each with the blocks of its own that follow it: those of a segment."""
+    held: tuple[bytes, bytes, list[Block]] | None = None
+    for kind, data in blocks:
+        if held is not None and kind in OF_SEGMENT:
+            held[2].append((kind.upper(), data))
+            continue
+        if held is not None:
+            yield held
+        held = kind, data, []
     if held is not None:
-        _segment(folder, keys.venue, *held)
+        yield held
 
 
 def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
@@ -165,6 +176,10 @@ def _add(client: SyncClient, stream: str, entries: Sequence[tuple[bytes, dict[by
         )
 
 
+def _frames(client: SyncClient, keys: VenueKeys, data: bytes) -> None:
+    _add(client, keys.frames, [(name, _frame(fields, keys.venue)) for name, fields in unpack_entries(data)])
+
+
 def _frame(fields: dict[bytes, bytes], venue: str) -> dict[bytes, bytes]:
     """A frame names its venue. A damaged one stays as it is: it is followed by a right one."""
     try:
@@ -178,6 +193,14 @@ def _answer(client: SyncClient, keys: VenueKeys, answer: Answer) -> None:
     key = keys.idempotency(answer.name)
     fields = [part for pair in answer.fields for part in pair]
     _send(client, [("HSET", key, *fields), ("PEXPIRE", key, answer.keep_ms)])
+
+
+def _reel(folder: Path | None, venue: str, reel: ReelFile) -> None:
+    assert folder is not None, "_refuse has seen to it"
+    try:
+        write_reel_file(folder, venue, reel.name, reel.data)
+    except OSError as exc:
+        raise StoreError(f"frames of {venue!r} cannot be written to {str(folder)!r}: {exc.strerror}") from exc
 
 
 def _segment(folder: Path | None, venue: str, header: Header, body: list[Block]) -> None:

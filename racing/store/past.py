@@ -6,15 +6,25 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from racing.entries import Entry
+from racing.entries import Enrolment, Entry, RuleChange
 from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError, UnrestorableError
-from racing.model import START, Position
+from racing.model import END, START, Frame, Position
 from racing.race import Race
 from racing.store import reads
 from racing.store.keys import VenueKeys
 from racing.store.log import entries_between, entry_of
 from racing.store.protocol import SyncClient
-from racing.store.segments import DamagedSegmentError, SegmentName, read_segment, segments_of, venue_folder
+from racing.store.reel import frame_kept
+from racing.store.segments import (
+    DamagedSegmentError,
+    SegmentName,
+    decisions_of,
+    read_segment,
+    segments_of,
+    venue_folder,
+)
+
+Decision = RuleChange | Enrolment
 
 
 class Past:
@@ -30,6 +40,35 @@ class Past:
     def archived_until(self) -> Position:
         """The position up to which there are segments; START without any."""
         return max((name.last for name in self.segments), default=START)
+
+    def frame(self, *, at_ms: int | None = None, number: int | None = None) -> Frame | None:
+        """The newest frame kept that is not after a moment of log time (ms), or not after a number; None without one.
+
+        Raises StoreError, which names a damaged file.
+        """
+        return frame_kept(self._client, self._keys, self._folder, at_ms=at_ms, number=number)
+
+    def decisions(self, after: Position = START, last: Position = END) -> Iterator[tuple[Position, Decision]]:
+        """Rule changes and enrolments after one position up to and with another, oldest first, each with its own.
+
+        Raises StoreError on a gap, and for a damaged segment. Cost: events in files are passed over unread; the
+        newest stretch, since the last segment, is read from Redis with its events.
+        """
+        for name in self.segments:
+            if name.last <= after:
+                continue
+            if name.after > after or name.after >= last:
+                break
+            for entry in map(entry_of, decisions_of(name)):
+                if after < entry.position <= last and isinstance(entry.body, (RuleChange, Enrolment)):
+                    yield entry.position, entry.body
+            after = name.last
+        if after < last:
+            self._check_joined(after)
+            for entries in entries_between(self._client, self._keys, after, last):
+                for entry in entries:
+                    if isinstance(entry.body, (RuleChange, Enrolment)):
+                        yield entry.position, entry.body
 
     def begin(self) -> tuple[Race, bytes | None]:
         """(race, its checkpoint record or None) at the beginning of what is kept. Raises StoreError."""

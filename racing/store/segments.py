@@ -1,8 +1,8 @@
 """Segment files: a stretch of a venue's log with the state at its start, outliving Redis.
 
 A file of blocks (racing/store/blocks.py): first the header (JSON), then the checkpoint record if the stretch does not
-begin with the log itself, then entries (msgpack of (id, fields) pairs, deflated). Nothing of a file is given out before
-its digest was found right.
+begin with the log itself, then entries (msgpack of (id, fields) pairs, deflated), and last the decisions among them
+once more, to be read without the events. Nothing else of a file is given out before its digest was found right.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from pathlib import Path
 
 import msgspec
 
+from racing.entries import DECISION_FIELD
 from racing.errors import StoreError
 from racing.model import START, Position
-from racing.store.blocks import Block, DamagedFileError, read_blocks, write_blocks
+from racing.store.blocks import Block, DamagedFileError, read_blocks, read_blocks_of, write_blocks
 
 FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
 _MAGIC = b"SAIMASEG"
-_HEADER, _CHECKPOINT, _ENTRIES = b"H", b"C", b"E"
+_HEADER, _CHECKPOINT, _ENTRIES, _DECISIONS = b"H", b"C", b"E", b"D"
 _LEVEL = 3
 """Of deflate: packed columns gain little from more."""
 _NAME = re.compile(r"(\d{15})-(\d{10})_(\d{15})-(\d{10})_(\d+)\.seg")
@@ -118,8 +119,11 @@ def _with_header(header: Header, body: Iterable[Block]) -> Iterator[Block]:
 def _body(checkpoint: bytes | None, batches: Iterable[list[RawEntry]]) -> Iterator[Block]:
     if checkpoint is not None:
         yield _CHECKPOINT, checkpoint
+    decisions: list[RawEntry] = []
     for batch in batches:
         yield _ENTRIES, pack_entries(batch)
+        decisions += [entry for entry in batch if DECISION_FIELD in entry[1]]
+    yield _DECISIONS, pack_entries(decisions)
 
 
 def pack_entries(batch: list[RawEntry]) -> bytes:
@@ -180,6 +184,21 @@ def read_segment(name: SegmentName) -> Segment:
     return Segment(name, header, body)
 
 
+def decisions_of(name: SegmentName) -> list[RawEntry]:
+    """The decisions of a segment; its events are passed over unread. Raises DamagedSegmentError.
+
+    Cost: a seek for each 512 entries, and the decisions in memory. A file that has no such block is read whole.
+    """
+    try:
+        blocks = list(read_blocks_of(name.path, _MAGIC, _DECISIONS))
+        if blocks:
+            return [entry for block in blocks for entry in unpack_entries(block)]
+    except DamagedFileError as exc:
+        raise _damaged(name.path, str(exc)) from exc
+    batches = read_segment(name).batches()
+    return [entry for batch in batches for entry in batch if DECISION_FIELD in entry[1]]
+
+
 def _sound(path: Path) -> tuple[Header, list[Block]]:
     """The header and the other blocks of a file that is right to its last byte. Raises DamagedFileError."""
     blocks = read_blocks(path, _MAGIC)
@@ -188,7 +207,7 @@ def _sound(path: Path) -> tuple[Header, list[Block]]:
         raise DamagedFileError("no header")
     header = _header_of(path, data)
     body = list(blocks)
-    if any(kind not in {_CHECKPOINT, _ENTRIES} for kind, _ in body):
+    if any(kind not in {_CHECKPOINT, _ENTRIES, _DECISIONS} for kind, _ in body):
         raise DamagedFileError("a block of an unknown kind")
     return header, body
 

@@ -20,9 +20,10 @@ FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
 MAGIC = b"SAIMAVEN"
 
-HEADER, ROWS, FRAMES, ENTRIES, ANSWER = b"H", b"R", b"F", b"E", b"A"
-SEGMENT, CHECKPOINT_OF_SEGMENT, ENTRIES_OF_SEGMENT = b"S", b"c", b"e"
-KINDS = {HEADER, ROWS, FRAMES, ENTRIES, ANSWER, SEGMENT, CHECKPOINT_OF_SEGMENT, ENTRIES_OF_SEGMENT}
+HEADER, ROWS, FRAMES, ENTRIES, ANSWER, REEL, SEGMENT = b"H", b"R", b"F", b"E", b"A", b"P", b"S"
+OF_SEGMENT = {b"c", b"e", b"d"}
+"""The kinds of a segment's own blocks, which follow its header, in small letters."""
+KINDS = {HEADER, ROWS, FRAMES, ENTRIES, ANSWER, REEL, SEGMENT, *OF_SEGMENT}
 
 
 class LogPlace(msgspec.Struct, frozen=True):
@@ -49,6 +50,13 @@ class HashRows(msgspec.Struct, frozen=True, array_like=True):
 
     name: str
     rows: list[tuple[bytes, bytes]]
+
+
+class ReelFile(msgspec.Struct, frozen=True, array_like=True):
+    """A file of kept frames (racing/store/reel.py), byte for byte."""
+
+    name: str
+    data: bytes
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

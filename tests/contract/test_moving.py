@@ -19,6 +19,7 @@ from racing.store.exports import export_venue
 from racing.store.imports import import_venue
 from racing.store.log import first_position
 from racing.store.protocol import SyncClient
+from racing.store.reel import Reel
 from racing.store.segments import archived_until, segments_of, venue_folder
 from racing.store.venue_file import FORMAT, HEADER, MAGIC
 from racing.verify import verify
@@ -65,6 +66,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
         race_on(track, owner, minutes=5)
         archive(track.client, track.keys, home(tmp_path), owner.epoch)
         owner.archived = archived_until(home(tmp_path), track.venue)
+    assert Reel(track.client, track.keys, home(tmp_path)).keep(owner.epoch, track.now_ms)
     return owner
 
 
@@ -92,6 +94,11 @@ def moved(track: Track, target: RealStore, tmp_path: Path, venue: str = "hall-1"
     return there
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """All that lies in a folder, by name."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def tables(track: Track) -> list[Any]:
     keys = track.keys
     kept = [track.raw.hgetall(key) for key in (keys.rules, keys.products, keys.runners, keys.checkpoints)]
@@ -112,7 +119,7 @@ def test_existing_venue_is_not_overwritten(track: Track, raced: VenueScorer, tar
     before = tables(track)
     with pytest.raises(ConflictError, match="'hall-1' exists already"):
         import_venue(track.client, lambda _: track.client, path, folder=away(tmp_path))
-    with pytest.raises(ConflictError, match="holds segments of another venue of this id"):
+    with pytest.raises(ConflictError, match="holds the past of another venue of this id"):
         import_venue(target.client(), lambda _: target.client(), path, folder=home(tmp_path))
     assert tables(track) == before
     assert target.raw.dbsize() == 0
@@ -215,6 +222,7 @@ def test_paused_venue_stands_on_the_other_server_as_it_stood(
     assert 0 < there.raw.pttl(there.keys.idempotency("key")) <= 60_000
     assert not reads.reaches_back(there.client, there.keys), "that the log was trimmed is known there too"
     assert there.commit().counts == track.commit().counts
+    assert files(away(tmp_path)) == files(home(tmp_path))
     ours, theirs = track.owner(), there.owner()
     assert state(theirs.race) == state(ours.race)
     assert reads.venues(there.client) == [there.venue]
