@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from racing.store.client import connect
@@ -244,6 +245,11 @@ def test_venue_exported_while_it_races_races_on_under_another_id(running: Stack,
         what="what was counted there counts here, and one more",
     )
     assert running.run("verify", "hall-moved", "--whole", *options).returncode == 0
+    deleted = running.run("venue", "delete", "hall-moved", "--yes", *options)
+    assert (deleted.returncode, deleted.stdout.partition(":")[0]) == (0, "hall-moved is gone")
+    assert httpx2.get(f"{running.base}/v1/venues/hall-moved").status_code == 404
+    left = connect(running.redis_url).scan_iter(match=f"{VenueKeys('hall-moved').prefix}*", count=1000)
+    assert set(left) <= {VenueKeys("hall-moved").lease.encode()}
     again = running.run("import", str(tmp_path / "file"), *options)
     assert again.returncode == 1
     assert "exists already" in again.stderr
