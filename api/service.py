@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -26,6 +27,8 @@ class Service:
     frames: Frames
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
+    again: set[asyncio.Task[None]] = field(default_factory=set)
+    """Batches that are being sent again; held here, or nobody would."""
     _secret: bytes | None = None
 
     async def secret(self) -> bytes:

@@ -113,10 +113,18 @@ def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJso
     """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
     from racing.cli_scorers import print_crew  # as above
     from racing.store.client import connect_async  # as above
-    from racing.store.crew_view import read_crew  # as above
+    from racing.store.crew_view import CrewView, read_crew  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    view = asyncio.run(read_crew(connect_async(_url(settings)), lease_ms=settings.lease_ms))
+
+    async def look() -> CrewView:
+        client = connect_async(_url(settings))
+        try:
+            return await read_crew(client, lease_ms=settings.lease_ms)
+        finally:
+            await client.aclose()
+
+    view = asyncio.run(look())
     if as_json:
         out.print_json(json.dumps(_plain(view)))
     else:

@@ -12,7 +12,7 @@ import msgspec
 from racing.errors import NewerFormatError
 
 FORMAT = 1
-"""What this Saima writes, and the newest that it reads. Also written out in lua/enrol_runners.lua."""
+"""What this Saima writes, and the newest that it reads. Also written out in two scripts of Lua."""
 
 
 class _Formatted(msgspec.Struct):

@@ -6,6 +6,7 @@ clock or chance, so the same log gives the same bits on any machine, however its
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ from racing.entries import Body, Enrolment, Entry, RuleChange, Unreadable
 from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
 from racing.formula import FORMULA, Formula, Held, Sums, formula_of
-from racing.intake import Arrived, Counts, Intake, Span
+from racing.intake import Arrived, Counts, Intake, Span, counts_of
 from racing.marks import Collected, Distinct
 from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
 from racing.roster import Roster
@@ -52,6 +53,8 @@ class Race:
         self.windows = Windows(window_ms=self.rule.window_ms, bucket_ms=self.rule.bucket_ms)
         self.held = Held(np.zeros(MEASURES_MAX, np.int64), np.zeros(MEASURES_MAX, np.int64))
         self.scores: FloatArray = np.zeros(0)
+        self.log_sum: int | None = 0
+        """crc32 of the marks of all entries folded since the log began; None after a checkpoint that knew it not."""
         self.checkpoint_due = False
         self._full_due = True
         self._intake = Intake()
@@ -98,6 +101,8 @@ class Race:
                 waiting = []
             self._advance(moment_ms)
             self.position = entry.position
+            if self.log_sum is not None:
+                self.log_sum = zlib.crc32(entry.mark, self.log_sum)
             if isinstance(body, EventBatch):
                 waiting.append((moment_ms, body))
             else:
@@ -257,9 +262,12 @@ class Race:
         for, the first time, and when the buckets were cut anew.
         """
         full = full or self._full_due
+        if full and self.log_sum is None:
+            self.log_sum = 0  # from here on
         header = {
             "full": full,
             "position": str(self.position),
+            "log_sum": self.log_sum,
             "rule_version": self.rule_version,
             "formula": self.formula_version,
             "rule": self.rule.model_dump(mode="json", exclude_none=True),
@@ -306,7 +314,8 @@ class Race:
         self.position = Position.parse(header["position"])
         self.moment_ms = self.position.ms
         self._intake.kind_table(header["kinds"])
-        self._intake.counts = msgspec.convert(header["counts"], Counts)
+        self.log_sum = header.get("log_sum")
+        self._intake.counts = counts_of(header["counts"])
         self.roster.load(header["runners"])
         self.roster.entries = header["enrolments"]
         rule = parse_rule(header["rule"])

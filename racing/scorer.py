@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -33,11 +33,11 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, first_position, read_after
-from racing.store.mend import both, mark_checked, mend, unchecked_run
+from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
@@ -49,6 +49,8 @@ HEARTBEAT_MS = 500
 """A commit is written at least this often, so that readers know how fresh their frame is."""
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
+_BACK_MS = 50
+"""A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
 _RETRY_S = 0.25
 _REFUSED_S = 2.0
 """Between two tries at a venue that an operator must mend, or a newer process race: one line of log each."""
@@ -90,6 +92,10 @@ class VenueScorer:
             check_sets=self._unchecked_run is not None,
             meanwhile=meanwhile,
         )
+        self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._damaged:
+            again = relog(client, keys, self.race)
+            log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
@@ -108,6 +114,8 @@ class VenueScorer:
         Call with entries read after ``race.position``. Raises FencedError or StoreError, after which this
         object is void. What was not committed is not lost: it is in the log, and the next owner folds it.
         """
+        if now_ms < self._committed_ms - _BACK_MS:
+            self._clock_went_back()
         if not entries and not self._due(now_ms):
             return None
         self._committer.begin()
@@ -118,6 +126,7 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        self._damaged = False
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -144,7 +153,7 @@ class VenueScorer:
         due_ms = min(self._committed_ms + pace_ms, self.race.next_step_ms())
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        return max(0, due_ms - now_ms)
+        return max(0, min(due_ms - now_ms, pace_ms))  # at most, also when the server's clock has just gone back
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
@@ -152,6 +161,11 @@ class VenueScorer:
         A race without live cells moves by nothing but events, and needs no ticks.
         """
         return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _clock_went_back(self) -> None:
+        """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
+        self._published_ms = self._committed_ms = 0
+        self._sets.clock_went_back()
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
@@ -165,6 +179,7 @@ class VenueScorer:
             position=race.position,
             sets_position=race.position,
             as_of_ms=now_ms if caught_up else race.moment_ms,
+            damaged=self._damaged,
             counts=msgspec.structs.asdict(race.counts),
             frame=self._next_frame(now_ms),
         )
@@ -173,6 +188,7 @@ class VenueScorer:
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
+        batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -221,14 +237,16 @@ def restore(
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files.
-    Raises StoreError where none suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
+    damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
+    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
     """
     past = Past(client, keys, segments)
     race, chain = begun(client, keys, past)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
-    last = max(Position.parse(record.position), past.archived_until)  # the record may have been lost
+    lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
+    last = past.archived_until if lost else Position.parse(record.position)
     for entries in past.between(race.position, last, owner=True):
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
@@ -237,9 +255,11 @@ def restore(
         race.apply(entries[len(written) :])
         meanwhile()
     pending = race.take_changes()
-    if stale:
+    if damage := log_damage(race.position, race.log_sum, record):
+        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
+    if stale or damage:
         pending = everything(race)
-    if check_sets and (wrong := mend(client, keys, race, pending)):
+    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
     sets.begin(pending, race)
@@ -334,6 +354,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
+            self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except NewerFormatError as exc:

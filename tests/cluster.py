@@ -157,6 +157,7 @@ class TestCluster:
                     os.kill(node.process.pid, signal.SIGCONT)
             node.client.close()
             node.kill()
+        for node in self.nodes:
             if node.relay is not None:
                 node.relay.close()
 
@@ -175,6 +176,10 @@ class TestCluster:
                     if any(first <= slot <= last and held[0][1] == node.announced for first, last, *held in ranges):
                         return node
         return None
+
+    def serves(self, node: Node, venue: str) -> bool:
+        """Whether a node holds a venue's slot by its own account."""
+        return self._owner(venue) is node
 
     def replica_of(self, primary: Node) -> Node:
         """The replica of a primary; waits until it follows."""
@@ -218,6 +223,12 @@ class TestCluster:
         for node in (to, source, *self.nodes):
             if node.process is not None and node.role() == "master":
                 node.client.execute_command("CLUSTER SETSLOT", slot, "NODE", to.id)
+
+    def move_slot_at_once(self, venue: str, to: Node) -> None:
+        """Move the venue's slot as Valkey 9 does: all of its keys at one moment."""
+        slot, source = slot_of(venue), self.owner(venue)
+        source.client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
+        until(lambda: self._owner(venue) is to, within_s=START_S, what="the slot has moved")
 
     def other_primary(self, venue: str) -> Node:
         """A primary that does not hold the venue."""

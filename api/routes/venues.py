@@ -99,7 +99,6 @@ async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> E
 
 async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> list[EnrolledOut]:
     enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners])
-    view.numbers.update({each.product: each.runner for each in enrolled})
     return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 

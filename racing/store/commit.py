@@ -31,8 +31,9 @@ class CommitRecord(msgspec.Struct, frozen=True):
 
     position: all entries up to it are folded and in frame. sets_position: the sorted sets are
     complete up to it. as_of_ms: server time at which nothing folded was missing. counts: what became
-    of every event so far. format: of the whole state (racing/formats.py), so that a newer one is refused before
-    anything is written.
+    of every event so far. log_sum: checksum of all entries folded, None where it is not known. damaged: how often a new
+    owner found the log to be other than what had been committed.
+    format: of the whole state (racing/formats.py), so that a newer one is refused before anything is written.
     """
 
     epoch: int
@@ -43,6 +44,8 @@ class CommitRecord(msgspec.Struct, frozen=True):
     as_of_ms: int
     counts: dict[str, int] = {}
     digest: str = ""
+    log_sum: int | None = None
+    damaged: int = 0
     format: int = 1
 
 
@@ -64,6 +67,16 @@ def decode_commit(raw: bytes) -> CommitRecord:
     return record
 
 
+def log_damage(position: Position, log_sum: int | None, record: CommitRecord) -> str | None:
+    """How a log that was folded up to the commit is other than what was committed; None where it is the same."""
+    committed = Position.parse(record.position)
+    if position < committed:
+        return f"it ends at {position}, but {committed} was committed"
+    if position > committed or None in {log_sum, record.log_sum} or log_sum == record.log_sum:
+        return None
+    return f"its entries up to {position} have checksum {log_sum:08x}, but {record.log_sum:08x} was committed"
+
+
 @dataclass(slots=True)
 class Batch:
     """All that one commit writes."""
@@ -71,6 +84,8 @@ class Batch:
     position: Position
     sets_position: Position
     as_of_ms: int
+    log_sum: int | None = None
+    damaged: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     frame: Frame | None = None
     checkpoint: tuple[str, bytes] | None = None
@@ -194,6 +209,8 @@ class Committer:
             as_of_ms=batch.as_of_ms,
             counts=batch.counts,
             digest=_digest(body),
+            log_sum=batch.log_sum,
+            damaged=last.damaged + batch.damaged,
             format=FORMAT,
         )
         return record, [("SET", keys.commit, _encode(record)), *body]

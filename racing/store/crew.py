@@ -32,6 +32,7 @@ class VenueReport(msgspec.Struct):
     """One venue in one scorer. waiting: it asks for the lease; otherwise it holds it.
 
     lag_ms: age of the data of its last commit when that was written. commit_ms: how long that took: read, fold, write.
+    conflicts: how often it found here that another had committed.
     """
 
     state: State = "waiting"
@@ -39,6 +40,7 @@ class VenueReport(msgspec.Struct):
     commits: int = 0
     lag_ms: int = 0
     commit_ms: int = 0
+    conflicts: int = 0
 
 
 class ScorerReport(msgspec.Struct, frozen=True):

@@ -90,11 +90,13 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
     """Tables first, then where all else stands, in one MULTI that is void if a table changed meanwhile."""
     pipe = client.pipeline(transaction=True)
     with store_errors():
-        pipe.watch(keys.rules, keys.products, keys.runners)
+        pipe.watch(keys.rules, keys.products, keys.runners, keys.roll)
         tables = {
             name: list(client.hscan_iter(key, count=_ROWS_AT_ONCE))
             for name, key in (("rules", keys.rules), ("products", keys.products), ("runners", keys.runners))
         }
+        roll = client.get(keys.roll)
+        tables["roll"] = [] if roll is None else [(b"roll", roll)]
         pipe.multi()
         pipe.get(keys.commit)
         pipe.hkeys(keys.checkpoints)

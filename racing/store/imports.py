@@ -157,6 +157,9 @@ def _grouped(blocks: Iterator[Block]) -> Iterator[tuple[bytes, bytes, list[Block
 
 
 def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
+    if rows.name == "roll":
+        _send(client, [("SET", keys.roll, rows.rows[0][1])])
+        return
     key = {
         "rules": keys.rules,
         "products": keys.products,

@@ -76,6 +76,11 @@ class VenueKeys:
         return self._key("runners")
 
     @property
+    def roll(self) -> str:
+        """string: 16 hex characters for each runner number, a digest of all products enrolled up to it."""
+        return self._key("roll")
+
+    @property
     def rules(self) -> str:
         """hash: version -> JSON of the rule version; ``current`` -> the newest version."""
         return self._key("rules")

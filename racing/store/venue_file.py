@@ -46,7 +46,7 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of one of the venue's hashes: ``rules``, ``products``, ``runners`` or ``checkpoints``."""
+    """Some fields of a hash: ``rules``, ``products``, ``runners`` or ``checkpoints``; or the string ``roll``."""
 
     name: str
     rows: list[tuple[bytes, bytes]]

@@ -58,6 +58,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
         track.raw.hset(track.keys.products, f"p-{runner}", runner)
         track.raw.hset(track.keys.runners, runner, b'{"product":"p"}')
     track.raw.hset(track.keys.rules, mapping={"1": b"{}", "current": 1})
+    track.raw.set(track.keys.roll, b"0123456789abcdef" * 5)
     track.raw.hset(track.keys.idempotency("key"), mapping={"digest": "d", "entry": "1-0", "answer": "{}"})
     track.raw.pexpire(track.keys.idempotency("key"), 60_000)
     owner = track.owner()
@@ -102,7 +103,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def tables(track: Track) -> list[Any]:
     keys = track.keys
     kept = [track.raw.hgetall(key) for key in (keys.rules, keys.products, keys.runners, keys.checkpoints)]
-    return [*kept, track.raw.xrange(keys.log), track.raw.hgetall(keys.idempotency("key"))]
+    return [*kept, track.raw.xrange(keys.log), track.raw.hgetall(keys.idempotency("key")), track.raw.get(keys.roll)]
 
 
 # -- refusals ------------------------------------------------------------------------------------------------
@@ -243,7 +244,7 @@ def test_moved_venue_races_on_as_the_one_that_stayed(
     assert {frame.venue for frame in there.frames()} == {"hall-2"}
     whole = verify(there.client, there.venue, segments=away(tmp_path), whole=True)
     assert whole.differences == []
-    assert whole.notes == ["refolded from 0-0"]
+    assert whole.notes[0] == "refolded from 0-0"
     assert whole.entries > 15 * 2 * 10
     assert verify(there.client, there.venue).differences == []
 

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import crash_points, kills, reply_drops, takeover, torn_file
+from tests.faults import (
+    clock_jumps,
+    crash_points,
+    failover,
+    kills,
+    reply_drops,
+    state_machine,
+    takeover,
+    torn_file,
+)
 
 EXERCISES = {
+    "clock_jumps": clock_jumps.main,
     "crash_points": crash_points.main,
+    "failover": failover.main,
     "kills": kills.main,
     "reply_drops": reply_drops.main,
+    "state_machine": state_machine.main,
     "takeover": takeover.main,
     "torn_file": torn_file.main,
 }

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from racing.store.client import connect
 from racing.store.commit import read_commit
 from racing.store.embedded import EmbeddedServer
 from racing.store.keys import VenueKeys
 from racing.verify import verify
-from tests.faults.crews import SOON_S, Crew, Load, crew, open_venues
+from tests.faults.crews import SOON_S, Crew, Load, crew, open_venues, patient
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.watched import Seen, watched
 from tests.waiting import until
@@ -106,7 +105,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, lease_ms: int = LEAS
         server.start()
         ends.callback(server.stop)
         asyncio.run(open_venues(server.url, VENUES))
-        client = connect(server.url)
+        client = patient(server.url)
         ends.callback(client.close)
         with (
             watched(server.url) as seen,
