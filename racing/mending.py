@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from racing.errors import FencedError, NotFoundError, StoreError
+from racing.errors import CorruptRecordError, FencedError, NotFoundError, StoreError
 from racing.model import Position
 from racing.scorer import VenueThread, restore
 from racing.settings import Settings
@@ -28,10 +28,15 @@ _LOOK_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Mended:
-    """What was done. position: the sets are right up to here. here: this process had to own the venue for it."""
+    """What was done.
+
+    position: the sets are right up to here. record_dropped: the commit record was damaged, and made anew from the last
+    checkpoint and the log. here: this process had to own the venue for it.
+    """
 
     venue: str
     position: str
+    record_dropped: bool
     runners_logged: int
     rule_logged: bool
     here: bool
@@ -40,22 +45,37 @@ class Mended:
 def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WITHIN_S) -> Mended:
     """Log again what damaged decisions said, and have every sorted set compared and written anew where it is wrong.
 
-    Safe at any time, and to repeat: a running scorer restores, which readers see as a pause of its frames. Raises
-    NotFoundError, CorruptRecordError, and StoreError where that was not done in within_s.
+    A commit record that is none any more is dropped first: nothing that is acknowledged hangs on it. Safe at any time,
+    and to repeat: a running scorer restores, which readers see as a pause of its frames. Raises NotFoundError, and
+    StoreError where that was not done in within_s.
     """
     keys, client = VenueKeys(venue), connect(url, venue=venue)
     if venue not in reads.venues(connect(url)):
         raise NotFoundError(f"there is no venue {venue!r}")
     try:
+        dropped = _dropped(client, keys)
         again = _relogged(client, keys)
         with store_errors():
             client.delete(keys.sets_run)
         fence = _fenced(client, keys, within_s)
         with _stand_by(url, venue, settings) as here:
             done = _waited(client, keys, fence, within_s)
-            return Mended(venue, done.sets_position, again.runners, again.rule, here.report.commits > 0)
+            return Mended(
+                venue, done.sets_position, dropped, again.runners, again.rule, here.report.epoch == done.epoch
+            )
     finally:
         client.close()
+
+
+def _dropped(client: SyncClient, keys: VenueKeys) -> bool:
+    """Whether the commit record was damaged, and had to go. Its owner, if there is one, is fenced by that."""
+    try:
+        read_commit(client, keys)
+    except CorruptRecordError:
+        with store_errors():
+            client.delete(keys.commit)
+        return True
+    return False
 
 
 def _relogged(client: SyncClient, keys: VenueKeys) -> Relogged:

@@ -8,6 +8,7 @@ from racing.entries import Runner
 from racing.errors import NotFoundError
 from racing.mending import mend_venue
 from racing.settings import Settings
+from racing.store.commit import read_commit
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
 from racing.verify import verify
@@ -55,7 +56,7 @@ async def test_sets_are_right_again_while_a_scorer_runs_the_venue(
     store: Store, real_desk: Desk, running: Running
 ) -> None:
     await raced(real_desk, store)
-    running.start("one", url_of(store), lease_ms=1000, redis_url="redis://elsewhere")
+    running.start("one", url_of(store), lease_ms=1000)
     counts(store.client(), VENUE, 2)
     until(lambda: store.raw.get(KEYS.lease) is not None, within_s=10, what="the scorer has the venue")
 
@@ -95,3 +96,26 @@ async def test_enrolment_goes_on_after_mending(store: Store, real_desk: Desk) ->
 async def test_venue_that_does_not_exist_is_named(store: Store, real_desk: Desk) -> None:
     with pytest.raises(NotFoundError, match="nowhere"):
         mend_venue(url_of(store), "nowhere", SETTINGS)
+
+
+@pytest.mark.parametrize("scorer_runs", [False, True])
+async def test_damaged_commit_record_is_made_anew_from_checkpoint_and_log(
+    store: Store, real_desk: Desk, running: Running, *, scorer_runs: bool
+) -> None:
+    """Until then the venue is refused by every owner; nothing that was counted is lost or counted twice."""
+    await opened(real_desk, VENUE)
+    await append(real_desk, VENUE, packed(clicks([0, 1])))
+    mend_venue(url_of(store), VENUE, SETTINGS)
+    before = read_commit(store.client(), KEYS)
+    if scorer_runs:
+        running.start("one", url_of(store), lease_ms=1000)
+    store.raw.set(KEYS.commit, b'{"epoch":"no')
+    await append(real_desk, VENUE, packed(clicks([2])))
+
+    done = mend_venue(url_of(store), VENUE, SETTINGS)
+
+    assert done.record_dropped
+    counts(store.client(), VENUE, 3)
+    after = read_commit(store.client(), KEYS)
+    assert after.epoch > before.epoch
+    assert verify(store.client(), VENUE).clean
