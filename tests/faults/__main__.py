@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import clock_jumps, crash_points, kills, reply_drops, state_machine, takeover, torn_file
+from tests.faults import clock_jumps, crash_points, kills, reply_drops, soak, state_machine, takeover, torn_file
 
 EXERCISES = {
     "clock_jumps": clock_jumps.main,
     "crash_points": crash_points.main,
     "kills": kills.main,
     "reply_drops": reply_drops.main,
+    "soak": soak.main,
     "state_machine": state_machine.main,
     "takeover": takeover.main,
     "torn_file": torn_file.main,
