@@ -4,9 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import clock_jumps, crash_points, kills, reply_drops, soak, state_machine, takeover, torn_file
+from tests.faults import (
+    backlog,
+    clock_jumps,
+    crash_points,
+    kills,
+    reply_drops,
+    soak,
+    state_machine,
+    takeover,
+    torn_file,
+)
 
 EXERCISES = {
+    "backlog": backlog.main,
     "clock_jumps": clock_jumps.main,
     "crash_points": crash_points.main,
     "kills": kills.main,
