@@ -14,6 +14,7 @@ EXERCISES = (
     "failover",
     "kills",
     "memory_full",
+    "overload",
     "reply_drops",
     "soak",
     "state_machine",
