@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import kills, pauses, torn_file
+from tests.faults import kills, pauses, simulation, torn_file
 
-EXERCISES = {"kills": kills.main, "pauses": pauses.main, "torn_file": torn_file.main}
+EXERCISES = {"kills": kills.main, "pauses": pauses.main, "simulation": simulation.main, "torn_file": torn_file.main}
 
 
 def main() -> int:
