@@ -24,7 +24,7 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, read_commit
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
 from racing.store.mend import both, mark_checked, mend, unchecked_run
@@ -182,7 +182,8 @@ def restore(
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
     A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong; FencedError
+    where that cannot be told, for another owner has taken over.
     """
     kept = reads.checkpoints(client, keys)
     chain = Chain.of(kept)
@@ -206,10 +207,13 @@ def restore(
     pending = race.take_changes()
     if stale:
         pending = everything(race)
-    if check_sets and (wrong := mend(client, keys, race, pending)):
+    wrong, removals = mend(client, keys, race, pending) if check_sets else (0, ())
+    if wrong:
+        if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
+            raise FencedError(f"venue {keys.venue}: another owner has taken over")
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
-    sets.begin(pending, race)
+    sets.begin(pending, race, removals)
     return race, chain, sets
 
 

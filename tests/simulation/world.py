@@ -26,6 +26,7 @@ from api.frames import Frames
 from api.service import Service
 from racing.scorer import Scorer
 from racing.settings import Settings
+from racing.store import checkpoints
 from racing.store.client import connect_async
 from racing.store.desk import Desk
 from racing.store.line import Line
@@ -314,4 +315,6 @@ def _connections(world: World) -> Iterator[tuple[Any, str, Any]]:
     yield redis.connection.Connection, "_connect", connect
     yield parser, "_socket_can_read", net.socket_can_read
     yield parser, "_socket_is_closed", net.socket_is_closed
+    if world.plan.small_checkpoints:
+        yield checkpoints, "_OUTWEIGHED_BYTES_MIN", 300  # full records, and trims of the log, within a short run
     yield redis.utils, "get_lib_version", lambda: "simulated"  # reads the package's metadata for each connection
