@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from api.ingest import Taken
 from api.packed import PackedTaken
@@ -26,8 +27,7 @@ Done = Callable[[Appended | Exception], None]
 """Hears what became of a batch, once: its entry, or why there is none."""
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     taken: Taken | PackedTaken
     keyed: KeyedBatch | None
     done: Done

@@ -3,7 +3,8 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does.
+the whole answer does. So does parsing: a client sends the same head again and again, so each connection remembers what
+the heads asked that it has parsed, and the same bytes ask the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 from functools import partial
 from typing import Any, ClassVar
 
+import msgspec
 import structlog
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -39,7 +41,31 @@ _MEDIA_TYPES = {
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
 
+_HEADS_MAX, _HEAD_MAX_BYTES = 8, 1_024
+"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
+
 Headers = list[tuple[bytes, bytes]]
+
+
+class _Read(msgspec.Struct, frozen=True, gc=False):
+    """What the head of a GET asks: so many slots, unless they are those that the client names."""
+
+    venue: str
+    limit: int
+    if_none_match: str | None
+    length: int = 0
+
+
+class _Batch(msgspec.Struct, frozen=True, gc=False):
+    """What the head of a POST asks: to take the events of a body of this type and length."""
+
+    venue: str
+    media_type: str
+    key: str | None
+    length: int
+
+
+_Asked = _Read | _Batch
 
 
 class _NobodyWaits:
@@ -90,9 +116,30 @@ class FastProtocol(HttpToolsProtocol):
     fast_app: ClassVar[FastAPI]
     body_max_bytes: ClassVar[int]
     _default_headers: tuple[Any, bytes] = (None, b"")
+    _between = True  # no message has begun that has not ended
+    _read_s = 0.0  # when the last read was answered
+    _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A connection begins, with no head seen."""
+        self._heads: dict[bytes, _Asked] = {}
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request that is whole and whose head was seen before; parse anything else."""
+        if self._between:
+            size = data.find(b"\r\n\r\n") + 4
+            asked = self._heads.get(data[:size])
+            whole = asked is not None and len(data) == size + asked.length
+            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
+                return
+            self._chunk = data
+        super().data_received(data)
+        self._chunk = b""
 
     def on_message_begin(self) -> None:
         """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
+        self._between = False
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
@@ -100,82 +147,99 @@ class FastProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Answer a read; begin a batch; pass anything else on."""
         url, headers = self.url, self.headers
-        if url.startswith(_PREFIX) and self._is_plain() and self._begin(url, headers):
-            return
+        chunk, self._chunk = self._chunk, b""
+        if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
+            asked = self._asked(url, headers)
+            if asked is not None and self._answer(asked):
+                self._remember(chunk, asked)
+                return
         expect = self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
 
-    def _is_plain(self) -> bool:
-        """Whether this request is next, stays on the connection, and asks for nothing out of the way."""
+    def _is_next(self) -> bool:
+        """Whether what came before is answered, and the answer to this can be written."""
         before: Any = self.cycle
+        return (before is None or before.response_complete) and not self.flow.write_paused
+
+    def _is_plain(self) -> bool:
+        """Whether this request stays on the connection, and asks for nothing out of the way."""
         parser = self.parser
         return (
-            (before is None or before.response_complete)
-            and not (self.flow.write_paused or self.expect_100_continue or self.root_path)
+            not (self.expect_100_continue or self.root_path)
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and parser.get_http_version() == "1.1"
         )
 
-    def _begin(self, url: bytes, headers: Headers) -> bool:
+    def _asked(self, url: bytes, headers: Headers) -> _Asked | None:
+        """What a plain head asks; None for what is not answered here. It depends on the head alone."""
         path, mark, query = url.partition(b"?")
         venue, _, what = path[len(_PREFIX) :].partition(b"/")
-        if what not in {b"slots", b"events"} or not venue.isascii():
-            return False
+        if not venue.isascii():
+            return None
+        method = self.parser.get_method()
+        if what == b"slots" and method == b"GET" and not (mark and not query):
+            return _read_of(venue.decode(), query, headers)
+        if what == b"events" and method == b"POST":
+            return _batch_of(venue.decode(), headers, self.body_max_bytes)
+        return None
+
+    def _remember(self, chunk: bytes, asked: _Asked) -> None:
+        """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
+        head = chunk[: chunk.find(b"\r\n\r\n") + 4]
+        whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
+        if not whole or len(head) > _HEAD_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
+            return
+        if len(self._heads) >= _HEADS_MAX:
+            self._heads.clear()
+        self._heads[head] = asked
+
+    def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
+        """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
         service: Service = self.fast_app.state.service
-        view = service.frames.views.get(venue.decode())
+        view = service.frames.views.get(asked.venue)
         if view is None:
             return False
-        method = self.parser.get_method()
-        if what == b"slots":
-            return method == b"GET" and not (mark and not query) and self._read(view, query, headers)
-        return method == b"POST" and self._batch(view, headers)
+        if isinstance(asked, _Read):
+            self._read(view, asked)
+            return True
+        self._unset_keepalive_if_required()
+        exchange: Any = _Exchange(view, asked.media_type, asked.key)
+        self.cycle = exchange
+        if body is not None:
+            exchange.body.append(body)
+            self._take(exchange)
+        return True
 
-    # -- GET slots -----------------------------------------------------------------------------------
-
-    def _read(self, view: VenueView, query: bytes, headers: Headers) -> bool:
-        """Whether it was answered; not where the query is more than a plain limit."""
-        limit = _limit(query)
-        if limit is None:
-            return False
-        known = None
-        for name, value in headers:
-            if name == b"if-none-match":
-                if known is not None:
-                    return False
-                known = value
-            elif name in {b"content-length", b"transfer-encoding"}:
-                return False
+    def _read(self, view: VenueView, asked: _Read) -> None:
         age_ms = view.age()
-        slots = view.slots(limit, stale=is_stale(age_ms))
+        slots = view.slots(asked.limit, stale=is_stale(age_ms))
         age = b"" if age_ms is None else b"saima-age-ms: %d\r\n" % age_ms
         self.cycle = _ANSWERED
-        if known is not None and if_none_match_names(known.decode("latin-1"), slots.etag):
+        if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
         else:
-            self._write(200, slots.head, age, slots.length)
-            self.transport.write(slots.body)
-        self.on_response_complete()
-        return True
+            self._write(200, slots.head, age, slots.length, body=slots.body)
+        self._read_complete()
 
-    # -- POST events ---------------------------------------------------------------------------------
+    def _read_complete(self) -> None:
+        """As on_response_complete; a timer that runs already is left to run, see timeout_keep_alive_handler."""
+        if self.timeout_keep_alive_task is None or self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+        self._read_s = self.loop.time()
 
-    def _batch(self, view: VenueView, headers: Headers) -> bool:
-        """Whether it will be answered here; not where the headers are not those of a plain batch of known length."""
-        given = dict(headers)
-        media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
-        length = given.get(b"content-length", b"")
-        odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
-        plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
-        if not plain or media_type is None or int(length) > self.body_max_bytes:
-            return False
-        key = given.get(b"idempotency-key")
-        exchange: Any = _Exchange(view, media_type, None if key is None else key.decode("latin-1"))
-        self.cycle = exchange
-        return True
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for so long; one that has read since then has its time again."""
+        left_s = self._read_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: bounded by its Content-Length, to which the parser sees."""
@@ -187,6 +251,7 @@ class FastProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: take the batch."""
+        self._between = True
         exchange: Any = self.cycle
         if type(exchange) is _Exchange:
             self._take(exchange)
@@ -213,8 +278,7 @@ class FastProtocol(HttpToolsProtocol):
             return
         end = b"" if exchange.keep_alive else _CLOSE
         if isinstance(found, bytes):
-            self._write(202, _TAKEN % len(found), end)
-            self.transport.write(found)
+            self._write(202, _TAKEN % len(found), end, body=found)
         else:
             response = _refusal(found)
             head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
@@ -224,13 +288,14 @@ class FastProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, status: int, *lines: bytes) -> None:
+    def _write(self, status: int, *lines: bytes, body: bytes = b"") -> None:
+        """A head and a body in one call into the kernel."""
         made_of, default = self._default_headers
         if made_of is not self.server_state.default_headers:  # a new date, once a second
             made_of = self.server_state.default_headers
             default = b"".join([b"%b: %b\r\n" % pair for pair in made_of])
             self._default_headers = (made_of, default)
-        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n")))
+        self.transport.writelines((b"".join((STATUS_LINE[status], default, *lines, b"\r\n")), body))
 
 
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
@@ -248,6 +313,32 @@ def _refusal(exc: Exception) -> Response:
         return answer_to(exc)
     log.error("unexpected error", exc_info=exc)
     return answer("internal", "an unexpected error; it is logged")
+
+
+def _read_of(venue: str, query: bytes, headers: Headers) -> _Read | None:
+    limit, known = _limit(query), None
+    if limit is None:
+        return None
+    for name, value in headers:
+        if name == b"if-none-match":
+            if known is not None:
+                return None
+            known = value
+        elif name in {b"content-length", b"transfer-encoding"}:
+            return None
+    return _Read(venue, limit, None if known is None else known.decode("latin-1"))
+
+
+def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
+    given = dict(headers)
+    media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
+    length = given.get(b"content-length", b"")
+    odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
+    plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
+    if not plain or media_type is None or int(length) > body_max_bytes:
+        return None
+    key = given.get(b"idempotency-key")
+    return _Batch(venue, media_type, None if key is None else key.decode("latin-1"), int(length))
 
 
 def _limit(query: bytes) -> int | None:

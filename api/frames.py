@@ -15,10 +15,9 @@ from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
-from racing.store.client import store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Desk, Venue
-from racing.store.keys import VenueKeys
+from racing.store.feed import feed_over
 from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
@@ -28,6 +27,8 @@ STALE_MS = 3_000
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
+_READ_AHEAD = 100_000
+"""So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
 """Product numbers cached per venue; above that the cache starts anew."""
 _BODIES_MAX = 16
 """Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
@@ -83,6 +84,7 @@ class VenueView:
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: dict[str, int] = field(default_factory=dict)
+    read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     _kinds: tuple[Rule, dict[str, int]] | None = None
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
@@ -148,25 +150,28 @@ class Frames:
 
     def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient) -> None:
         self._desk = desk
-        self._client = client
-        self._reader = reader
+        self._feed = feed_over(client, reader)
         self.views: dict[str, VenueView] = {}
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
         self._halted = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to follow; never fails, an absent Redis is tried again."""
-        self._task = asyncio.create_task(self._follow(), name="frames")
+        self._tasks = [
+            asyncio.create_task(self._list(), name="venues"),
+            asyncio.create_task(self._follow(), name="frames"),
+        ]
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the tasks."""
         self._halted = True  # a cancellation that meets a time-out at once can be lost in the client
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._feed.stop()
 
     async def view(self, venue: str) -> VenueView | None:
         """A venue's view; looks at Redis for one not seen yet, at most five times a second.
@@ -191,14 +196,22 @@ class Frames:
         except StoreError:
             self._listed_ok = False
             raise
-        self._listed_ok = True
-        for name, venue in listed.items():
-            if name not in self.views:
-                version = await self._desk.rule(name)
-                empty = Frame(name, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
-                self.views.setdefault(name, VenueView(venue, empty, parse_rule(version.rule), version.version))
         for name in before - set(listed):  # a venue made since then is not in the list, and not gone
             self.views.pop(name, None)
+        trouble: StoreError | None = None
+        for name in listed.keys() - self.views.keys():
+            try:
+                await self._see(listed[name])
+            except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
+                trouble = exc
+        self._listed_ok = trouble is None
+        if trouble is not None:
+            raise trouble
+
+    async def _see(self, venue: Venue) -> None:
+        version = await self._desk.rule(venue.venue)
+        empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
+        self.views.setdefault(venue.venue, VenueView(venue, empty, parse_rule(version.rule), version.version))
 
     async def refresh_rule(self, view: VenueView) -> None:
         """Read the venue's current rule anew: what kinds of events it takes."""
@@ -208,23 +221,36 @@ class Frames:
     async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
         """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
         known = view.numbers
-        missing = products - known.keys()
+        missing = [product for product in products if product not in known]
         if missing:
             if len(known) > _PRODUCTS_MAX:
                 known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
-                missing = products
+                missing = list(products)
+            if not view.read_ahead:
+                view.read_ahead = True
+                known.update(await self._desk.first_numbers(view.venue.venue, at_most=_READ_AHEAD))
+                missing = [product for product in missing if product not in known]
             known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
             METRICS.set("saima_known_products", view.venue.venue, len(known))
         return known
 
+    async def _list(self) -> None:
+        """Keep the list of venues fresh, apart from the frames: on a cluster its node may be away alone."""
+        while not self._halted:
+            await asyncio.sleep(max(0.0, self._listed_s + _VENUES_EVERY_S - time.monotonic()))
+            try:
+                await self.refresh()
+            except StoreError as exc:
+                log.warning("cannot list venues", reason=str(exc))
+            except Exception:
+                log.exception("unexpected error while listing venues")
+
     async def _follow(self) -> None:
         while not self._halted:
             try:
-                if time.monotonic() - self._listed_s > _VENUES_EVERY_S:
-                    await self.refresh()
                 await self._read_frames()
                 await self._read_commits()
-                self.redis_ok = True
+                self.redis_ok = self._listed_ok
             except StoreError as exc:
                 if self.redis_ok:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
@@ -238,15 +264,12 @@ class Frames:
         if not self.views:
             await asyncio.sleep(_BLOCK_MS / 1000)
             return
-        streams = {VenueKeys(name).frames: view.last_id for name, view in self.views.items()}
-        by_key = {VenueKeys(name).frames.encode(): view for name, view in self.views.items()}
-        async with store_errors_async():
-            # the last frame of each stream is all that a reader needs; later issues keep the ones between
-            replies = await self._reader.xread(streams, block=_BLOCK_MS)
-        for key, raws in replies or []:
-            view = by_key[key]
-            await self._show(view, decode_frame(raws[-1][1][b"frame"]))
-            view.last_id = raws[-1][0].decode()
+        after = {name: view.last_id for name, view in self.views.items()}
+        for name, (last_id, raw) in (await self._feed.frames(after, block_ms=_BLOCK_MS)).items():
+            view = self.views.get(name)
+            if view is not None:
+                await self._show(view, decode_frame(raw))
+                view.last_id = last_id
 
     async def _show(self, view: VenueView, frame: Frame) -> None:
         wanted = {slot.runner for slot in frame.slots}
@@ -261,19 +284,13 @@ class Frames:
         view.show(frame, runners)
 
     async def _read_commits(self) -> None:
-        views = list(self.views.items())
+        views = dict(self.views)
         if not views:
             return
-        async with store_errors_async():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.time()
-            for name, _ in views:
-                pipe.get(VenueKeys(name).commit)
-            (seconds, micros), *raws = await pipe.execute()
-        now_ms = int(seconds) * 1000 + int(micros) / 1000
-        for (name, view), raw in zip(views, raws, strict=True):
-            if raw:
-                view.commit = decode_commit(raw)
-                view.age_ms, view.age_read_s = max(0.0, now_ms - view.commit.as_of_ms), time.monotonic()
+        for name, last in (await self._feed.commits(list(views))).items():
+            view = views[name]
+            if last.raw:
+                view.commit = decode_commit(last.raw)
+                view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
                 METRICS.race_counts(name, view.commit.counts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 
@@ -33,8 +32,7 @@ class _Answer(msgspec.Struct):
     refused: list[RefusedEvent]
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """A request to append: its body and what its headers said. Raises ProblemError for a key that is none."""
 
     body: bytes

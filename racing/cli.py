@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
-import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -96,18 +95,32 @@ def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> Non
 
 @app.command()
 def scorer(redis_url: RedisUrl = None) -> None:
-    """Run one scorer process: it races every venue whose lease it gets."""
+    """Run one scorer process: it runs its share of the venues. Run as many as you like, on any machines."""
     from prometheus_client import start_http_server  # as above
 
-    from racing.scorer import Scorer  # as above
+    from racing.crew import Scorer, own_name  # as above
 
     settings = _settings(redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
     if settings.scorer_metrics_port:
         start_http_server(settings.scorer_metrics_port, settings.host)
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    Scorer(_url(settings), name, settings).run(halt_on_signals())
+    Scorer(_url(settings), own_name(), settings).run(halt_on_signals())
+
+
+@app.command()
+def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
+    from racing.cli_scorers import print_crew  # as above
+    from racing.store.client import connect_async  # as above
+    from racing.store.crew_view import read_crew  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    view = asyncio.run(read_crew(connect_async(_url(settings)), lease_ms=settings.lease_ms))
+    if as_json:
+        out.print_json(json.dumps(_plain(view)))
+    else:
+        print_crew(view, out)
 
 
 @app.command()
@@ -205,10 +218,11 @@ def verify(
     from racing.store.client import connect  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    client = connect(_url(settings))
-    names = [venue] if venue else reads.venues(client)
+    url = _url(settings)
+    names = [venue] if venue else reads.venues(connect(url))
     reports = []
     for name in names:
+        client = connect(url, venue=name)
         with err.status(f"recomputing {name} from its log"):
             reports.append(verifying.verify(client, name, segments=settings.segments_folder, whole=whole))
     if as_json:
@@ -244,9 +258,13 @@ def doctor(
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
+    from racing.store.cluster import is_cluster  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    findings = doctoring.examine(connect(_url(settings)), settings)
+    url = _url(settings)
+    findings = (
+        doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
+    )
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:

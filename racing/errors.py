@@ -36,6 +36,10 @@ class StoreUnavailableError(StoreError):
     """Redis did not answer in time. Retryable: nothing is known about the last write."""
 
 
+class NotDurableError(StoreUnavailableError):
+    """Perhaps written, but the server has not proved to keep it as safe mode promises. Retryable under the same key."""
+
+
 class FencedError(StoreError):
     """Another owner has committed: what this owner remembers is void, it must restore."""
 

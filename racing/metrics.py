@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -76,6 +77,13 @@ class Metrics:
         if metric is None:
             metric = self._known[name] = Histogram(name, name, _VENUE, registry=self.registry)
         metric.labels(venue).observe(seconds)  # type: ignore[union-attr]  # the name says which it is
+
+    def forget(self, venue: str) -> None:
+        """Show no gauge of a venue any more: this process no longer runs it. Counters stay, as counters must."""
+        for metric in list(self._known.values()):
+            if isinstance(metric, Gauge):
+                with suppress(KeyError):  # never set for this venue
+                    metric.remove(venue)
 
     def race_counts(self, venue: str, counts: Mapping[str, int]) -> None:
         """Set the gauges of what became of a venue's events, from its last commit."""

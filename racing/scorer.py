@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import structlog
@@ -25,6 +25,7 @@ from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, read_commit
+from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, entries_between, read_after
 from racing.store.mend import both, mark_checked, mend, unchecked_run
@@ -39,23 +40,39 @@ HEARTBEAT_MS = 500
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _RETRY_S = 0.25
+_ASK_S = 0.05
+"""Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
+_EAGER_S = 5.0
+"""Who has not got the lease by then asks less often: somebody races who knows nothing of shares."""
 _PACES_PER_FRAME = 4
 """While entries keep coming they are read so often per frame_ms: more often would show no reader anything sooner, and
 a commit costs as much for one event as for thousands. What comes after a pause is read at once."""
 _LEASES_PER_TERM = 3
+_TROUBLE_MAX = 300
+"""Characters kept of an error for the operators' view."""
 
 
 class VenueScorer:
     """One venue's race and its commits, from take-over until it is fenced. Time comes in as arguments."""
 
-    def __init__(self, client: SyncClient, keys: VenueKeys, settings: Settings) -> None:
+    def __init__(
+        self,
+        client: SyncClient,
+        keys: VenueKeys,
+        settings: Settings,
+        *,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Take over and restore. meanwhile: called after each read of the log, which may be many, for the lease."""
         self._client = client
         self._keys = keys
         self._settings = settings
         self._committer = Committer(client, keys)
         record = self._committer.take_over()
         self._unchecked_run = unchecked_run(client, keys)
-        self.race, self._chain, self._sets = restore(client, keys, record, check_sets=self._unchecked_run is not None)
+        self.race, self._chain, self._sets = restore(
+            client, keys, record, check_sets=self._unchecked_run is not None, meanwhile=meanwhile
+        )
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
@@ -177,7 +194,12 @@ class VenueScorer:
 
 
 def restore(
-    client: SyncClient, keys: VenueKeys, record: CommitRecord, *, check_sets: bool = False
+    client: SyncClient,
+    keys: VenueKeys,
+    record: CommitRecord,
+    *,
+    check_sets: bool = False,
+    meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
@@ -204,6 +226,7 @@ def restore(
         if written:
             race.take_changes()
         race.apply(entries[len(written) :])
+        meanwhile()
     pending = race.take_changes()
     if stale:
         pending = everything(race)
@@ -233,62 +256,94 @@ class _Clock:
         return int(time.monotonic() * 1000 + self.offset_ms)
 
 
+class _LetGoError(RacingError):
+    """The venue is no longer ours: we give it up, or have lost its lease."""
+
+
 class VenueThread(threading.Thread):
-    """Runs one venue for as long as this process holds its lease; restores after every conflict."""
+    """Runs one venue for as long as this process holds its lease; restores after every conflict.
+
+    report: how the venue stands here. trouble: the last error met. Both are replaced or written field by field,
+    and may be read by any thread.
+    """
 
     def __init__(self, url: str, venue: str, name: str, settings: Settings) -> None:
         super().__init__(name=f"venue-{venue}", daemon=True)
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
-        self._client = connect(url)
-        self._reader = connect(url, block_ms=BLOCK_MAX_MS)
+        self._client = connect(url, venue=venue)
+        self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
         self._leased_ms = 0
         self._halt = threading.Event()
+        self.report = VenueReport()
+        self.trouble: Trouble | None = None
         folder = settings.segments_folder
         self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
     def stop(self) -> None:
-        """Ask the thread to end after its present step; join() waits for it."""
+        """Ask the thread to end after its present step and to give up the lease; join() waits for it."""
         self._halt.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to end."""
+        return self._halt.is_set()
 
     def run(self) -> None:
         """Hold, restore, step, and again, until stopped."""
-        venue = self._keys.venue
         if self._archive is not None:
             self._archive.start()
+        eager_s = time.monotonic() + _EAGER_S
         while not self._halt.is_set():
-            try:
-                self._clock.set(self._client)
-                if self._hold():
-                    self._race()
-            except FencedError as exc:
-                METRICS.count("saima_conflicts_total", venue)
-                log.warning("fenced, restoring", venue=venue, reason=str(exc))
-            except StoreError as exc:
-                log.warning("store trouble, retrying", venue=venue, reason=str(exc))
-            except RacingError:
-                log.exception("race cannot be restored, retrying", venue=venue)
-            except Exception:
-                log.exception("unexpected error, restoring", venue=venue)
-            self._halt.wait(_RETRY_S)
+            well = self._turn()
+            self._halt.wait(_ASK_S if well and time.monotonic() < eager_s else _RETRY_S)
         self._drop()
 
+    def _turn(self) -> bool:
+        """Race once if the lease is free; returns whether all went as it should."""
+        venue = self._keys.venue
+        try:
+            self._clock.set(self._client)
+            if self._hold():
+                self._race()
+            return True
+        except _LetGoError as exc:
+            log.info("venue let go", venue=venue, reason=str(exc))
+            return True
+        except FencedError as exc:
+            METRICS.count("saima_conflicts_total", venue)
+            log.warning("fenced, restoring", venue=venue, reason=str(exc))
+            self._note(exc)
+        except StoreError as exc:
+            log.warning("store trouble, retrying", venue=venue, reason=str(exc))
+            self._note(exc)
+        except RacingError as exc:
+            log.exception("race cannot be restored, retrying", venue=venue)
+            self._note(exc)
+        except Exception as exc:
+            log.exception("unexpected error, restoring", venue=venue)
+            self._note(exc)
+        finally:
+            self.report.state = "waiting"
+        return False
+
+    def _note(self, exc: Exception) -> None:
+        self.trouble = Trouble(f"{type(exc).__name__}: {exc}"[:_TROUBLE_MAX], self._clock.now_ms())
+
     def _race(self) -> None:
-        scorer = VenueScorer(self._client, self._keys, self._settings)
+        self.report.state = "restoring"
+        scorer = VenueScorer(self._client, self._keys, self._settings, meanwhile=self._keep)
         venue = self._keys.venue
         METRICS.count("saima_takeovers_total", venue)
         if self._archive is not None:
             self._archive.owned(scorer.epoch)
         log.info("racing", venue=venue, position=str(scorer.race.position), runners=len(scorer.race.products))
-        while not self._halt.is_set():
+        self.report.state, self.report.epoch = "racing", scorer.epoch
+        while True:
+            self._keep()
             now_ms = self._clock.now_ms()
-            if now_ms - self._leased_ms > self._settings.lease_ms // _LEASES_PER_TERM:
-                self._clock.set(self._client)
-                if not self._hold():
-                    log.warning("lease lost", venue=venue)
-                    return
             block_ms = min(scorer.wait_ms(now_ms), self._settings.lease_ms // _LEASES_PER_TERM)
             entries = read_after(self._reader, self._keys, scorer.race.position, block_ms=block_ms)
             begun_ms = self._clock.now_ms()
@@ -299,21 +354,39 @@ class VenueThread(threading.Thread):
                 scorer.archived = self._archive.until
             record = scorer.step(entries, begun_ms)
             if record is not None:
-                self._report(record, begun_ms)
+                self._tell(record, begun_ms)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
 
-    def _report(self, record: CommitRecord, begun_ms: int) -> None:
+    def _tell(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()
         METRICS.count("saima_commits_total", venue)
         METRICS.observe("saima_commit_seconds", venue, (now_ms - begun_ms) / 1000)
         METRICS.set("saima_fold_lag_ms", venue, now_ms - record.as_of_ms)
         METRICS.race_counts(venue, record.counts)
+        report = self.report
+        report.commits, report.lag_ms, report.commit_ms = record.number, now_ms - record.as_of_ms, now_ms - begun_ms
+
+    # -- lease ---------------------------------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether this process holds the lease for certain: it asked less than a term ago, and the venue is on."""
+        return self.report.state != "waiting" and self._clock.now_ms() - self._leased_ms < self._settings.lease_ms
+
+    def _keep(self) -> None:
+        """Renew the lease when it is due. Raises _LetGoError when it is lost, or the venue is to be given up."""
+        if self._halt.is_set():
+            raise _LetGoError("asked to stop")
+        if self._clock.now_ms() - self._leased_ms > self._settings.lease_ms // _LEASES_PER_TERM:
+            self._clock.set(self._client)
+            if not self._hold():
+                raise _LetGoError("another process holds the lease")
 
     def _hold(self) -> bool:
+        asked_ms = self._clock.now_ms()
         with store_errors():
             held = self._client.eval(source("hold_lease"), 1, self._keys.lease, self._owner, self._settings.lease_ms)
-        self._leased_ms = self._clock.now_ms()
+        self._leased_ms = asked_ms
         return bool(held == 1)
 
     def _drop(self) -> None:
@@ -326,31 +399,3 @@ class VenueThread(threading.Thread):
             pass  # it expires by itself
         self._client.close()
         self._reader.close()
-
-
-class Scorer:
-    """All venues of a deployment, each in its own thread; new venues are found within half a second."""
-
-    def __init__(self, url: str, name: str, settings: Settings) -> None:
-        self._url = url
-        self._name = name
-        self._settings = settings
-        self._threads: dict[str, VenueThread] = {}
-
-    def run(self, halt: threading.Event) -> None:
-        """Run until halt is set; then end every venue after its present commit."""
-        client: Any = connect(self._url)
-        while not halt.is_set():
-            try:
-                for venue in reads.venues(client):
-                    if venue not in self._threads:
-                        self._threads[venue] = VenueThread(self._url, venue, self._name, self._settings)
-                        self._threads[venue].start()
-            except StoreError as exc:
-                log.warning("cannot list venues", reason=str(exc))
-            halt.wait(0.5)
-        for thread in self._threads.values():
-            thread.stop()
-        for thread in self._threads.values():
-            thread.join(timeout=5)
-        client.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -15,8 +16,9 @@ class Settings(BaseSettings):
 
     redis_url: str | None = Field(
         None,
-        pattern=r"^(redis|rediss|unix)://",
-        description="Redis or Valkey to use, redis://host:6379/0, rediss:// or unix:///path; empty: an embedded Valkey",
+        pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://",
+        description="Redis or Valkey to use, redis://host:6379/0, rediss://, unix:///path, or of a cluster some nodes,"
+        " redis+cluster://host:6379,host:6379; empty: an embedded Valkey",
     )
     data_dir: Path = Field(Path("saima-data"), description="folder of the embedded server's append-only file")
     segments_dir: Path | None = Field(
@@ -35,6 +37,16 @@ class Settings(BaseSettings):
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
     body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
     batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")
+    durability: Literal["fast", "safe"] = Field(
+        "fast",
+        description="safe: events are acknowledged only once the server has proved that a crash does not lose them",
+    )
+    safe_replicas: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="safe mode: replicas that must have a batch before it is acknowledged; 0: synced on disk instead",
+    )
     appendfsync: str = Field(
         "everysec",
         pattern="^(everysec|always|no)$",
@@ -53,6 +65,11 @@ class Settings(BaseSettings):
         if self.segments_dir is not None or self.redis_url is not None:
             return self.segments_dir
         return self.data_dir / "segments"
+
+    @property
+    def embedded_appendfsync(self) -> str:
+        """How the embedded server syncs: before each answer in safe mode, whatever else is set."""
+        return "always" if self.durability == "safe" else self.appendfsync
 
 
 def load_settings(**given: object) -> Settings:

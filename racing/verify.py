@@ -59,11 +59,12 @@ class Report:
 def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whole: bool = False) -> Report:
     """Recount the last two windows, refold from the oldest checkpoint, and compare with what Redis holds.
 
-    segments: folder of segment files. whole: refold all that is kept, from the first segment on; else segments
-    only fill in what Redis lacks. The race may run meanwhile. Raises NotFoundError, StoreError.
+    client: one of the venue's node. segments: folder of segment files. whole: refold all that is kept, from the
+    first segment on; else segments only fill in what Redis lacks. The race may run meanwhile.
+    Raises NotFoundError, StoreError.
     """
     keys = VenueKeys(venue)
-    if venue not in reads.venues(client):
+    if not reads.exists(client, keys):
         raise NotFoundError(f"there is no venue {venue!r}")
     snapshot = _settled(client, keys)
     report = Report(venue, snapshot.commit.position, snapshot.commit.frame, snapshot.commit.counts)

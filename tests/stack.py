@@ -116,6 +116,10 @@ class Stack:
         until(lambda: not lives(pid), within_s=5, what=f"the killed {name} is gone")
         return pid
 
+    def terminate(self, name: str) -> None:
+        """Ask a process to end, as soon as there is one; it is started again."""
+        os.kill(until(lambda: self.pid(name), within_s=START_S, what=f"there is a {name}"), signal.SIGTERM)
+
     def kill_all(self) -> None:
         """End every process at once, politely or not: nothing is left of it."""
         pids = [self.pid(name) for name in ("api", "scorer", "server")]

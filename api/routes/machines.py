@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
-from api.schemas import Health, ProblemHelp, Readiness, VenueHealth
+from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
 from api.service import Serving
 from racing.errors import StoreError
 from racing.metrics import METRICS
@@ -26,6 +26,7 @@ async def healthz() -> Health:
 _NOT_READY = {
     "status": "not ready",
     "redis": "Redis is away: Connection refused",
+    "durability": {"asked": "safe", "in_force": "unknown", "found": "", "promise": ""},
     "venues": [{"venue": "hall-1", "frame": 48210, "age_ms": 4200, "stale": True}],
 }
 
@@ -36,23 +37,30 @@ _NOT_READY = {
     responses={
         503: {
             "model": Readiness,
-            "description": "Redis is away",
+            "description": "Redis is away, or cannot keep what safe mode promises",
             "content": {"application/json": {"example": _NOT_READY}},
         }
     },
 )
 async def readyz(service: Serving, response: Response) -> Readiness:
-    """Redis answers: writes are possible. Readers are served from memory also when this says no."""
+    """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no."""
     try:
-        await service.desk.ping()
-        redis = "ok"
+        found = await service.desk.durability(service.settings)
+        redis, reached = "ok", found.in_force != "not reached"
+        durability = DurabilityHealth(
+            asked=found.asked, in_force=found.in_force, found=found.found, promise=found.promise
+        )
     except StoreError as exc:
-        redis, response.status_code = str(exc), 503
+        redis, reached = str(exc), False
+        durability = DurabilityHealth(asked=service.settings.durability, in_force="unknown", found="", promise="")
+    if not reached:
+        response.status_code = 503
     venues = [
         VenueHealth(venue=name, frame=view.frame.frame, age_ms=view.age(), stale=view.stale())
         for name, view in sorted(service.frames.views.items())
     ]
-    return Readiness(status="ready" if redis == "ok" else "not ready", redis=redis, venues=venues)
+    status = "ready" if reached else "not ready"
+    return Readiness(status=status, redis=redis, durability=durability, venues=venues)
 
 
 @router.get(

@@ -78,7 +78,7 @@ class ArchiveThread(threading.Thread):
 
     def __init__(self, url: str, venue: str, folder: Path) -> None:
         super().__init__(name=f"archive-{venue}", daemon=True)
-        self._client = connect(url)
+        self._client = connect(url, venue=venue)
         self._keys = VenueKeys(venue)
         self._folder = folder
         self._epoch: int | None = None

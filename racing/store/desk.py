@@ -17,7 +17,10 @@ import msgspec
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
 from racing.rule import Rule
+from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
+from racing.store.crew_view import CrewView, read_crew
+from racing.store.durability import Durability, detect_async
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
@@ -71,6 +74,8 @@ class KeyedBatch:
     keep_ms: int
 
 
+_SCAN_STEP = 5_000
+"""Fields of a hash that are asked for at once: some 2 ms of the server's time."""
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
@@ -81,14 +86,25 @@ _decode_runner = msgspec.json.Decoder(Runner).decode
 class Desk:
     """The asynchronous side of the store, one per API process."""
 
-    def __init__(self, client: AsyncClient, line: Asking | None = None) -> None:
+    def __init__(self, client: AsyncClient, line: Asking | None = None, *, safe: bool = False) -> None:
+        """line: what events are appended through; safe: a SafeLine, through which every other write goes as well."""
         self._client = client
         self._line = line or Pipeline(client)
+        self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
+        if self._safe:
+            return await self._ask("EVAL", source(name), len(keys), *keys, *args)
         async with store_errors_async():
             return await self._scripts[name](keys=list(keys), args=list(args))
+
+    async def _ask(self, *command: Any) -> Any:  # each command's own reply
+        """The reply to one command on the line of the appends, with what that line promises. Raises StoreError."""
+        (reply,) = await self._line.ask([command])
+        if isinstance(reply, RacingError):
+            raise reply
+        return reply
 
     async def secret(self) -> bytes:
         """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""
@@ -105,8 +121,7 @@ class Desk:
         made = Venue(venue, title, now_ms)
         document = rule.model_dump(mode="json", exclude_none=True)
         await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
-        async with store_errors_async():
-            fresh = await self._client.hsetnx(VENUES, venue, _encode(made))
+        fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
         return made
@@ -134,6 +149,17 @@ class Desk:
         async with store_errors_async():
             found = await self._client.hmget(VenueKeys(venue).products, list(products))
         return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
+        """Runner numbers of about so many enrolled products, whichever come first; a step takes the server 2 ms."""
+        found: dict[str, int] = {}
+        cursor = 0
+        while True:
+            async with store_errors_async():
+                cursor, part = await self._client.hscan(VenueKeys(venue).products, cursor, count=_SCAN_STEP)
+            found.update({as_text(product): int(number) for product, number in part.items()})
+            if not cursor or len(found) >= at_most:
+                return found
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         """Data of runners by number."""
@@ -164,12 +190,8 @@ class Desk:
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        async with store_errors_async():
-            name = VenueKeys(venue).idempotency(key)
-            stored, entry, answer = await self._client.hmget(name, ["digest", "entry", "answer"])
-        if stored is None or entry is None or answer is None:
-            return None
-        return _repeated(stored, entry, answer, digest)
+        known = await self._ask("EVAL", source("recall_answer"), 1, VenueKeys(venue).idempotency(key))
+        return _repeated(known[0], known[1], known[2], digest) if known else None
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         """A rule version, the current one by default. Raises NotFoundError."""
@@ -196,10 +218,13 @@ class Desk:
         reply = await self._run("put_rule", (keys.rules, keys.log), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
-    async def ping(self) -> None:
-        """Return when Redis answers."""
-        async with store_errors_async():
-            await self._client.ping()
+    async def durability(self, settings: Settings) -> Durability:
+        """What an acknowledgement promises now, as the server is set up."""
+        return await detect_async(self._client, settings)
+
+    async def crew(self, *, lease_ms: int) -> CrewView:
+        """The scorers and who runs each venue. Raises StoreUnavailableError."""
+        return await read_crew(self._client, lease_ms=lease_ms)
 
 
 def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch) -> Command:

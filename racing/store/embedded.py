@@ -84,6 +84,17 @@ class EmbeddedServer:
             if (ended and not self._listens()) or (state != "loading" and time.monotonic() > until):
                 raise StoreUnavailableError(f"the embedded server did not start: see {self._dir / 'server.log'}")
             time.sleep(0.02)
+        if self._process is None:
+            self._set_sync()
+
+    def _set_sync(self) -> None:
+        """Have an adopted server, which another start may have set up otherwise, sync as this one was asked to."""
+        client = connect(self.url)
+        try:
+            with store_errors():
+                client.config_set("appendfsync", self._appendfsync)
+        finally:
+            client.close()
 
     def _listens(self) -> bool:
         """Whether a process holds the socket, even one that is stopped or busy; a file left behind does not count."""

@@ -13,6 +13,9 @@ VENUES = "saima:{saima}:venues"
 SECRET = "saima:{saima}:secret"  # noqa: S105  # the name of a key, not a secret
 """string: 32 random bytes that key the hashes of user ids."""
 
+SCORERS = "saima:{saima}:scorers"
+"""hash: name of a scorer process -> JSON of its last report."""
+
 
 @dataclass(frozen=True, slots=True)
 class VenueKeys:

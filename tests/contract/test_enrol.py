@@ -40,6 +40,16 @@ async def test_numbers_count_from_zero_in_order_of_enrolment(desk: Desk, client:
     assert await desk.runner_count(VENUE) == 3
 
 
+async def test_the_first_numbers_are_all_of_a_small_venue_and_about_so_many_of_a_large_one(desk: Desk) -> None:
+    assert await desk.first_numbers(VENUE, at_most=10) == {}
+    enrolled = await desk.enrol(VENUE, [runner(f"p-{n}") for n in range(20_000)])
+    numbers = {each.product: each.runner for each in enrolled}
+    assert await desk.first_numbers(VENUE, at_most=100_000) == numbers
+    some = await desk.first_numbers(VENUE, at_most=1_000)
+    assert 1_000 <= len(some) < 20_000
+    assert some.items() <= numbers.items()
+
+
 async def test_enrolling_again_changes_nothing_and_logs_nothing(desk: Desk, client: SyncClient) -> None:
     await desk.enrol(VENUE, [runner("a"), runner("b")])
     again = await desk.enrol(VENUE, [runner("b"), runner("a")])

@@ -22,6 +22,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.log, KEYS.idempotency("k")],
         [["packed", "digest", "1000", "{}"], ["packed", "digest", "1000", "{}"], ["packed", "other", "1000", "{}"]],
     ),
+    "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
         [KEYS.products, KEYS.runners, KEYS.log],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import kills, pauses, simulation, torn_file
+from tests.faults import crash_points, kills, reply_drops, simulation, takeover, torn_file
 
-EXERCISES = {"kills": kills.main, "pauses": pauses.main, "simulation": simulation.main, "torn_file": torn_file.main}
+EXERCISES = {
+    "crash_points": crash_points.main,
+    "kills": kills.main,
+    "reply_drops": reply_drops.main,
+    "simulation": simulation.main,
+    "takeover": takeover.main,
+    "torn_file": torn_file.main,
+}
 
 
 def main() -> int:

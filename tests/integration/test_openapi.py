@@ -92,6 +92,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "putRule",
             "sendEvents",
             "readSlots",
+            "listScorers",
             "healthz",
             "readyz",
             "metrics",

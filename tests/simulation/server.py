@@ -184,6 +184,12 @@ class Server:
     def _hvals(self, args: Args) -> Any:
         return list(self._hash(args[0]).values())
 
+    def _hscan(self, args: Args) -> Any:
+        return [b"0", self._hgetall(args)]
+
+    def _hexists(self, args: Args) -> Any:
+        return int(args[1] in self._hash(args[0]))
+
     def _hlen(self, args: Args) -> Any:
         return len(self._hash(args[0]))
 

@@ -1,15 +1,17 @@
 """One simulated deployment: API processes, scorers, senders and an operator, around one server, by one plan.
 
-Saima's own code runs as it is: scorers from ``Scorer.run`` on, API processes from ``api.sending.send`` on, both over
-redis-py. Replaced are only its clock, its threads and what redis-py connects to.
+Saima's own code runs as it is: scorers from ``racing.crew.Scorer.run`` on, API processes from ``api.sending.send`` on, both over
+redis-py. Replaced are only its clock, its threads, its chance and what redis-py connects to.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
 import secrets
+import socket
 import sys
 import threading
 import time
@@ -24,12 +26,12 @@ import structlog
 
 from api.frames import Frames
 from api.service import Service
-from racing.scorer import Scorer
+from racing.crew import Scorer
 from racing.settings import Settings
 from racing.store import checkpoints
 from racing.store.client import connect_async
 from racing.store.desk import Desk
-from racing.store.line import Line
+from racing.store.line import line_over
 from tests.simulation import network as net
 from tests.simulation.loop import Event, Process, Thread, VirtualLoop
 from tests.simulation.network import Network, Session, SimSocket, SimTransport, Weather
@@ -166,7 +168,7 @@ class Api:
         self.name = self.process.name
         url = f"redis://{self.name}"
         client, reader = connect_async(url), connect_async(url, block_ms=200)
-        desk = Desk(client, Line(client))
+        desk = Desk(client, line_over(client))
         self.service = Service(world.settings(), desk, Frames(desk, client, reader))
         self._tasks: set[asyncio.Task[Any]] = set()
         self._world = world
@@ -255,6 +257,26 @@ class _Secrets:
         return self.token_bytes(count).hex()
 
 
+class _Os:
+    """The module os; every process has the same number, so that runs are equal."""
+
+    def getpid(self) -> int:
+        return 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+
+class _Socket:
+    """The module socket, on a host of the same name everywhere."""
+
+    def gethostname(self) -> str:
+        return "simulated"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+
 @contextlib.contextmanager
 def simulated(world: World) -> Iterator[list[Any]]:
     """While this holds, Saima's modules and redis-py live in the world; gives what Saima logs."""
@@ -270,6 +292,8 @@ def _modules(world: World) -> Iterator[tuple[Any, str, Any]]:
         "time": (time, _Time(world)),
         "threading": (threading, _Threading()),
         "secrets": (secrets, _Secrets(world)),
+        "os": (os, _Os()),
+        "socket": (socket, _Socket()),
     }
     for importer, module in sorted(sys.modules.items()):
         if importer.startswith(("racing.", "api.")):
@@ -281,6 +305,7 @@ def _modules(world: World) -> Iterator[tuple[Any, str, Any]]:
 def _threads() -> Iterator[tuple[Any, str, Any]]:
     """Threads that simulated processes start are simulated too; others are as ever."""
     real_start, real_join = threading.Thread.start, threading.Thread.join
+    real_is_alive = threading.Thread.is_alive
 
     def start(thread: threading.Thread) -> None:
         current = Thread.current()
@@ -298,6 +323,11 @@ def _threads() -> Iterator[tuple[Any, str, Any]]:
         while not vars(thread)["simulated"].dead and current.process.loop.time() < until_s:
             current.wait(_JOIN_POLL_S)
 
+    def is_alive(thread: threading.Thread) -> bool:
+        simulated = vars(thread).get("simulated")
+        return real_is_alive(thread) if simulated is None else not simulated.dead
+
+    yield threading.Thread, "is_alive", is_alive
     yield threading.Thread, "start", start
     yield threading.Thread, "join", join
 

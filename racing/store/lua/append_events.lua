@@ -3,9 +3,11 @@
 -- KEYS: 1 log (stream)  2 idempotency key (hash)
 -- ARGV: 1 packed batch  2 digest of the request body (hex)  3 time to keep the answer (ms)  4 answer (JSON)
 -- Reply: {1, entry id} when appended; {0, stored digest, stored entry id, stored answer} when known
+-- A known key is written again as it is: a sync or a WAIT after this write covers the entry of that time as well.
 -- Cost: O(bytes). Bound: one entry, one hash that expires.
 local known = redis.call('HMGET', KEYS[2], 'digest', 'entry', 'answer')
 if known[1] then
+  redis.call('HSET', KEYS[2], 'digest', known[1])
   return {0, known[1], known[2], known[3]}
 end
 local entry = redis.call('XADD', KEYS[1], '*', 'events', ARGV[1])

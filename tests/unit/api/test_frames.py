@@ -36,8 +36,8 @@ def runner_of(product: str, **data: Any) -> Runner:
     return Runner(product, "m-1", f"The {product}", **data)
 
 
-def view_of(*products: str) -> VenueView:
-    made = VenueView(Venue("hall-1", "Hall", 0), frame_of(), DEFAULT_RULE, 1)
+def view_of(*products: str, read_ahead: bool = False) -> VenueView:
+    made = VenueView(Venue("hall-1", "Hall", 0), frame_of(), DEFAULT_RULE, 1, read_ahead=read_ahead)
     made.show(frame_of(*products), {index: runner_of(product) for index, product in enumerate(products)})
     return made
 
@@ -128,7 +128,7 @@ async def test_a_new_frame_wakes_whoever_waits_for_it() -> None:
     waiting = asyncio.create_task(view.shown.wait())
     await asyncio.sleep(0)
     view.show(frame_of("p-1", number=2), {})
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert not view.shown.is_set()
 
 
@@ -148,6 +148,7 @@ class FakeStore:
         self.commit: CommitRecord | None = None
         self.asked: list[tuple[str, Any]] = []
         self.while_listing: list[str] = []
+        self.ahead = 0
 
     def _answer(self, what: str, about: Any) -> None:
         self.asked.append((what, about))
@@ -169,6 +170,11 @@ class FakeStore:
     async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
         self._answer("numbers", list(products))
         return {product: self.products[product] for product in products if product in self.products}
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
+        self._answer("first_numbers", at_most)
+        await asyncio.sleep(0)
+        return dict(list(self.products.items())[: min(at_most, self.ahead)])
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         self._answer("runners", list(numbers))
@@ -268,10 +274,21 @@ async def test_a_venue_made_while_others_are_listed_is_not_forgotten(frames: Fra
 async def test_numbers_are_read_once_and_then_known(frames: Frames, store: FakeStore) -> None:
     """What is not enrolled is asked for again: it may be by now."""
     store.products = {"p-1": 0, "p-2": 1}
-    view = view_of()
+    view = view_of(read_ahead=True)
     assert (await frames.numbers(view, {"p-1", "p-9"}))["p-1"] == 0
     assert (await frames.numbers(view, {"p-1", "p-2", "p-9"})) == {"p-1": 0, "p-2": 1}
     assert store.asked == [("numbers", ["p-1", "p-9"]), ("numbers", ["p-2", "p-9"])]
+
+
+async def test_the_first_miss_reads_ahead_once_however_many_wait(frames: Frames, store: FakeStore) -> None:
+    """A process that starts under load learns the venue's products at once, and asks only for the others."""
+    store.products, store.ahead = {f"p-{n}": n for n in range(5)}, 3
+    view = view_of()
+    first, second = await asyncio.gather(frames.numbers(view, {"p-1"}), frames.numbers(view, {"p-4"}))
+    assert first["p-1"] == 1
+    assert second["p-4"] == 4
+    assert await frames.numbers(view, {"p-0", "p-2"}) == {f"p-{n}": n for n in (0, 1, 2, 4)}
+    assert [what for what, _ in store.asked] == ["first_numbers", "numbers", "numbers"]
 
 
 async def test_the_memory_for_numbers_is_bounded(
@@ -280,7 +297,7 @@ async def test_the_memory_for_numbers_is_bounded(
     """Beyond it starts anew, with all that is asked for now."""
     monkeypatch.setattr(module, "_PRODUCTS_MAX", 2)
     store.products = {f"p-{n}": n for n in range(5)}
-    view = view_of()
+    view = view_of(read_ahead=True)
     await frames.numbers(view, {"p-0", "p-1", "p-2"})
     assert await frames.numbers(view, {"p-2", "p-3"}) == {"p-2": 2, "p-3": 3}
 

@@ -118,7 +118,7 @@ def test_a_wrong_event_is_refused_at_its_place_and_the_others_keep_theirs() -> N
         ({"type": "click"}, "product: is required"),
         (
             {"colour": 1},
-            "colour: no such field; an event has type, product, ts_ms, user, amount, quantity, id, source, ",
+            "colour: no such field; an event has type, product, ts_ms, amount, user, quantity, id, source, ",
         ),
         ({"type": 5, "product": "p"}, "type: must be a text of 1 to 32 characters, not 5"),
         (
@@ -283,6 +283,11 @@ def taken_of(*events: EventIn) -> Taken:
     kinds = {kind: code for code, kind in enumerate(sorted({"click", *rows.type}))}
     kind = bytes(map(kinds.__getitem__, rows.type))
     return Taken(rows, tuple(kinds), kind, np.array([NUMBERS[product] for product in rows.product], np.int64))
+
+
+def test_rows_have_the_fields_of_an_event_in_their_order() -> None:
+    """Rows.of puts them in by place."""
+    assert Rows._fields == EventIn.__struct_fields__
 
 
 def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:
