@@ -440,7 +440,7 @@ class SimTransport(asyncio.Transport):
         self.write(b"".join(list_of_data))
 
     def is_closing(self) -> bool:
-        return self._lost
+        return self._lost or not self._link.process.alive
 
     def close(self) -> None:
         self._link.close()
