@@ -33,7 +33,7 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, first_position, read_after
@@ -253,7 +253,8 @@ def restore(
 
     A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
     damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
-    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong;
+    FencedError where that cannot be told, for another owner has taken over.
     """
     past = Past(client, keys, segments)
     race, chain = begun(client, keys, past)
@@ -273,10 +274,13 @@ def restore(
         log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
     if stale or damage:
         pending = everything(race)
-    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
+    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
+    if wrong:
+        if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
+            raise FencedError(f"venue {keys.venue}: another owner has taken over")
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
-    sets.begin(pending, race)
+    sets.begin(pending, race, removals)
     return race, chain, sets
 
 
