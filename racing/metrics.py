@@ -16,6 +16,7 @@ CounterName = Literal[
     "saima_commits_total",  # commits written, per venue
     "saima_frames_total",  # frames published, per venue
     "saima_segments_total",  # segment files written, per venue
+    "saima_kept_frames_total",  # frames taken to files, one a second, per venue
     "saima_segment_failures_total",  # times a segment could not be written, per venue
     "saima_takeovers_total",  # times this process became a venue's owner, per venue
     "saima_conflicts_total",  # times an owner found that another had committed, per venue
@@ -39,6 +40,8 @@ GaugeName = Literal[
     "saima_race_unknown_kind_events",  # events of kinds beyond the bound, per venue
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
+    "saima_log_ahead_ms",  # age of the oldest log entry that is not yet counted, per venue
+    "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
     "saima_known_products",  # product numbers cached by an API process, per venue
     "saima_recent_ids",  # event ids that an API process remembers, per venue
     "saima_commit_entries",  # log entries of the last commit, per venue
