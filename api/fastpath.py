@@ -9,6 +9,7 @@ the whole answer does.
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import Any, ClassVar
 
@@ -19,12 +20,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
-from api.frames import VenueView, is_stale
+from api.frames import Slots, VenueView, is_stale
+from api.grants import Grant
 from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
 from racing.errors import RacingError
+from racing.settings import Settings
 
 log = structlog.get_logger("saima.api")
 
@@ -38,6 +41,10 @@ _MEDIA_TYPES = {
 }
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
+_VARY = b"vary: Origin\r\n"
+_BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
+HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
+"""Headers of a request, and bytes of its first line and headers together."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -61,11 +68,13 @@ class _Exchange:
         "media_type",
         "message_event",
         "response_complete",
+        "told",
         "view",
     )
 
-    def __init__(self, view: VenueView, media_type: str, key: str | None) -> None:
+    def __init__(self, view: VenueView, media_type: str, key: str | None, told: bytes) -> None:
         self.view = view
+        self.told = told
         self.media_type = media_type
         self.key = key
         self.body: list[bytes] = []
@@ -89,17 +98,60 @@ class FastProtocol(HttpToolsProtocol):
 
     fast_app: ClassVar[FastAPI]
     body_max_bytes: ClassVar[int]
+    keyed: ClassVar[bool]
+    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
+    cors: ClassVar[bool]
     _default_headers: tuple[Any, bytes] = (None, b"")
+    _in_head = False
+    _head_bytes = _came = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; end a connection whose request has a head larger than any that is right."""
+        came = self._came = len(data) + self._head_bytes
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes = came
+            if came > HEAD_MAX_BYTES and not self.transport.is_closing():
+                self._refuse_head()
+        else:
+            self._head_bytes = 0
+
+    def _refuse_head(self) -> None:
+        detail = f"more than {HEADERS_MAX} headers, or {HEAD_MAX_BYTES} bytes of them: send fewer"
+        response = answer("head_too_large", detail)
+        head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
+        before: Any = self.cycle
+        if before is None or before.response_complete:  # else the answer before it is still being written
+            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", _CLOSE)
+            self.transport.write(bytes(response.body))
+        self.transport.close()
+
+    def _head_is_too_large(self) -> bool:
+        """Whether the head that is complete goes beyond the bounds; its bytes are counted only where they may."""
+        headers = self.headers
+        if len(headers) > HEADERS_MAX:
+            return True
+        if self._came <= HEAD_MAX_BYTES:
+            return False
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in headers)
+        return size > HEAD_MAX_BYTES
 
     def on_message_begin(self) -> None:
         """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
+        self._in_head = True
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
         """Answer a read; begin a batch; pass anything else on."""
+        self._in_head = False
+        if self.transport.is_closing():
+            return
         url, headers = self.url, self.headers
+        if self._head_is_too_large():
+            self._refuse_head()
+            return
         if url.startswith(_PREFIX) and self._is_plain() and self._begin(url, headers):
             return
         expect = self.expect_100_continue
@@ -126,13 +178,20 @@ class FastProtocol(HttpToolsProtocol):
         if what not in {b"slots", b"events"} or not venue.isascii():
             return False
         service: Service = self.fast_app.state.service
-        view = service.frames.views.get(venue.decode())
+        read = what == b"slots"
+        views = service.frames.open_views if read else service.frames.views
+        view = views.get(venue.decode())
         if view is None:
             return False
         method = self.parser.get_method()
-        if what == b"slots":
+        if read:
             return method == b"GET" and not (mark and not query) and self._read(view, query, headers)
         return method == b"POST" and self._batch(view, headers)
+
+    def _grant(self, header: bytes | None) -> Grant | None:
+        """What the key of an Authorization header grants, if that was found out within the last second."""
+        service: Service = self.fast_app.state.service
+        return None if header is None else service.grants_in_force().known.get(header)
 
     # -- GET slots -----------------------------------------------------------------------------------
 
@@ -141,17 +200,35 @@ class FastProtocol(HttpToolsProtocol):
         limit = _limit(query)
         if limit is None:
             return False
-        known = None
+        known = key = None
         for name, value in headers:
             if name == b"if-none-match":
                 if known is not None:
                     return False
                 known = value
-            elif name in {b"content-length", b"transfer-encoding"}:
-                return False
+            elif name in self.odd_in_reads:
+                if name != b"authorization" or key is not None:
+                    return False
+                key = value
+        if key is not None:
+            return self._read_with_key(view, limit, known, key)
         age_ms = view.age()
-        slots = view.slots(limit, stale=is_stale(age_ms))
-        age = b"" if age_ms is None else b"saima-age-ms: %d\r\n" % age_ms
+        self._show(view.slots(limit, stale=is_stale(age_ms)), known, age_ms)
+        return True
+
+    def _read_with_key(self, view: VenueView, limit: int, known: bytes | None, key: bytes) -> bool:
+        grant = self._grant(key)
+        if grant is None or not grant.bucket.take(time.monotonic()):
+            return False
+        age_ms = view.age()
+        made = view.detailed if grant.sees_details(view.venue.venue) else view.slots
+        self._show(made(limit, stale=is_stale(age_ms)), known, age_ms, grant.bucket.lines())
+        return True
+
+    def _show(self, slots: Slots, known: bytes | None, age_ms: int | None, told: bytes = b"") -> None:
+        if self.cors:
+            told += _VARY
+        age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
         self.cycle = _ANSWERED
         if known is not None and if_none_match_names(known.decode("latin-1"), slots.etag):
             self._write(304, slots.head, age)
@@ -159,7 +236,6 @@ class FastProtocol(HttpToolsProtocol):
             self._write(200, slots.head, age, slots.length)
             self.transport.write(slots.body)
         self.on_response_complete()
-        return True
 
     # -- POST events ---------------------------------------------------------------------------------
 
@@ -169,11 +245,18 @@ class FastProtocol(HttpToolsProtocol):
         media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
         length = given.get(b"content-length", b"")
         odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
+        odd |= self.cors and b"origin" in given
         plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
         if not plain or media_type is None or int(length) > self.body_max_bytes:
             return False
+        told = b""
+        if self.keyed:
+            grant = self._grant(given.get(b"authorization"))
+            if grant is None or not grant.takes_batch(view.venue.venue):
+                return False
+            told = grant.bucket.lines()
         key = given.get(b"idempotency-key")
-        exchange: Any = _Exchange(view, media_type, None if key is None else key.decode("latin-1"))
+        exchange: Any = _Exchange(view, media_type, None if key is None else key.decode("latin-1"), told)
         self.cycle = exchange
         return True
 
@@ -213,12 +296,12 @@ class FastProtocol(HttpToolsProtocol):
             return
         end = b"" if exchange.keep_alive else _CLOSE
         if isinstance(found, bytes):
-            self._write(202, _TAKEN % len(found), end)
+            self._write(202, _TAKEN % len(found), exchange.told, end)
             self.transport.write(found)
         else:
             response = _refusal(found)
             head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
-            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", end)
+            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", exchange.told, end)
             self.transport.write(bytes(response.body))
         if not exchange.keep_alive:
             self.transport.close()
@@ -261,5 +344,18 @@ def _limit(query: bytes) -> int | None:
 
 
 def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
-    """The protocol of a server that serves this application."""
-    return type("ServedProtocol", (FastProtocol,), {"fast_app": app, "body_max_bytes": body_max_bytes})
+    """The protocol of a server that serves this application.
+
+    Where other sites may read answers, the plain routes answer what names its origin: they say so.
+    """
+    settings: Settings = app.state.settings
+    keyed = settings.keys == "on"
+    cors = bool(settings.cors_origins)
+    given = {
+        "fast_app": app,
+        "body_max_bytes": body_max_bytes,
+        "keyed": keyed,
+        "cors": cors,
+        "odd_in_reads": _BODY_OF_READ | ({b"origin"} if cors else set()) | ({b"authorization"} if keyed else set()),
+    }
+    return type("ServedProtocol", (FastProtocol,), given)

@@ -8,13 +8,14 @@ from fastapi import APIRouter, Path, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
+from api.guard import GuardedRoute, needs
 from api.schemas import Health, ProblemHelp, Readiness, VenueHealth
 from api.service import Serving
 from racing.errors import StoreError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
-router = APIRouter(tags=["machines"])
+router = APIRouter(tags=["machines"], route_class=GuardedRoute)
 
 
 @router.get("/healthz", operation_id="healthz")
@@ -42,15 +43,18 @@ _NOT_READY = {
     },
 )
 async def readyz(service: Serving, response: Response) -> Readiness:
-    """Redis answers: writes are possible. Readers are served from memory also when this says no."""
+    """Redis answers: writes are possible. Readers are served from memory also when this says no.
+
+    Venues that are not open to everyone are left out.
+    """
     try:
         await service.desk.ping()
         redis = "ok"
     except StoreError as exc:
-        redis, response.status_code = str(exc), 503
+        redis, response.status_code = str(exc) if service.settings.keys == "off" else "Redis is away", 503
     venues = [
         VenueHealth(venue=name, frame=view.frame.frame, age_ms=view.age(), stale=view.stale())
-        for name, view in sorted(service.frames.views.items())
+        for name, view in sorted(service.frames.open_views.items())
     ]
     return Readiness(status="ready" if redis == "ok" else "not ready", redis=redis, venues=venues)
 
@@ -61,6 +65,7 @@ async def readyz(service: Serving, response: Response) -> Readiness:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
+@needs("metrics:read")
 async def metrics() -> Response:
     """Metrics of this process in Prometheus text form."""
     return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)

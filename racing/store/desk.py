@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -18,10 +18,23 @@ from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
-from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a venue lets whom do while keys are in force.
+
+    slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
+    that publishable keys may send. merchants_may: what merchants may do to their own products.
+    """
+
+    slots_public: bool = True
+    details_public: bool = False
+    beacon_kinds: tuple[str, ...] = ()
+    merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -30,6 +43,7 @@ class Venue(msgspec.Struct, frozen=True):
     venue: str
     title: str
     created_ms: int
+    access: Access = Access()
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
@@ -96,19 +110,31 @@ class Desk:
             await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
             return await self._client.get(SECRET) or b""
 
-    async def create(self, venue: str, title: str, rule: Rule, *, author: str) -> Venue:
+    async def create(self, venue: str, title: str, rule: Rule, *, author: str, access: Access | None = None) -> Venue:
         """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.
 
         The venue is listed, and raced, only when its own keys are complete.
         """
         now_ms = time.time_ns() // 1_000_000
-        made = Venue(venue, title, now_ms)
+        made = Venue(venue, title, now_ms, access or Access())
         document = rule.model_dump(mode="json", exclude_none=True)
         await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
         async with store_errors_async():
             fresh = await self._client.hsetnx(VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
+        return made
+
+    async def put_access(self, venue: Venue, access: Access, *, author: str) -> Venue:
+        """Make this the venue's access, whatever it was. Safe to repeat. Seen by every API process within 2 s."""
+        made = msgspec.structs.replace(venue, access=access)
+        entry = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "access", "venue": venue.venue}
+        async with store_errors_async():
+            pipe = self._client.pipeline(transaction=True)
+            pipe.execute_command("HSET", VENUES, venue.venue, _encode(made))
+            told = _encode({**entry, "access": access})
+            pipe.execute_command("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
+            await pipe.execute()
         return made
 
     async def venues(self) -> list[Venue]:

@@ -13,6 +13,19 @@ VENUES = "saima:{saima}:venues"
 SECRET = "saima:{saima}:secret"  # noqa: S105  # the name of a key, not a secret
 """string: 32 random bytes that key the hashes of user ids."""
 
+API_KEYS = "saima:{saima}:api_keys"
+"""hash: SHA-256 of an API key (hex) -> JSON of what it grants. The keys themselves are nowhere."""
+
+API_KEYS_VERSION = "saima:{saima}:api_keys_version"
+"""string: grows with every change of the hash of keys; processes look at it every second."""
+
+API_KEYS_USED = "saima:{saima}:api_keys_used"
+"""hash: id of an API key -> when it was last used, ms."""
+
+AUDIT = "saima:{saima}:audit"
+"""stream: who made, changed or revoked a key or a venue's access; about the last 10,000."""
+AUDIT_MAX = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class VenueKeys:
@@ -80,6 +93,11 @@ class VenueKeys:
     def idempotency(self, name: str) -> str:
         """hash with expiry: what was answered to a sender's Idempotency-Key."""
         return self._key(f"idempotency:{name}")
+
+
+def ticket(digest: str) -> str:
+    """string with expiry: what a one-use ticket opens, by the SHA-256 of the ticket."""
+    return f"saima:{{saima}}:ticket:{digest}"
 
 
 def member(runner: int) -> str:

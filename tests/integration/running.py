@@ -129,7 +129,7 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    service = Running(folder, load_settings(**{"frame_ms": 10, **given}), scorer=scorer)
+    service = Running(folder, load_settings(**{"frame_ms": 10, "keys": "off", **given}), scorer=scorer)
     try:
         service.start()
         yield service

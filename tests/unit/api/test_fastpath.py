@@ -167,7 +167,7 @@ class Served:
     """A server's protocol before an application over a log of its own, with or without the fast path."""
 
     def __init__(self, *, fast: bool, age_ms: float | None = None, error: Exception | None = None) -> None:
-        settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5)
+        settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5, keys="off")
         self.app: FastAPI = create_app(settings, "redis://nowhere")
         self._protocol = fast_protocol(self.app, BODY_MAX) if fast else HttpToolsProtocol
         self._config = uvicorn.Config(
