@@ -19,7 +19,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, machines, slots, venues
+from api.routes import events, live, machines, runners, slots, venues
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -76,7 +76,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    for router in (venues.router, events.router, slots.router, machines.router):
+    for router in (venues.router, runners.router, events.router, slots.router, live.router, machines.router):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)

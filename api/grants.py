@@ -29,6 +29,7 @@ EVERY_S: Final = 1.0
 """Between two looks at the version of the keys."""
 _USED_EVERY_S: Final = 5.0
 """Between two times that last uses are written."""
+_LOOK_S: Final = 0.2
 _CACHE_MAX: Final = 10_000
 _SCHEME: Final = b"bearer "
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="saima"'}
@@ -39,7 +40,7 @@ _NOBODY = "0" * 64
 class Grant:
     """What a caller may do: everything within needs and its scope, as often as its bucket lets it."""
 
-    __slots__ = ("bucket", "merchant", "name", "needs", "origins", "plain", "venues")
+    __slots__ = ("bucket", "id", "merchant", "name", "needs", "origins", "plain", "venues")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Grant:
         self.name = name
         self.needs = needs
         self.bucket = bucket
+        self.id = record.id if record else ""
         self.venues = frozenset(record.venues) if record else frozenset[str]()
         self.merchant = record.merchant if record else None
         self.origins = frozenset(record.origins) if record else frozenset[str]()
@@ -110,6 +112,7 @@ class Grants:
         self._buckets: dict[str, Bucket] = {}
         self._used: dict[str, int] = {}
         self._used_written_s = 0.0
+        self._looked_s = 0.0
         self._task: asyncio.Task[None] | None = None
         self.origins: frozenset[str] = frozenset()
         """Origins of all keys that work."""
@@ -148,6 +151,7 @@ class Grants:
     async def refresh(self) -> None:
         """Read all keys if one has changed. Raises StoreError."""
         self.known = {}  # also the moment at which expired keys are found out
+        self._looked_s = time.monotonic()
         async with store_errors_async():
             version = await self._client.get(API_KEYS_VERSION)
             if self._read and version == self._version:
@@ -165,6 +169,19 @@ class Grants:
 
     def _quota(self, record: KeyRecord) -> int:
         return self._requests_per_s if record.requests_per_s is None else record.requests_per_s
+
+    async def find(self, header: bytes) -> Grant:
+        """As resolve, but keys are read anew before one is refused: one that was just made works at once.
+
+        That happens at most five times a second, and for a key that has ended as for one that is unknown.
+        """
+        try:
+            return self.resolve(header)
+        except ProblemError:
+            if time.monotonic() - self._looked_s < _LOOK_S:
+                raise
+        await self.refresh()
+        return self.resolve(header)
 
     def resolve(self, header: bytes) -> Grant:
         """What the key of an Authorization header grants. Raises ProblemError (401), StoreUnavailableError.

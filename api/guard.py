@@ -114,7 +114,7 @@ async def admit(request: Request, need: Need | None) -> Grant:
         return await _without_key(service, need, venue)
     if len(headers) > 1:
         raise wrong_key()
-    grant = service.grants_in_force().resolve(headers[0].encode("latin-1"))
+    grant = await service.grants_in_force().find(headers[0].encode("latin-1"))
     _within_quota(request, grant)
     if need == "slots:read" and (venue is None or await is_open(service, venue)):
         return grant

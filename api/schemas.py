@@ -162,6 +162,42 @@ class RunnersIn(Strict):
         return self
 
 
+class RunnerChange(Strict):
+    """What changes of a product: what is left out stays."""
+
+    stock: Annotated[int, Field(ge=0, le=10**9)] | None = Field(None, examples=[480])
+    price: Money | None = Field(None, examples=[18900])
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.changes():
+            raise wrong("names nothing to change: give stock or price")
+        return self
+
+    def changes(self) -> dict[Literal["stock", "price"], int]:
+        """The new values."""
+        given: dict[Literal["stock", "price"], int | None] = {"stock": self.stock, "price": self.price}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class RunnerChanged(BaseModel):
+    """What was changed, and its entry in the log."""
+
+    product: str = Field(examples=["p-1001"])
+    entry: str = Field(examples=["1763740800123-0"])
+    stock: int | None = Field(None, examples=[480])
+    price: int | None = Field(None, examples=[18900])
+
+
+class TicketOut(BaseModel):
+    """A ticket: opens one private live stream of the venue, once."""
+
+    ticket: str = Field(
+        examples=["3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], description="for the query of its address"
+    )
+    expires_in_s: int = Field(examples=[60])
+
+
 class EnrolledOut(BaseModel):
     """What became of one product."""
 
@@ -174,6 +210,16 @@ class EnrolledList(BaseModel):
     """What became of each product, in the order sent."""
 
     runners: list[EnrolledOut]
+
+
+class RunnerDoc(BaseModel):
+    """A product and its data as it stands."""
+
+    model_config = ConfigDict(extra="allow")
+
+    product: str = Field(examples=["p-1001"])
+    merchant: str = Field(examples=["m-7"])
+    title: str = Field(examples=["Noise-cancelling earbuds"])
 
 
 class RunnerOut(BaseModel):

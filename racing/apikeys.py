@@ -23,17 +23,19 @@ Role = Literal[
     "operator",
     "admin",
 ]
-Need = Literal["slots:read", "events:write", "stock:write", "runners:read", "operate", "metrics:read", "admin"]
+Need = Literal[
+    "slots:read", "events:write", "stock:write", "runners:read", "live:read", "operate", "metrics:read", "admin"
+]
 """What a route asks of a key."""
 
-_OPERATOR: frozenset[Need] = frozenset({"slots:read", "stock:write", "runners:read", "operate"})
+_OPERATOR: frozenset[Need] = frozenset({"slots:read", "live:read", "stock:write", "runners:read", "operate"})
 GRANTS: dict[Role, frozenset[Need]] = {
     "events:write": frozenset({"events:write"}),
     "stock:write": frozenset({"stock:write"}),
     "beacon": frozenset({"events:write"}),
-    "slots:read": frozenset({"slots:read"}),
+    "slots:read": frozenset({"slots:read", "live:read"}),
     "metrics:read": frozenset({"metrics:read"}),
-    "merchant": frozenset({"slots:read", "stock:write", "runners:read"}),
+    "merchant": frozenset({"slots:read", "live:read", "stock:write", "runners:read"}),
     "operator": _OPERATOR,
     "admin": frozenset(get_args(Need)),
 }

@@ -18,7 +18,7 @@ from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
-from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys
+from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys, ticket
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
@@ -153,6 +153,35 @@ class Desk:
             for i, runner in enumerate(runners)
         ]
 
+    async def runner(self, venue: str, product: str) -> tuple[Runner, bytes] | None:
+        """The data of a product, and as it is kept; None where it is not enrolled, which takes as many round trips to find out."""
+        keys = VenueKeys(venue)
+        async with store_errors_async():
+            number = await self._client.hget(keys.products, product)
+            raw = await self._client.hget(keys.runners, "-" if number is None else as_text(number))
+        return None if raw is None else (_decode_runner(raw), raw)
+
+    async def change_runner(self, venue: str, wanted: Runner, *, read: bytes) -> str | None:
+        """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
+
+        After StoreUnavailableError it may have been done.
+        """
+        keys = VenueKeys(venue)
+        args = (wanted.product, read, _encode(wanted))
+        reply = await self._run("change_runner", (keys.products, keys.runners, keys.log), args)
+        return as_text(reply[1]) if reply[0] == 1 else None
+
+    async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
+        """Keep what a ticket opens for so many seconds."""
+        async with store_errors_async():
+            await self._client.execute_command("SET", ticket(digest), opens, "EX", lives_s)
+
+    async def take_ticket(self, digest: str) -> bytes | None:
+        """What a ticket opens, which is gone with that; None where there is none. A lost reply loses the ticket."""
+        async with store_errors_async():
+            opens: bytes | None = await self._client.execute_command("GETDEL", ticket(digest))
+        return opens
+
     async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
         """Runner numbers of those products that are enrolled."""
         if not products:
@@ -254,4 +283,4 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "put_rule")
+_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "change_runner", "put_rule")

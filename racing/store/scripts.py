@@ -6,7 +6,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-Script = Literal["append_events", "enrol_runners", "put_rule", "hold_lease", "drop_lease"]
+Script = Literal["append_events", "enrol_runners", "change_runner", "put_rule", "hold_lease", "drop_lease"]
 
 
 @cache
