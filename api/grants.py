@@ -29,7 +29,7 @@ EVERY_S: Final = 1.0
 """Between two looks at the version of the keys."""
 _USED_EVERY_S: Final = 5.0
 """Between two times that last uses are written."""
-_LOOK_S: Final = 0.2
+_LOOK_S: Final = 0.05
 _CACHE_MAX: Final = 10_000
 _SCHEME: Final = b"bearer "
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="saima"'}
@@ -113,6 +113,7 @@ class Grants:
         self._used: dict[str, int] = {}
         self._used_written_s = 0.0
         self._looked_s = 0.0
+        self._looking = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.origins: frozenset[str] = frozenset()
         """Origins of all keys that work."""
@@ -173,14 +174,16 @@ class Grants:
     async def find(self, header: bytes) -> Grant:
         """As resolve, but keys are read anew before one is refused: one that was just made works at once.
 
-        That happens at most five times a second, and for a key that has ended as for one that is unknown.
+        That happens at most twenty times a second, for all who wait together, and for a key that has ended as for one
+        that is unknown.
         """
-        try:
+        with suppress(ProblemError):
             return self.resolve(header)
-        except ProblemError:
-            if time.monotonic() - self._looked_s < _LOOK_S:
-                raise
-        await self.refresh()
+        came_s = time.monotonic()
+        async with self._looking:
+            if self._looked_s < came_s:
+                await asyncio.sleep(self._looked_s + _LOOK_S - came_s)
+                await self.refresh()
         return self.resolve(header)
 
     def resolve(self, header: bytes) -> Grant:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated, Any, TypeVar
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from starlette.routing import BaseRoute
 
 from api.bodies import StrictRoute
@@ -60,11 +60,11 @@ def need_of(route: BaseRoute) -> Need | None:
     return need
 
 
-def routes_of(app: FastAPI) -> Iterator[BaseRoute]:
+def routes_of(app: FastAPI | APIRouter) -> Iterator[BaseRoute]:
     """Every route of an application, those of included routers too."""
     for route in app.routes:
         included = getattr(route, "original_router", None)
-        yield from (route,) if included is None else included.routes
+        yield from (route,) if included is None else routes_of(included)
 
 
 def unguarded(app: FastAPI) -> list[str]:

@@ -73,7 +73,7 @@ class AccessDoc(Strict):
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
-        return cls.model_validate(msgspec.to_builtins(access))
+        return cls.model_validate_json(msgspec.json.encode(access))
 
     def access(self) -> Access:
         """What the store keeps."""

@@ -26,7 +26,10 @@ _TRIES = 5
 
 
 async def own_runner(service: Service, view: VenueView, product: str, caller: Grant) -> tuple[Runner, bytes]:
-    """A product that is for this caller, and as it is kept. Raises ProblemError (404): the same for another's as for one that is not."""
+    """A product that is for this caller, and as it is kept.
+
+    Raises ProblemError (404): the same for another's as for one that is not.
+    """
     found = await service.desk.runner(view.venue.venue, product)
     if found is None or not caller.owns(found[0].merchant):
         raise ProblemError("not_found", f"there is no product {product[:80]!r} in venue {view.venue.venue!r}")

@@ -154,7 +154,7 @@ class Desk:
         ]
 
     async def runner(self, venue: str, product: str) -> tuple[Runner, bytes] | None:
-        """The data of a product, and as it is kept; None where it is not enrolled, which takes as many round trips to find out."""
+        """The data of a product, and as it is kept; None, after as many round trips, where it is not enrolled."""
         keys = VenueKeys(venue)
         async with store_errors_async():
             number = await self._client.hget(keys.products, product)

@@ -26,6 +26,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.products, KEYS.runners, KEYS.log],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
+    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
     "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
