@@ -124,6 +124,7 @@ class FastProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:  # else the answer before it is still being written
             self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", _CLOSE)
             self.transport.write(bytes(response.body))
+            self.cycle = _ANSWERED  # what else comes of this request is passed over
         self.transport.close()
 
     def _head_is_too_large(self) -> bool:

@@ -81,7 +81,7 @@ class Keyed:
 
 
 @contextmanager
-def keyed(folder: Path, **given: object) -> Iterator[Keyed]:
+def keyed(folder: Path, **given: Any) -> Iterator[Keyed]:
     """A deployment with keys in force that runs."""
     with running(folder, keys="on", **given) as service:
         yield Keyed(service)

@@ -240,7 +240,7 @@ def test_what_is_no_key_is_answered_like_an_unknown_one(keyed_service: Keyed, sh
         text = key[:-1] + ("a" if key[-1] != "a" else "b")
     header = f"Basic {key}" if text is None else f"Bearer {text}"
     answer = keyed_service.service.http.get(
-        f"/v1/venues/{OPEN}/rule", headers={"Authorization": header.encode("latin-1")}
+        f"/v1/venues/{OPEN}/rule", headers={b"Authorization": header.encode("latin-1")}
     )
     assert answer.status_code == 401
     assert answer.text == keyed_service.ask("unknown", "GET", f"/v1/venues/{OPEN}/rule").text
