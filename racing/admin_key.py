@@ -66,12 +66,21 @@ def ensure(client: SyncClient, data_dir: Path, *, now_ms: int) -> Path | None:
         if record is None and id_of(key) is not None:
             keyring.create(client, wanted, who="serve", now_ms=now_ms, key=key)
         return path_in(data_dir) if record is None or record.state(now_ms) == "active" else None
-    if any(record.role == "admin" and record.state(now_ms) == "active" for record in known.values()):
+    if _administered(known, now_ms):
         return None
     key = mint()
     _write(path_in(data_dir), key)  # before it works: a key that nobody could read again would be of no use
     keyring.create(client, wanted, who="serve", now_ms=now_ms, key=key)
     return path_in(data_dir)
+
+
+def exists(client: SyncClient, *, now_ms: int) -> bool:
+    """Whether any admin key works. Raises StoreError."""
+    return _administered(keyring.read_keys(client), now_ms)
+
+
+def _administered(known: dict[str, KeyRecord], now_ms: int) -> bool:
+    return any(record.role == "admin" and record.state(now_ms) == "active" for record in known.values())
 
 
 def _write(path: Path, key: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from racing.errors import StoreError
+from racing.exposure import look_around
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import as_text, server_ms, store_errors
@@ -34,6 +35,7 @@ def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
     findings = [_version(info), _role(info), _memory(info), *_persistence(client, info)]
+    findings += [Finding(*look) for look in look_around(client, settings, info)]
     return [*findings, _segments(settings), *_venues(client, settings)]
 
 

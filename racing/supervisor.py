@@ -92,8 +92,8 @@ def serve(settings: Settings, halt: threading.Event, *, tell: Callable[[str], No
     with _data_folder(settings) as server:
         url = settings.redis_url or (server.url if server else "")
         refuse_unsafe(settings, url)
-        if server is not None and settings.keys == "on":
-            _admin_key(settings, url, tell)
+        if settings.keys == "on":
+            tell(_admin_key(settings, url))
         children = [_child("scorer", settings, url), _child("api", settings, url)]
         try:
             while not halt.wait(_WATCH_S):
@@ -110,16 +110,25 @@ def serve(settings: Settings, halt: threading.Event, *, tell: Callable[[str], No
                 child.wait(until_s)
 
 
-def _admin_key(settings: Settings, url: str, tell: Callable[[str], None]) -> None:
+def _admin_key(settings: Settings, url: str) -> str:
+    """Where the admin key is, in words: one is made for an embedded server, never for a Redis that others may share."""
+    now_ms = time.time_ns() // 1_000_000
     client = connect(url)
+    path = None
     try:
-        path = admin_key.ensure(client, settings.data_dir, now_ms=time.time_ns() // 1_000_000)
+        if settings.redis_url is None:
+            path = admin_key.ensure(client, settings.data_dir, now_ms=now_ms)
+        elif not admin_key.exists(client, now_ms=now_ms):
+            return "requests need API keys, and there is no admin key yet: saima key create admin --role admin"
+    except StoreError as exc:
+        if settings.redis_url is None:
+            raise
+        return f"requests need API keys; nobody can tell now which there are: {exc}"
     finally:
         client.close()
     if path is None:
-        tell("requests need API keys: see saima key --help")
-    else:
-        tell(f"requests need API keys; the admin key is in {path}, and commands in this folder find it there")
+        return "requests need API keys: saima key list shows those that there are"
+    return f"requests need API keys; the admin key is in {path}, and commands in this folder find it there"
 
 
 def _start_again(server: EmbeddedServer) -> None:
