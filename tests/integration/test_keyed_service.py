@@ -261,3 +261,18 @@ def test_a_changed_stock_is_there_and_everything_else_as_it_was(keyed_service: K
     changed = keyed_service.ask("merchant", "PATCH", path, {"stock": 41}).json()
     assert changed["entry"]
     assert keyed_service.ask("merchant", "GET", path).json() == {**before, "stock": 41}
+
+
+# -- same time class ------------------------------------------------------------------------------------------
+
+
+def test_a_product_out_of_reach_costs_the_same_steps_as_none(keyed_service: Keyed) -> None:
+    """The same commands to Redis: times say more about the machine, the steps are what a stranger could measure."""
+    redis: Any = keyed_service.service.redis
+
+    def commands(product: str) -> int:
+        before = redis.info("commandstats").get("cmdstat_hget", {}).get("calls", 0)
+        keyed_service.ask("merchant", "GET", f"/v1/venues/{OPEN}/runners/{product}")
+        return int(redis.info("commandstats")["cmdstat_hget"]["calls"] - before)
+
+    assert commands("p-foreign") == commands("p-nothing") == commands(OWN) == 2

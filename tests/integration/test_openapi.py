@@ -173,7 +173,7 @@ CONFIG: dict[str, Any] = {
             "include-operation-id": ["enrolRunners"],
             "checks": {
                 "positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]},
-                "unsupported_method": {"enabled": False},
+                "allow_header_conformance": {"enabled": False},
             },
         },
         {

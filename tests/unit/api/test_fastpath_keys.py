@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.errors import ProblemError
 from api.fastpath import HEAD_MAX_BYTES, HEADERS_MAX
 from api.grants import Grants
 from api.quota import Bucket
@@ -43,8 +44,13 @@ def grants() -> Grants:
 
 
 class Unchanging:
+    """A Redis whose keys never change; asked: how often it was looked at."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
     async def get(self, name: str) -> None:
-        return None
+        self.asked += 1
 
 
 @pytest.fixture(autouse=True)
@@ -154,6 +160,20 @@ async def test_answers_to_other_sites_say_who_may_read_them() -> None:
     assert dict(asked.headers)["access-control-allow-origin"] == ORIGIN
     other = await served.ask(reading("slots", origin="https://evil.example"))
     assert "access-control-allow-origin" not in dict(other.headers)
+
+
+async def test_a_refused_key_costs_the_same_steps_whatever_is_wrong_with_it() -> None:
+    """One look at Redis, one digest, one lookup; a text that is no key has the look too."""
+    known = grants()
+    asked = []
+    for header in (f"Bearer {mint()}", f"Bearer {KEYS['ended']}", "Bearer x"):
+        known._looked_s = 0.0  # some time ago
+        before = known._client.asked  # type: ignore[attr-defined]  # the stand-in
+        with pytest.raises(ProblemError, match="does not work"):
+            await known.find(header.encode())
+        asked.append(known._client.asked - before)  # type: ignore[attr-defined]  # the stand-in
+    assert asked == [1, 1, 1]
+    assert known.known == {}
 
 
 # -- heads ----------------------------------------------------------------------------------------------------
