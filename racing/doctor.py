@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from racing.errors import StoreError
+from racing.exposure import look_around
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import as_text, connect, server_ms, store_errors
@@ -39,7 +40,8 @@ class Finding:
 def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     """All findings, server first, then each venue. Raises StoreUnavailableError when there is no server."""
     venues = _venues(client, settings, lambda _: client)
-    return [*_server(client, settings), _segments(settings), scorers_found(client, settings), *venues]
+    around = _around(client, settings)
+    return [*_server(client, settings), *around, _segments(settings), scorers_found(client, settings), *venues]
 
 
 def examine_cluster(url: str, settings: Settings) -> list[Finding]:
@@ -56,7 +58,8 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
             client.close()
     shared = connect(url)
     try:
-        found = [scorers_found(shared, settings), *_venues(shared, settings, lambda venue: connect(url, venue=venue))]
+        found = [*_around(shared, settings), scorers_found(shared, settings)]
+        found += _venues(shared, settings, lambda venue: connect(url, venue=venue))
     except StoreError as exc:
         found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
     return [*findings, _segments(settings), *found]
@@ -66,6 +69,12 @@ def _server(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
     return [_version(info), _role(info), _memory(info), *_persistence(client, settings, info)]
+
+
+def _around(client: SyncClient, settings: Settings) -> list[Finding]:
+    with store_errors():
+        info: dict[str, Any] = client.info()
+    return [Finding(*look) for look in look_around(client, settings, info)]
 
 
 def _cluster(client: SyncClient) -> Finding:
