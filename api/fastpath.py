@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import structlog
 from fastapi import FastAPI
+from httptools import HttpParserError, HttpParserUpgrade
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -106,36 +107,57 @@ class FastProtocol(HttpToolsProtocol):
     _head_bytes = _came = 0
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; end a connection whose request has a head larger than any that is right."""
-        came = self._came = len(data) + self._head_bytes
-        super().data_received(data)
-        if self._in_head:
-            self._head_bytes = came
-            if came > HEAD_MAX_BYTES and not self.transport.is_closing():
-                self._refuse_head()
+        """What uvicorn's does, and the end of a connection whose request has a head larger than any that is right."""
+        if self.timeout_keep_alive_task is not None:
+            self._unset_keepalive_if_required()
+        self._came = len(data) + self._head_bytes
+        try:
+            self.parser.feed_data(data)
+        except HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        except HttpParserUpgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                self._unsupported_upgrade_warning()
+        if not self._in_head:
+            if self._head_bytes:
+                self._head_bytes = 0
+        elif self._came > HEAD_MAX_BYTES and not self.transport.is_closing():
+            self._refuse_head()
         else:
-            self._head_bytes = 0
+            self._head_bytes = self._came
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the one shape of errors, and end the connection."""
+        self._end_with(answer("malformed", msg))
 
     def _refuse_head(self) -> None:
+        self._came = HEAD_MAX_BYTES + 1  # whatever else comes is looked at, and passed over
         detail = f"more than {HEADERS_MAX} headers, or {HEAD_MAX_BYTES} bytes of them: send fewer"
-        response = answer("head_too_large", detail)
-        head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
+        self._end_with(answer("head_too_large", detail))
+
+    def _end_with(self, response: Response) -> None:
+        """Answer this, unless the answer before it is still being written, and end the connection."""
         before: Any = self.cycle
-        if before is None or before.response_complete:  # else the answer before it is still being written
+        if before is None or before.response_complete:
+            head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
             self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", _CLOSE)
             self.transport.write(bytes(response.body))
             self.cycle = _ANSWERED  # what else comes of this request is passed over
         self.transport.close()
 
-    def _head_is_too_large(self) -> bool:
-        """Whether the head that is complete goes beyond the bounds; its bytes are counted only where they may."""
-        headers = self.headers
-        if len(headers) > HEADERS_MAX:
+    def _is_passed_over(self) -> bool:
+        """Whether the head that is complete is answered no more, or goes beyond the bounds, and then is refused."""
+        if self.transport.is_closing():
             return True
-        if self._came <= HEAD_MAX_BYTES:
-            return False
+        headers = self.headers
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in headers)
-        return size > HEAD_MAX_BYTES
+        if len(headers) <= HEADERS_MAX and size <= HEAD_MAX_BYTES:
+            return False
+        self._refuse_head()
+        return True
 
     def on_message_begin(self) -> None:
         """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
@@ -147,11 +169,8 @@ class FastProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Answer a read; begin a batch; pass anything else on."""
         self._in_head = False
-        if self.transport.is_closing():
-            return
         url, headers = self.url, self.headers
-        if self._head_is_too_large():
-            self._refuse_head()
+        if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
             return
         if url.startswith(_PREFIX) and self._is_plain() and self._begin(url, headers):
             return
@@ -186,40 +205,36 @@ class FastProtocol(HttpToolsProtocol):
             return False
         method = self.parser.get_method()
         if read:
-            return method == b"GET" and not (mark and not query) and self._read(view, query, headers)
-        return method == b"POST" and self._batch(view, headers)
-
-    def _grant(self, header: bytes | None) -> Grant | None:
-        """What the key of an Authorization header grants, if that was found out within the last second."""
-        service: Service = self.fast_app.state.service
-        return None if header is None else service.grants_in_force().known.get(header)
+            return method == b"GET" and not (mark and not query) and self._read(service, view, query, headers)
+        return method == b"POST" and self._batch(service, view, headers)
 
     # -- GET slots -----------------------------------------------------------------------------------
 
-    def _read(self, view: VenueView, query: bytes, headers: Headers) -> bool:
+    def _read(self, service: Service, view: VenueView, query: bytes, headers: Headers) -> bool:
         """Whether it was answered; not where the query is more than a plain limit."""
         limit = _limit(query)
         if limit is None:
             return False
         known = key = None
+        odd = self.odd_in_reads
         for name, value in headers:
             if name == b"if-none-match":
                 if known is not None:
                     return False
                 known = value
-            elif name in self.odd_in_reads:
+            elif name in odd:
                 if name != b"authorization" or key is not None:
                     return False
                 key = value
         if key is not None:
-            return self._read_with_key(view, limit, known, key)
+            grant = service.grants_in_force().known.get(key)
+            return grant is not None and self._read_with_key(view, limit, known, grant)
         age_ms = view.age()
         self._show(view.slots(limit, stale=is_stale(age_ms)), known, age_ms)
         return True
 
-    def _read_with_key(self, view: VenueView, limit: int, known: bytes | None, key: bytes) -> bool:
-        grant = self._grant(key)
-        if grant is None or not grant.bucket.take(time.monotonic()):
+    def _read_with_key(self, view: VenueView, limit: int, known: bytes | None, grant: Grant) -> bool:
+        if not grant.bucket.take(time.monotonic()):
             return False
         age_ms = view.age()
         made = view.detailed if grant.sees_details(view.venue.venue) else view.slots
@@ -240,7 +255,7 @@ class FastProtocol(HttpToolsProtocol):
 
     # -- POST events ---------------------------------------------------------------------------------
 
-    def _batch(self, view: VenueView, headers: Headers) -> bool:
+    def _batch(self, service: Service, view: VenueView, headers: Headers) -> bool:
         """Whether it will be answered here; not where the headers are not those of a plain batch of known length."""
         given = dict(headers)
         media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
@@ -252,7 +267,7 @@ class FastProtocol(HttpToolsProtocol):
             return False
         told = b""
         if self.keyed:
-            grant = self._grant(given.get(b"authorization"))
+            grant = service.grants_in_force().known.get(given.get(b"authorization", b""))
             if grant is None or not grant.takes_batch(view.venue.venue):
                 return False
             told = grant.bucket.lines()
