@@ -14,13 +14,14 @@ class Bucket:
     The moment comes from the caller, s of one monotonic clock. Cost of take: some 0.2 us.
     """
 
-    __slots__ = ("_at_s", "_left", "_per_s", "policy")
+    __slots__ = ("_at_s", "_left", "_lines", "_per_s", "policy")
 
     def __init__(self, per_s: int) -> None:
         self._per_s = self._left = float(per_s)
         self._at_s = 0.0
         self.policy = f'"key";q={per_s};w={WINDOW_S}' if per_s else ""
         """The RateLimit-Policy header (draft-ietf-httpapi-ratelimit-headers-11); empty without a quota."""
+        self._lines = b'ratelimit-policy: %b\r\nratelimit: "key";r=%%d;t=1\r\n' % self.policy.encode()
 
     def take(self, now_s: float) -> bool:
         """Whether one more request is within the quota; then it is counted."""
@@ -43,7 +44,7 @@ class Bucket:
         """Both headers as lines of HTTP; none without a quota."""
         if not self._per_s:
             return b""
-        return b'ratelimit-policy: %b\r\nratelimit: "key";r=%d;t=1\r\n' % (self.policy.encode(), self._left)
+        return self._lines % self._left
 
     def retry_after_s(self) -> int:
         """Whole seconds until a request would be let through, at least 1."""
