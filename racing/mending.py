@@ -56,7 +56,7 @@ def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WI
         raise NotFoundError(f"there is no venue {venue!r}")
     try:
         dropped = _dropped(client, keys)
-        again = _relogged(client, keys)
+        again = _relogged(client, keys, settings)
         with store_errors():
             client.delete(keys.sets_run)
         fence = _fenced(client, keys, within_s)
@@ -85,8 +85,8 @@ def _dropped(client: SyncClient, keys: VenueKeys) -> bool:
     return False
 
 
-def _relogged(client: SyncClient, keys: VenueKeys) -> Relogged:
-    race, _, _ = restore(client, keys, read_commit(client, keys))
+def _relogged(client: SyncClient, keys: VenueKeys, settings: Settings) -> Relogged:
+    race, _, _ = restore(client, keys, read_commit(client, keys), segments=settings.segments_folder)
     return relog(client, keys, race)
 
 
