@@ -224,13 +224,17 @@ class Frames:
             await self.look_again(venue)
         return self.views.get(venue)
 
-    async def look_again(self, venue: str) -> None:
-        """List the venues, unless that was done less than 200 ms ago. Raises StoreUnavailableError as view does."""
+    async def look_again(self, venue: str | None = None) -> None:
+        """List the venues, unless that was done less than 200 ms ago.
+
+        Raises StoreUnavailableError where they could not be listed, and the venue is not one that is known.
+        """
         if time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
             with suppress(StoreError):  # told below, with the venue's name
                 await self.refresh()
         if venue not in self.views and not self._listed_ok:
-            raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")
+            which = "which venues there are" if venue is None else f"whether there is a venue {venue[:80]!r}"
+            raise StoreUnavailableError(f"Redis is away: nobody can tell {which}")
 
     async def refresh(self) -> None:
         """Take note of venues that are new or gone. Raises StoreError."""
