@@ -26,7 +26,7 @@ class MemoryWatch:
         self._read_s = 0.0
 
     def pressed(self, client: SyncClient) -> bool:
-        """Whether room is wanted; not where the server does not tell us. Raises StoreUnavailableError."""
+        """Whether room is wanted; no, on a server that tells no INFO. Raises StoreUnavailableError."""
         now_s = time.monotonic()
         if now_s - self._read_s > _EVERY_S:
             self._share, self._read_s = self._read(client), now_s
@@ -37,7 +37,7 @@ class MemoryWatch:
             return read_memory(client, self._given_mb).share
         except StoreUnavailableError:
             raise
-        except StoreError:  # no INFO on this server, or not for us: no reason to stop a race
+        except StoreError:  # no INFO on this server, or not for us: the race goes on all the same
             return 0.0
 
 

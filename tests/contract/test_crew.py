@@ -14,7 +14,9 @@ from msgspec import structs
 from racing.crew import Scorer, own_name
 from racing.doctor import scorers_found
 from racing.entries import Runner
+from racing.errors import FencedError
 from racing.rule import parse_rule
+from racing.scorer import VenueScorer
 from racing.settings import Settings
 from racing.store.client import server_ms
 from racing.store.commit import NO_COMMIT, read_commit
@@ -33,11 +35,13 @@ from racing.store.crew_view import read_crew
 from racing.store.desk import Desk
 from racing.store.keys import VENUES as VENUES_KEY
 from racing.store.keys import VenueKeys
+from racing.store.log import READ_MAX
+from racing.store.mend import mend
 from racing.store.protocol import AsyncClient, SyncClient
 from racing.verify import verify
 from tests.contract.appends import append
 from tests.contract.servers import RealStore, Store
-from tests.contract.track import CLICKS, clicks, packed
+from tests.contract.track import CLICKS, Track, clicks, packed
 from tests.waiting import until
 
 VENUES = [f"hall-{number}" for number in range(5)]
@@ -252,6 +256,38 @@ async def test_venue_that_is_no_longer_listed_is_given_up(
     spread(client, one=5)
     store.raw.hdel(VENUES_KEY, VENUES[0])
     until(lambda: held(client).get("") == [VENUES[0]], within_s=SOON_S, what="its lease is free")
+
+
+def test_long_restore_is_broken_off_where_the_lease_is_lost_and_else_renews_it_all_the_while(
+    client: SyncClient,
+) -> None:
+    """After each read of the log and of each sorted set: a restore may take longer than a lease."""
+    track = Track(client)
+    track.begin()
+    for _ in range(2 * READ_MAX):
+        track.click(0)
+    track.settle(track.owner())
+    renewals: list[int] = []
+    VenueScorer(client, track.keys, track.settings, meanwhile=lambda: renewals.append(1))
+    assert len(renewals) >= 2, "for two reads of the log at least"
+
+    def lost() -> None:
+        raise FencedError("lost")
+
+    with pytest.raises(FencedError, match="lost"):
+        VenueScorer(client, track.keys, track.settings, meanwhile=lost)
+
+
+def test_comparing_the_sets_renews_the_lease_after_each(client: SyncClient) -> None:
+    track = Track(client)
+    track.begin()
+    track.click(0, 1)
+    owner = track.owner()
+    track.settle(owner)
+    renewals: list[int] = []
+    wrong, _ = mend(client, track.keys, owner.race, owner.race.take_changes(), meanwhile=lambda: renewals.append(1))
+    assert wrong == 0
+    assert len(renewals) >= len(track.sets())
 
 
 # -- what operators are told ---------------------------------------------------------------------------------
