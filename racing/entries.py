@@ -11,6 +11,7 @@ import msgspec
 from racing.columns import checked_part
 from racing.errors import CorruptRecordError
 from racing.events import EventBatch
+from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import Position
 
 EVENTS_FIELD = b"events"
@@ -23,6 +24,11 @@ Attribute = str | bool | int | float
 
 NUMBER_MAX = 1e15
 """Attributes beyond this, either way, cannot be terms: times the largest weight, sums of them stay finite."""
+
+
+NUMBERS_AHEAD_MAX = 100_000
+"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was
+never given, and room for all below it would take the memory that the race needs."""
 
 
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -59,18 +65,29 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
-    """Rule version ``version`` holds from this entry on."""
+    """Rule version ``version`` holds from this entry on.
 
-    version: int
+    formula: the version of the scoring formula that it is scored by, for good; one that names none is scored by the
+    first. format: of this entry (racing/formats.py).
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     rule: dict[str, Any]
     author: str = ""
     note: str = ""
+    formula: int = 1
+    format: int = 1
 
 
 class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
     """Runners that join, or whose data changes: (enrolment number, data) pairs."""
 
     runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
+    format: int = 1
+
+    def follows(self, runners: int) -> bool:
+        """Whether it can come after so many enrolments; one that cannot is damaged, and to be passed over."""
+        return all(number < runners + NUMBERS_AHEAD_MAX for number, _ in self.runners)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +103,7 @@ class Unreadable:
 
 
 Body = EventBatch | RuleChange | Enrolment | Tick | Unreadable
-_decode_decision = msgspec.json.Decoder(RuleChange | Enrolment).decode
+_decode_known = msgspec.json.Decoder(RuleChange | Enrolment).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -120,11 +137,20 @@ def sum_of(decision: bytes) -> bytes:
 
 def encode_decision(decision: RuleChange | Enrolment) -> bytes:
     """A decision as the JSON that stands in the log."""
-    return _encode(decision)
+    return _encode(msgspec.structs.replace(decision, format=FORMAT))
+
+
+def _decode_decision(raw: bytes) -> RuleChange | Enrolment:
+    refuse_newer("a decision in the log", format_of(raw))
+    decision: RuleChange | Enrolment = _decode_known(raw)
+    return decision
 
 
 def decode_body(fields: dict[bytes, bytes]) -> Body:
-    """The body in a stream entry's fields; Unreadable rather than an error for anything unknown."""
+    """The body in a stream entry's fields; Unreadable rather than an error for anything unknown.
+
+    Raises NewerFormatError for what a newer Saima has written: to pass it over would lose it.
+    """
     try:
         if EVENTS_FIELD in fields:
             return EventBatch.unpack(fields[EVENTS_FIELD])

@@ -16,6 +16,7 @@ CounterName = Literal[
     "saima_commits_total",  # commits written, per venue
     "saima_frames_total",  # frames published, per venue
     "saima_segments_total",  # segment files written, per venue
+    "saima_kept_frames_total",  # frames taken to files, one a second, per venue
     "saima_segment_failures_total",  # times a segment could not be written, per venue
     "saima_takeovers_total",  # times this process became a venue's owner, per venue
     "saima_conflicts_total",  # times an owner found that another had committed, per venue

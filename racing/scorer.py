@@ -11,12 +11,20 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import msgspec
 import structlog
 
 from racing.entries import Entry
-from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError
+from racing.errors import (
+    CorruptRecordError,
+    FencedError,
+    NewerFormatError,
+    RacingError,
+    StoreError,
+    UnrestorableError,
+)
 from racing.metrics import METRICS
 from racing.model import START, Frame, Position
 from racing.race import Race
@@ -25,11 +33,12 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
-from racing.store.log import append_tick, entries_between, read_after
+from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
+from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
@@ -44,6 +53,8 @@ _CLOCK_MARGIN_MS = 2
 _BACK_MS = 50
 """A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
 _RETRY_S = 0.25
+_REFUSED_S = 2.0
+"""Between two tries at a venue that an operator must mend, or a newer process race: one line of log each."""
 _ASK_S = 0.05
 """Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
 _EAGER_S = 5.0
@@ -75,7 +86,12 @@ class VenueScorer:
         record = self._committer.take_over()
         self._unchecked_run = unchecked_run(client, keys)
         self.race, self._chain, self._sets = restore(
-            client, keys, record, check_sets=self._unchecked_run is not None, meanwhile=meanwhile
+            client,
+            keys,
+            record,
+            segments=settings.segments_folder,
+            check_sets=self._unchecked_run is not None,
+            meanwhile=meanwhile,
         )
         self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
         if self._damaged:
@@ -229,29 +245,24 @@ def restore(
     keys: VenueKeys,
     record: CommitRecord,
     *,
+    segments: Path | None = None,
     check_sets: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. A damaged entry is passed
-    over and counted, and the log told from what was committed by its checksum. Raises StoreError where the log does
-    not suffice. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
+    damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
+    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong;
+    FencedError where that cannot be told, for another owner has taken over.
     """
-    kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept)
-    names = chain.latest()
-    try:
-        if names or record.position == str(START):
-            race = Race.restore([kept[name] for name in names])
-        else:
-            race = reads.oldest_race(client, keys)
-    except CorruptRecordError as exc:
-        log.error("checkpoint damaged, refolding from the log", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # which record says all
-        chain, race = Chain(), reads.oldest_race(client, keys)
+    past = Past(client, keys, segments)
+    race, chain = begun(client, keys, past)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
-    for entries in entries_between(client, keys, race.position, Position.parse(record.position)):
+    lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
+    last = past.archived_until if lost else Position.parse(record.position)
+    for entries in past.between(race.position, last, owner=True):
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
         if written:
@@ -263,11 +274,28 @@ def restore(
         log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
     if stale or damage:
         pending = everything(race)
-    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
+    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
+    if wrong:
+        if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
+            raise FencedError(f"venue {keys.venue}: another owner has taken over")
         log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
         pending = both(pending, everything(race))
-    sets.begin(pending, race)
+    sets.begin(pending, race, removals)
     return race, chain, sets
+
+
+def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
+    """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
+    kept = reads.checkpoints(client, keys)
+    chain = Chain.of(kept)
+    try:
+        if names := chain.latest():
+            return Race.restore([kept[name] for name in names]), chain
+        if not past.segments and first_position(client, keys) is None:
+            return Race(), chain
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
+    return past.sound_race(), Chain()
 
 
 @dataclass
@@ -348,6 +376,15 @@ class VenueThread(threading.Thread):
             self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
+        except NewerFormatError as exc:
+            log.error("left to a newer scorer", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+            self._note(exc)
+            self._give_up()
+            self._halt.wait(_REFUSED_S)
+        except UnrestorableError as exc:
+            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+            self._note(exc)
+            self._halt.wait(_REFUSED_S)
         except StoreError as exc:
             log.warning("store trouble, retrying", venue=venue, reason=str(exc))
             self._note(exc)
@@ -355,6 +392,7 @@ class VenueThread(threading.Thread):
         except RacingError as exc:
             log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
+            self._halt.wait(_REFUSED_S)
         except Exception as exc:
             log.exception("unexpected error, restoring", venue=venue)
             self._note(exc)
@@ -433,13 +471,14 @@ class VenueThread(threading.Thread):
         self._leased_ms = asked_ms
         return bool(held == 1)
 
+    def _give_up(self) -> None:
+        """Let another process have the venue; where Redis is away, the lease expires by itself."""
+        with suppress(StoreError), store_errors():
+            self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
+
     def _drop(self) -> None:
         if self._archive is not None:
             self._archive.stop()
-        try:
-            with store_errors():
-                self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
-        except StoreError:
-            pass  # it expires by itself
+        self._give_up()
         self._client.close()
         self._reader.close()

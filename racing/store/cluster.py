@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,6 +39,9 @@ _PACE_S = 0.05
 _REPLICA = "ERR WAIT cannot be used with replica"
 _MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED", _REPLICA)
 """What a node answers that does not hold the slot, or not all of it, or not now. Nothing was done then."""
+
+
+_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class Address(NamedTuple):
@@ -140,15 +143,19 @@ class Cluster:
         return sorted({owner for owner in self._owners if owner is not None})
 
     def _learn(self, slot: int) -> None:
-        """Ask node after node, doubted ones last, until one names another owner of the slot than a doubted one."""
+        """Ask node after node until one names an owner of the slot that is not in doubt.
+
+        Doubted nodes are asked only where no other tells.
+        """
         until = time.monotonic() + _LOCATE_S
-        candidates = dict.fromkeys([*self._nodes, *self._seeds])
         doubted = set(self._doubted)
-        for node in sorted(candidates, key=lambda each: each in doubted):
-            if time.monotonic() > until:
+        told = False
+        for node in sorted(dict.fromkeys([*self._nodes, *self._seeds]), key=lambda each: each in doubted):
+            if time.monotonic() > until or (told and node in doubted):
                 return
             with contextlib.suppress(redis.exceptions.RedisError, OSError):
                 self._take(node)
+                told = True
                 if self._owners[slot] is not None and self._owners[slot] not in doubted:
                     self._doubted -= doubted
                     return
@@ -231,15 +238,6 @@ class Seeking:
     def _at(self, node: Address) -> None:
         self.host, self.port = node
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Put the node in doubt where connection or reading fails."""
-        try:
-            yield
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError):
-            self.doubt()
-            raise
-
 
 class _Sync(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
@@ -248,16 +246,21 @@ class _Sync(Seeking):
 
     def _connect(self) -> Any:
         self._at(self.cluster.locate(self.slot))
-        with self._telling():
+        try:
             sock = super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
         self._trust()
         return sock
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise
@@ -273,15 +276,20 @@ class _Async(Seeking):
     async def _connect(self) -> None:
         node = self.cluster.known(self.slot)
         self._at(node if node is not None else await asyncio.to_thread(self.cluster.locate, self.slot))
-        with self._telling():
+        try:
             await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
         self._trust()
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise

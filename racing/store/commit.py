@@ -7,6 +7,7 @@ one, and a digest tells the owner's own commit, whose reply was lost, from anyth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 import redis
 
 from racing.errors import CorruptRecordError, FencedError, StoreUnavailableError
+from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import START, Frame, Position
 from racing.store.client import away, server_ms, store_errors
 from racing.store.keys import VenueKeys
@@ -31,6 +33,7 @@ class CommitRecord(msgspec.Struct, frozen=True):
     complete up to it. as_of_ms: server time at which nothing folded was missing. counts: what became
     of every event so far. log_sum: checksum of all entries folded, None where it is not known. damaged: how often a new
     owner found the log to be other than what had been committed.
+    format: of the whole state (racing/formats.py), so that a newer one is refused before anything is written.
     """
 
     epoch: int
@@ -43,6 +46,7 @@ class CommitRecord(msgspec.Struct, frozen=True):
     digest: str = ""
     log_sum: int | None = None
     damaged: int = 0
+    format: int = 1
 
 
 NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
@@ -52,11 +56,15 @@ decode_frame = msgspec.json.Decoder(Frame).decode
 
 
 def decode_commit(raw: bytes) -> CommitRecord:
-    """The commit record in its JSON. Raises CorruptRecordError on what is none."""
+    """The commit record in its JSON. Raises CorruptRecordError on what is none, NewerFormatError on a newer one."""
     try:
-        return _decode_commit(raw)
+        record = _decode_commit(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            refuse_newer("the commit record", format_of(raw))
         raise CorruptRecordError(f"the commit record cannot be decoded ({exc}): {raw!r:.200}") from exc
+    refuse_newer("the commit record", record.format)
+    return record
 
 
 def log_damage(position: Position, log_sum: int | None, record: CommitRecord) -> str | None:
@@ -203,6 +211,7 @@ class Committer:
             digest=_digest(body),
             log_sum=batch.log_sum,
             damaged=last.damaged + batch.damaged,
+            format=FORMAT,
         )
         return record, [("SET", keys.commit, _encode(record)), *body]
 

@@ -17,6 +17,7 @@ import msgspec
 
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
+from racing.formula import FORMULA
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
@@ -40,13 +41,14 @@ class Venue(msgspec.Struct, frozen=True):
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when."""
+    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
 
     version: int
     rule: dict[str, Any]
     author: str
     note: str
     at_ms: int
+    formula: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class Desk:
         now_ms = time.time_ns() // 1_000_000
         made = Venue(venue, title, now_ms)
         document = rule.model_dump(mode="json", exclude_none=True)
-        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
+        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA))
         fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
@@ -232,14 +234,14 @@ class Desk:
     async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
         """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
         document = rule.model_dump(mode="json", exclude_none=True)
-        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000)
+        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000, FORMULA)
         entry = await self._put_rule(VenueKeys(venue), made)
         if entry is None:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
-        change = RuleChange(made.version, made.rule, made.author, made.note)
+        change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
         args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
         reply = await self._run("put_rule", (keys.rules, keys.log), args)
         return as_text(reply[1]) if reply[0] == 1 else None

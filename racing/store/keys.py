@@ -23,8 +23,13 @@ class VenueKeys:
 
     venue: str
 
+    @property
+    def prefix(self) -> str:
+        """What every key of the venue begins with, and no other."""
+        return f"saima:{{{self.venue}}}:"
+
     def _key(self, name: str) -> str:
-        return f"saima:{{{self.venue}}}:{name}"
+        return f"{self.prefix}{name}"
 
     @property
     def log(self) -> str:

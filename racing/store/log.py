@@ -36,12 +36,12 @@ def entries_between(client: SyncClient, keys: VenueKeys, after: Position, last: 
 
 
 def raw_between(
-    client: SyncClient, keys: VenueKeys, after: Position, last: Position
+    client: SyncClient, keys: VenueKeys, after: Position, last: Position, *, stream: str | None = None
 ) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
-    """entries_between as Redis gives them: (stream id, fields) pairs."""
+    """entries_between as Redis gives them: (stream id, fields) pairs. stream: another of the venue's streams."""
     while after < last:
         with store_errors():
-            raws = client.xrange(keys.log, min=f"({after}", max=str(last), count=READ_MAX)
+            raws = client.xrange(stream or keys.log, min=f"({after}", max=str(last), count=READ_MAX)
         if not raws:
             return
         after = Position.parse(raws[-1][0])

@@ -8,6 +8,7 @@ import pytest
 
 from racing.entries import Enrolment, Runner
 from racing.errors import StoreUnavailableError
+from racing.formats import FORMAT
 from racing.model import START
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
@@ -72,6 +73,11 @@ async def test_one_entry_tells_of_all_that_are_new_or_changed_and_of_no_other(de
     mixed = await desk.enrol(VENUE, [runner("a"), runner("c"), runner("b", "new title")])
     assert [(each.runner, each.state) for each in mixed] == [(0, "unchanged"), (2, "enrolled"), (1, "changed")]
     assert enrolments(client)[1].runners == [(2, runner("c")), (1, runner("b", "new title"))]
+
+
+async def test_enrolment_made_by_the_server_says_its_format(desk: Desk, client: SyncClient) -> None:
+    await desk.enrol(VENUE, [runner("a")])
+    assert enrolments(client)[0].format == FORMAT
 
 
 async def test_thousand_products_are_one_entry(desk: Desk, client: SyncClient) -> None:

@@ -45,7 +45,7 @@ class Track:
         self.raw = cast("Any", client)
         self.venue = venue
         self.keys = VenueKeys(venue)
-        self.settings = Settings(**settings)
+        self.settings = Settings(**{"redis_url": "redis://elsewhere", **settings})  # no segment files unless asked for
         self.now_ms = START_MS
         self.versions = 0
         self.raw.hset(VENUES, venue, b'{"venue":"hall-1","title":"Hall 1","created_ms":0}')

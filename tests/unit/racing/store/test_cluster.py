@@ -102,6 +102,19 @@ def test_doubted_owner_stays_while_no_other_has_its_place(cluster: Cluster, node
     assert cluster.known(0) is None, "it is still in doubt"
 
 
+def test_doubted_node_is_asked_where_no_other_tells(cluster: Cluster, nodes: Nodes) -> None:
+    nodes.maps[ONE] = owned_by(ONE, TWO)
+    cluster.locate(0)
+    nodes.asked.clear()
+    cluster.doubt(ONE)
+    assert cluster.locate(0) == ONE
+    assert nodes.asked == [TWO, ONE]
+    nodes.maps[TWO] = owned_by(ONE, TWO)
+    nodes.asked.clear()
+    assert cluster.locate(0) == ONE
+    assert nodes.asked == [TWO], "one that is stopped would only make who asks wait"
+
+
 def test_doubt_ends_when_the_node_takes_connections_again(cluster: Cluster, nodes: Nodes) -> None:
     """It had closed one that was idle, say: nobody need be asked each time."""
     nodes.maps[ONE] = owned_by(ONE)
