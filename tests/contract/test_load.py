@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from racing.model import START, Position
@@ -55,6 +57,24 @@ def test_room_is_wanted_from_a_part_of_the_bound_on(real_store: RealStore, real_
         assert MemoryWatch(0).pressed(real_client) is pressed
     real_store.raw.config_set("maxmemory", 0)
     real_client.close()
+
+
+async def test_a_server_that_does_not_tell_its_memory_shuts_no_way(real_store: RealStore) -> None:
+    """A user of its own without the right to; what is not folded is told all the same."""
+    real_store.raw.execute_command("ACL", "SETUSER", "plain", "reset", "on", ">word", "+@all", "-@dangerous", "~*")
+    first = real_store.async_client()
+    await appends.append(Desk(first), VENUE, packed(clicks([0])))
+    await first.aclose()
+    client: Any = real_store.async_client()
+    sync: Any = real_store.client()
+    client.connection_pool.connection_kwargs.update(username="plain", password="word")  # not a secret
+    loads = await read_loads(client, [(VENUE, START)], 1)
+    assert loads[None].memory.share == 0.0
+    assert loads[VENUE].ahead_ms >= 0
+    await client.aclose()
+    sync.execute_command("AUTH", "plain", "word")
+    assert MemoryWatch(1).pressed(sync) is False
+    sync.close()
 
 
 async def test_a_server_that_takes_no_writes_lets_the_log_go_up_to_the_full_checkpoint_before_the_last(

@@ -1,4 +1,4 @@
-"""The short form of the overload: python -m tests.faults overload runs the long one, and holds its times to their bounds.
+"""The short form of the overload; python -m tests.faults overload holds its times to their bounds as well.
 
 Times are not held here: a machine that runs other tests beside this one tells nothing about them.
 """
