@@ -315,8 +315,16 @@ def mend(
 
 @app.command()
 def doctor(
-    data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
-) -> None:  # a flag of the command line
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # a flag of the command line
+    needs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--need", help="Say what memory a venue needs, as in: --need runners=10000 --need events_per_s=5000"
+        ),
+    ] = None,
+) -> None:
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
@@ -327,6 +335,8 @@ def doctor(
     findings = (
         doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
     )
+    if needs:
+        findings.append(doctoring.planned(connect(url), settings, doctoring.plan_of(needs, settings)))
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:
