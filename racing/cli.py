@@ -284,7 +284,8 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
         f" {report.entries} entries refolded, {report.members} set members compared",
         highlight=False,
     )
-    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in report.counts.items())}", highlight=False)
+    counts = {**report.counts, "in flight": report.in_flight}
+    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in counts.items())}", highlight=False)
     for line in (*report.notes, *report.differences):
         out.print(f"  {line}", highlight=False)
 
