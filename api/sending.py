@@ -16,7 +16,7 @@ from api.frames import VenueView
 from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
-from racing.errors import StaleNumbersError, StoreUnavailableError
+from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
@@ -54,8 +54,10 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     """The answer (JSON) once the accepted events of a batch are in the log.
 
-    Raises ProblemError for a body that is none, StoreError, IdempotencyMismatchError.
+    Raises ProblemError for a body that is none, StoreError, OverloadedError, IdempotencyMismatchError.
     """
+    known = service.appenders.get(view.venue.venue)
+    _let_in(service.full if known is None else known.shut)
     came = _came(sent, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
@@ -75,11 +77,18 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     appender = service.appenders.get(view.venue.venue)
     if appender is None:
         return False
+    _let_in(appender.shut)
     taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
     if taken is None:
         return False
     _submit(service, view, sent, (taken, []), appender, heard)
     return True
+
+
+def _let_in(shut: str | None) -> None:
+    """Refuse a batch before any work is done for it."""
+    if shut is not None:
+        raise OverloadedError(shut)
 
 
 Came = Decoded | PackedColumns

@@ -260,6 +260,30 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
 
 
 @app.command()
+def mend(
+    venue: Annotated[str, typer.Argument(help="Venue to mend.")],
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # a flag of the command line
+) -> None:
+    """Compare a venue's sorted sets and decisions with its race, and write anew what is wrong. Safe at any time."""
+    from racing.mending import mend_venue  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"mending {venue}"):
+        done = mend_venue(_url(settings), venue, settings)
+    if as_json:
+        out.print_json(json.dumps(_plain(done)))
+        return
+    who = "by this process, for no scorer runs the venue" if done.here else "by the scorer that runs the venue"
+    rule = "the rule" if done.rule_logged else "no rule"
+    out.print(f"{venue}: sets compared and right up to {done.position}, {who}", highlight=False)
+    out.print(f"  decisions logged again: {done.runners_logged} runners, {rule}", highlight=False)
+    if done.record_dropped:
+        out.print("  the commit record was damaged: made anew from the last checkpoint and the log", highlight=False)
+
+
+@app.command()
 def doctor(
     data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
 ) -> None:  # a flag of the command line

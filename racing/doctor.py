@@ -55,8 +55,11 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
         finally:
             client.close()
     shared = connect(url)
-    venues = _venues(shared, settings, lambda venue: connect(url, venue=venue))
-    return [*findings, _segments(settings), scorers_found(shared, settings), *venues]
+    try:
+        found = [scorers_found(shared, settings), *_venues(shared, settings, lambda venue: connect(url, venue=venue))]
+    except StoreError as exc:
+        found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
+    return [*findings, _segments(settings), *found]
 
 
 def _server(client: SyncClient, settings: Settings) -> list[Finding]:
@@ -176,7 +179,8 @@ def _venues(client: SyncClient, settings: Settings, at: Callable[[str], SyncClie
     findings = []
     for venue in reads.venues(client):
         try:
-            record, now_ms = read_commit(at(venue), VenueKeys(venue)), server_ms(at(venue))
+            there = at(venue)
+            record, now_ms = read_commit(there, VenueKeys(venue)), server_ms(there)
         except StoreError as exc:
             findings.append(Finding(f"venue {venue}", "problem", str(exc), "its server is away: see above"))
             continue

@@ -48,6 +48,10 @@ class NotDurableError(StoreUnavailableError):
     """Perhaps written, but the server has not proved to keep it as safe mode promises. Retryable under the same key."""
 
 
+class OverloadedError(StoreUnavailableError):
+    """More came than is worked off; nothing was written. Retryable, a little later."""
+
+
 class StaleNumbersError(StoreError):
     """Runner numbers of enrolments that a failover has lost: nothing was appended under them, read them anew."""
 

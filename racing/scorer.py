@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,15 +31,16 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain
+from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
 
@@ -102,6 +103,10 @@ class VenueScorer:
         self._moved = True
         self.archived: Position | None = None
         """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+        self.full_checkpoints = 0
+        """Full checkpoints that this owner has committed."""
+        self.pressed = False
+        """Whether the server fills up: then the log keeps two windows, whatever is set."""
 
     @property
     def epoch(self) -> int:
@@ -127,6 +132,7 @@ class VenueScorer:
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
         self._damaged = False
+        self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -143,7 +149,7 @@ class VenueScorer:
             due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        if self.race.windows.buckets:
+        if self._moves():
             due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
@@ -158,9 +164,13 @@ class VenueScorer:
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
 
-        A race without live cells moves by nothing but events, and needs no ticks.
+        A race without live cells moves by nothing but events, and needs no ticks; but only a checkpoint lets the log
+        go, so time moves on where room is wanted.
         """
-        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+        return self._moves() and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _moves(self) -> bool:
+        return bool(self.race.windows.buckets) or self.pressed
 
     def _clock_went_back(self) -> None:
         """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
@@ -184,10 +194,14 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms))
+            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
+        if self.pressed:
+            batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
+            batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
@@ -200,7 +214,7 @@ class VenueScorer:
         trim_ms, race = self._chain.trim_ms(), self.race
         if trim_ms is None or self.archived == START:
             return None
-        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        kept_ms = max(0 if self.pressed else 1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
         trim_ms = min(trim_ms, race.moment_ms - kept_ms)
         return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
@@ -237,33 +251,49 @@ def restore(
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
-    damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
-    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. The
+    log is told from what was committed by its checksum: segment files make up for damaged entries that they hold, the
+    others are passed over and counted. Raises StoreError where neither suffices. check_sets: compare the sorted sets,
+    and write them anew where one is wrong; FencedError where that cannot be told, for another owner has taken over.
     """
     past = Past(client, keys, segments)
     race, chain = begun(client, keys, past)
+    begun_at = race.position
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
     lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
     last = past.archived_until if lost else Position.parse(record.position)
-    for entries in past.between(race.position, last, owner=True):
+    _fold_up(race, past.between(race.position, last, owner=True), sets, meanwhile)
+    damage = log_damage(race.position, race.log_sum, record)
+    if damage and past.archived_until > begun_at:
+        log.error("log damaged, reading segment files instead", venue=keys.venue, reason=damage)
+        race, chain = begun(client, keys, past)
+        _fold_up(race, past.between(race.position, last), sets, meanwhile)
+        damage = log_damage(race.position, race.log_sum, record)
+    pending = race.take_changes()
+    if damage:
+        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
+    if stale or damage:
+        pending = everything(race)
+    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
+    if wrong:
+        if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
+            raise FencedError(f"venue {keys.venue}: another owner has taken over")
+        log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
+        pending = both(pending, everything(race))
+    sets.begin(pending, race, removals)
+    return race, chain, sets
+
+
+def _fold_up(race: Race, past: Iterable[list[Entry]], sets: SetWriter, meanwhile: Callable[[], None]) -> None:
+    """Fold batches of entries; changes up to where the sets are complete are not to be written again."""
+    for entries in past:
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
         if written:
             race.take_changes()
         race.apply(entries[len(written) :])
         meanwhile()
-    pending = race.take_changes()
-    if damage := log_damage(race.position, race.log_sum, record):
-        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
-    if stale or damage:
-        pending = everything(race)
-    if (check_sets or damage) and (wrong := mend(client, keys, race, pending)):
-        log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
-        pending = both(pending, everything(race))
-    sets.begin(pending, race)
-    return race, chain, sets
 
 
 def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
@@ -312,6 +342,7 @@ class VenueThread(threading.Thread):
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
+        self._memory = MemoryWatch(settings.memory_mb)
         self._client = connect(url, venue=venue)
         self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
@@ -369,6 +400,7 @@ class VenueThread(threading.Thread):
         except StoreError as exc:
             log.warning("store trouble, retrying", venue=venue, reason=str(exc))
             self._note(exc)
+            self._relieve(str(exc))
         except RacingError as exc:
             log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
@@ -403,11 +435,22 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
+            scorer.pressed = self._memory.pressed(self._client)
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
+                if self._archive is not None:
+                    self._archive.seen(scorer.full_checkpoints)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
+
+    def _relieve(self, reason: str) -> None:
+        """Where the server is too full for a commit, trim without one."""
+        if "OOM" not in reason and "discarded" not in reason:
+            return
+        with suppress(StoreError):
+            gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
+            log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 
     def _tell(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()

@@ -6,7 +6,6 @@ With relays each node is reached through one, by clients and by its replica, so 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import tempfile
@@ -38,6 +37,7 @@ class Node:
         self.relay = Relay(self.port) if relayed else None
         self.appendfsync = appendfsync
         self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
         self.client: Any = redis.Redis(port=self.port, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         folder.mkdir()
 
@@ -81,9 +81,17 @@ class Node:
 
     def role(self) -> str:
         """``master`` or ``slave``; ``away`` where it does not answer."""
+        if self.process is None or self.paused:
+            return "away"
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             return str(self.client.execute_command("ROLE")[0].decode())
         return "away"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process, if it has one."""
+        if self.process is not None:
+            self.paused = number == signal.SIGSTOP
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -153,8 +161,7 @@ class TestCluster:
         """Kill all of it."""
         for node in self.nodes:
             if node.process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(node.process.pid, signal.SIGCONT)
+                node.signal(signal.SIGCONT)
             node.client.close()
             node.kill()
         for node in self.nodes:

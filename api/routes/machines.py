@@ -11,7 +11,7 @@ from api.errors import CODES, ProblemError
 from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
 from api.scrape import look
 from api.service import Serving
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
@@ -46,6 +46,8 @@ _NOT_READY = {
 async def readyz(service: Serving, response: Response) -> Readiness:
     """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no."""
     try:
+        if service.draining:
+            raise StoreUnavailableError("this process is ending: send elsewhere")
         found = await service.desk.durability(service.settings)
         redis, reached = "ok", found.in_force != "not reached"
         durability = DurabilityHealth(

@@ -91,6 +91,7 @@ class ArchiveThread(threading.Thread):
         self._folder = folder
         self._reel = Reel(self._client, self._keys, folder)
         self._epoch: int | None = None
+        self._seen = 0
         self._wake = threading.Event()
         self._halt = False
         self.until = START
@@ -100,6 +101,12 @@ class ArchiveThread(threading.Thread):
         """From now on write under this epoch; look at once."""
         self._epoch = epoch
         self._wake.set()
+
+    def seen(self, full_checkpoints: int) -> None:
+        """Look at once where a full checkpoint has been committed since: so many were, of this owner's."""
+        if full_checkpoints != self._seen:
+            self._seen = full_checkpoints
+            self._wake.set()
 
     def stop(self) -> None:
         """End after the segment that is being written."""

@@ -33,6 +33,10 @@ AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError
 _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
 
 
+_CLOSED = "the handler is closed"
+"""uvloop's RuntimeError for a write to a connection that was closed a moment before; redis-py lets it through."""
+
+
 class _Packer:
     """Commands as bytes by hiredis alone: redis-py's own packer first looks at every argument in Python.
 
@@ -106,6 +110,10 @@ def store_errors() -> Iterator[None]:
         yield
     except (redis.exceptions.RedisError, OSError) as exc:
         raise wrapped(exc) from exc
+    except RuntimeError as exc:
+        if not str(exc).endswith(_CLOSED):
+            raise
+        raise StoreUnavailableError(f"Redis is away: {exc}") from exc
 
 
 @asynccontextmanager

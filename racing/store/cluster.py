@@ -8,10 +8,9 @@ a node says about a slot that is not its own, or not just now, ends the connecti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -39,6 +38,9 @@ _PACE_S = 0.05
 _REPLICA = "ERR WAIT cannot be used with replica"
 _MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED", _REPLICA)
 """What a node answers that does not hold the slot, or not all of it, or not now. Nothing was done then."""
+
+
+_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class Address(NamedTuple):
@@ -92,6 +94,7 @@ class Cluster:
         self._nodes: list[Address] = []
         self._doubted: set[Address] = set()
         self._asked_s = -1.0
+        self._trouble = ""
 
     def known(self, slot: int) -> Address | None:
         """The node of a slot, if it is known and not in doubt; asks nobody."""
@@ -113,7 +116,7 @@ class Cluster:
                 self._asked_s = time.monotonic()
             found = found or self._owners[slot]
         if found is None:
-            raise redis.exceptions.ConnectionError(f"no node of the cluster holds slot {slot}")
+            raise redis.exceptions.ConnectionError(f"no node of the cluster holds slot {slot}{self._trouble}")
         return found
 
     def doubt(self, node: Address) -> None:
@@ -140,18 +143,25 @@ class Cluster:
         return sorted({owner for owner in self._owners if owner is not None})
 
     def _learn(self, slot: int) -> None:
-        """Ask node after node, doubted ones last, until one names another owner of the slot than a doubted one."""
+        """Ask node after node until one names an owner of the slot that is not in doubt.
+
+        Doubted nodes are asked only where no other tells.
+        """
         until = time.monotonic() + _LOCATE_S
-        candidates = dict.fromkeys([*self._nodes, *self._seeds])
         doubted = set(self._doubted)
-        for node in sorted(candidates, key=lambda each: each in doubted):
-            if time.monotonic() > until:
+        told = False
+        for node in sorted(dict.fromkeys([*self._nodes, *self._seeds]), key=lambda each: each in doubted):
+            if time.monotonic() > until or (told and node in doubted):
                 return
-            with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            try:
                 self._take(node)
-                if self._owners[slot] is not None and self._owners[slot] not in doubted:
-                    self._doubted -= doubted
-                    return
+            except (redis.exceptions.RedisError, OSError) as exc:
+                self._trouble = f": {_shown(node)}: {exc}"
+                continue
+            told, self._trouble = True, ""
+            if self._owners[slot] is not None and self._owners[slot] not in doubted:
+                self._doubted -= doubted
+                return
 
     def _take(self, node: Address) -> None:
         """The map as one node has it."""
@@ -231,15 +241,6 @@ class Seeking:
     def _at(self, node: Address) -> None:
         self.host, self.port = node
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Put the node in doubt where connection or reading fails."""
-        try:
-            yield
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError):
-            self.doubt()
-            raise
-
 
 class _Sync(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
@@ -248,16 +249,21 @@ class _Sync(Seeking):
 
     def _connect(self) -> Any:
         self._at(self.cluster.locate(self.slot))
-        with self._telling():
+        try:
             sock = super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
         self._trust()
         return sock
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise
@@ -273,15 +279,20 @@ class _Async(Seeking):
     async def _connect(self) -> None:
         node = self.cluster.known(self.slot)
         self._at(node if node is not None else await asyncio.to_thread(self.cluster.locate, self.slot))
-        with self._telling():
+        try:
             await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
         self._trust()
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise

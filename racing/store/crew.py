@@ -54,9 +54,9 @@ class ScorerReport(msgspec.Struct, frozen=True):
     venues: dict[str, VenueReport] = {}
     troubles: dict[str, Trouble] = {}
 
-    def lives(self, now_ms: int, lease_ms: int) -> bool:
-        """Whether it was heard of within a lease; a moment far ahead is from a clock that was set back."""
-        return abs(now_ms - self.at_ms) < lease_ms
+    def lives(self, now_ms: int, silence_ms: int) -> bool:
+        """Whether it was silent for less than that; a moment far ahead is from a clock that was set back."""
+        return abs(now_ms - self.at_ms) < silence_ms
 
 
 _encode = msgspec.json.Encoder().encode

@@ -171,7 +171,10 @@ class _Wire(asyncio.Protocol):
         done: asyncio.Future[list[Any]] = self._loop.create_future()
         timer = self._loop.call_later(SOCKET_TIMEOUT_S, self._late)
         self._asked.append(_Asked(len(commands), done, timer))
-        self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
+        try:
+            self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
+        except RuntimeError as exc:  # uvloop's word for a connection that the server closed a moment before
+            self.break_off(redis.exceptions.ConnectionError(f"the connection was lost: {exc}"))
         return [self._told(reply) for reply in await done]
 
     def _told(self, reply: Any) -> Any:

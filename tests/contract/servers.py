@@ -103,7 +103,7 @@ class FakeStore:
 
     def script(self, name: Script) -> str:
         """The text of a script as it is sent: fakeredis knows no shebang."""
-        return source(name).removeprefix("#!lua")
+        return source(name).partition("\n")[2]
 
     @contextlib.contextmanager
     def lossy(self) -> Iterator[LossyStore]:

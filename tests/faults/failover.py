@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,8 +43,9 @@ RULE = {
 }
 VENUE = {"safe": "hall-1", "fast": "hall-2"}
 """On two nodes."""
-_KILLS = 0.5
-"""Share of failovers in which the primary is killed; in the others it goes on until it hears of its fall."""
+FALLS = ("kill", "takeover", "pause")
+"""kill: -9. takeover: the replica takes over by itself, the primary goes on until it hears of it. pause: SIGSTOP until
+the replica has taken over; then it goes on, with what was in its sockets, until it hears of its fall."""
 _SENDERS = 3
 _SOON_S = 30.0
 
@@ -187,8 +189,7 @@ class Result:
     rounds: int
     mode: str = "safe, fast"
     rounds_by_mode: dict[str, int] = field(default_factory=dict)
-    kills: int = 0
-    takeovers: int = 0
+    falls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FALLS, 0))
     acknowledged: int = 0
     lost: int = 0
     doubled: int = 0
@@ -214,7 +215,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     begun_s = time.monotonic()
     result = Result(rounds)
     rng = random.Random(seed)
-    with running_cluster(relayed=True) as cluster, _running(cluster) as bases:
+    with running_cluster(relayed=True) as cluster, _running(cluster, result) as bases:
         for mode, times in (("safe", (rounds + 1) // 2), ("fast", rounds // 2)):
             result.rounds_by_mode[mode] = times
             journal = Journal()
@@ -236,7 +237,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
 
 
 @contextlib.contextmanager
-def _running(cluster: TestCluster) -> Iterator[dict[str, str]]:
+def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
     """One deployment with a venue for each mode, and an API in each: its address by mode."""
     with tempfile.TemporaryDirectory(prefix="saima-") as folder:
         stack = Stack(Path(folder), SAIMA_REDIS_URL=cluster.url, SAIMA_LEASE_MS="1000")
@@ -270,6 +271,7 @@ def _running(cluster: TestCluster) -> Iterator[dict[str, str]]:
             finally:
                 safe.kill()
                 stack.stop()
+                result.troubles += [line for line in stack.log.read_text().splitlines() if "unexpected error" in line]
 
 
 def _ready(base: str) -> bool:
@@ -289,14 +291,17 @@ def _round(cluster: TestCluster, base: str, venue: str, journal: Journal, result
         assert primary.relay is not None
         primary.relay.stall()
         time.sleep(rng.uniform(0.3, 1.2))
-        if rng.random() < _KILLS:
-            result.kills += 1
+        fall = rng.choice(FALLS)
+        result.falls[fall] += 1
+        if fall == "kill":
             primary.kill()
-        else:
-            result.takeovers += 1
+        elif fall == "takeover":
             replica.client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
+        else:
+            primary.signal(signal.SIGSTOP)
         fallen_s = time.monotonic()
         until(lambda: cluster.serves(replica, venue), within_s=_SOON_S, what="the replica has taken over")
+        primary.signal(signal.SIGCONT)
         until(lambda: primary.role() != "master", within_s=_SOON_S, what="the old primary is gone or knows of its fall")
         primary.relay.flow()
         if primary.process is None:  # in safe mode nothing is acknowledged before there is a replica again

@@ -13,6 +13,7 @@ import contextlib
 import itertools
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -257,7 +258,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, derandomize: bool = 
         try:
             run_state_machine_as_test(machine, settings=chosen)
         except Exception as exc:  # noqa: BLE001  # whatever is wrong is the result
-            result.failure = f"{exc!r}"[:1000] + "\n" + "\n".join(getattr(exc, "__notes__", []))[:3000]
+            result.failure = "".join(traceback.format_exception(exc))[-6000:]
             tell(result.failure)
     result.seconds = round(time.monotonic() - begun_s, 1)
     return result

@@ -1,7 +1,7 @@
 """Scorers paused for longer than their lease, or killed: others take their venues over, and what wakes writes nothing.
 
 Three scorers share six venues under load. In each round one is stopped (SIGSTOP), in the middle of a commit where that
-can be met, until the others race all of its venues; then it goes on as if nothing had been. Every fifth round one more
+can be met, until the others race all of its venues; then it goes on as if nothing had been. Every fourth round one more
 is killed and a new one joins.
 Times are the server's own, from its MONITOR; what must have been counted is counted again from the sender's journal.
 """
@@ -35,8 +35,8 @@ SCORERS = 3
 LEASE_MS = 3_000
 GRACE_S = 1.0
 """A take-over may take so much longer than the lease."""
-QUICK_ROUNDS = 5
-_KILL_EVERY = 5
+QUICK_ROUNDS = 4
+_KILL_EVERY = 4
 _BATCH, _PAUSE_S = 100, 0.004
 
 

@@ -38,6 +38,7 @@ from tests.laws.oracle import Body, Recount
 
 VENUE = "hall-1"
 KEYS = VenueKeys(VENUE)
+_PATIENT_S = 60.0
 _SETTINGS = Settings()
 _CLOCK = "clock"
 """Key of the server's clock, ``<ms>-*``: what the id of a new log entry is made from."""
@@ -279,11 +280,13 @@ def dated(name: Script) -> str:
 
 @contextlib.contextmanager
 def our_clock(scripts: Callable[[Script], str] = dated) -> Iterator[str]:
-    """The URL of a server whose log entries come at the time of our clock."""
+    """The URL of a server whose log entries come at the time of our clock, however long the machine makes us wait."""
     version = redis.__version__  # looked up on disk for every client otherwise, which took a fifth of the time
     with (
         memory_server() as url,
         mock.patch("racing.store.desk.source", scripts),
+        mock.patch("racing.store.client.SOCKET_TIMEOUT_S", _PATIENT_S),
+        mock.patch("racing.store.line.SOCKET_TIMEOUT_S", _PATIENT_S),
         mock.patch("redis.utils.get_lib_version", return_value=version),
     ):
         yield url

@@ -40,7 +40,7 @@ class Running:
     """The parts, each of which can be stopped by itself."""
 
     def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
-        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync)
+        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync, memory_mb=settings.memory_mb)
         self._halt = threading.Event()
         if not scorer:
             self._halt.set()

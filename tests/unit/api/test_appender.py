@@ -322,6 +322,20 @@ async def test_the_log_holds_the_events_of_those_who_are_told_so_once_and_no_oth
     assert len(told) < len(senders)
 
 
+async def test_who_came_while_the_log_was_silent_hears_of_it_with_those_who_waited_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not after a second time-out: nobody waits much longer than one."""
+    monkeypatch.setattr("api.appender.APPEND_MAX_S", 0.05)
+    monkeypatch.setattr("api.appender._LONG_S", 0.01)
+    appender, desk, first = await busy()
+    second = sent(appender, taken(1))
+    for task in (first, second):
+        with pytest.raises(StoreUnavailableError, match="no reply within"):
+            await task
+    assert len(desk.calls) == 1, "for the second nothing was sent"
+
+
 # ------------------------------------------------------------------------------------------------ numbers
 
 

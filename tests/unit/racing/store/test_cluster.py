@@ -49,7 +49,7 @@ def cluster(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> Cluster:
 
 
 def test_nobody_who_tells_is_an_error_of_the_connection(cluster: Cluster) -> None:
-    with pytest.raises(redis.exceptions.ConnectionError, match="no node of the cluster holds slot 7"):
+    with pytest.raises(redis.exceptions.ConnectionError, match="no node of the cluster holds slot 7: h2:7002: away"):
         cluster.locate(7)
 
 
@@ -100,6 +100,19 @@ def test_doubted_owner_stays_while_no_other_has_its_place(cluster: Cluster, node
     cluster.doubt(ONE)
     assert cluster.locate(0) == ONE
     assert cluster.known(0) is None, "it is still in doubt"
+
+
+def test_doubted_node_is_asked_where_no_other_tells(cluster: Cluster, nodes: Nodes) -> None:
+    nodes.maps[ONE] = owned_by(ONE, TWO)
+    cluster.locate(0)
+    nodes.asked.clear()
+    cluster.doubt(ONE)
+    assert cluster.locate(0) == ONE
+    assert nodes.asked == [TWO, ONE]
+    nodes.maps[TWO] = owned_by(ONE, TWO)
+    nodes.asked.clear()
+    assert cluster.locate(0) == ONE
+    assert nodes.asked == [TWO], "one that is stopped would only make who asks wait"
 
 
 def test_doubt_ends_when_the_node_takes_connections_again(cluster: Cluster, nodes: Nodes) -> None:
