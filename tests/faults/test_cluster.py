@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,21 @@ def test_doctor_looks_at_every_node(stack: Stack, cluster: TestCluster) -> None:
         assert findings[f"cluster 127.0.0.1:{port}"]["grade"] == "ok"
         assert findings[f"failover 127.0.0.1:{port}"]["found"].startswith("1 replicas")
         assert findings[f"venue {venue}"]["grade"] == "ok"
+
+
+def test_a_venue_is_moved_to_another_node_and_deleted_there(stack: Stack, cluster: TestCluster, tmp_path: Path) -> None:
+    other = next(
+        name for name in map("away-{}".format, range(99)) if cluster.owner(name) is not cluster.owner("hall-1")
+    )
+    assert stack.run("export", "hall-1", str(tmp_path / "file")).returncode == 0
+    moved = stack.run("import", str(tmp_path / "file"), "--as", other)
+    assert moved.returncode == 0, moved.stderr
+    until(lambda: first_of(stack, other) == "star", within_s=SOON_S, what="the moved venue shows its star")
+    verified = stack.run("verify", other)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    deleted = stack.run("venue", "delete", other, "--yes")
+    assert deleted.returncode == 0, deleted.stderr
+    assert [each["venue"] for each in stack.get("/v1/venues")["venues"]] == list(VENUES)
 
 
 def test_a_planned_failover_loses_and_doubles_nothing(stack: Stack, cluster: TestCluster) -> None:
