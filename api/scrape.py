@@ -49,5 +49,5 @@ def _show(venue: str, books: Books) -> None:
     METRICS.race_counts(venue, books.commit.counts)
     METRICS.set("saima_in_flight_events", venue, books.flight.events)
     METRICS.set("saima_log_events", venue, books.accepted)
-    METRICS.set("saima_oldest_unfolded_ms", venue, books.oldest_age_ms)
+    METRICS.set("saima_log_ahead_ms", venue, books.oldest_age_ms)
     METRICS.set("saima_log_damaged", venue, books.commit.damaged)

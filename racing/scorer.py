@@ -351,6 +351,7 @@ class VenueThread(threading.Thread):
         self._halt = threading.Event()
         self.report = VenueReport()
         self.trouble: Trouble | None = None
+        self.conflicts = 0
         folder = settings.segments_folder
         self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
@@ -386,7 +387,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
-            self.report.conflicts += 1
+            self.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except NewerFormatError as exc:

@@ -19,7 +19,7 @@ from racing.rule import parse_rule
 from racing.scorer import VenueScorer
 from racing.settings import Settings
 from racing.store.client import server_ms
-from racing.store.commit import NO_COMMIT, read_commit
+from racing.store.commit import NO_COMMIT, Committer, read_commit
 from racing.store.crew import (
     FORGET_MS,
     ScorerReport,
@@ -318,6 +318,47 @@ async def test_view_names_owner_epoch_times_and_the_newest_error_of_each_venue(
     assert first.last_error_age_ms >= 5_000
     assert (second.owner, second.state, second.lag_ms, second.last_error) == ("one", "restoring", None, None)
     assert (third.owner, third.state, third.epoch, third.frame_age_ms, third.lag_ms) == (None, "waiting", *[None] * 3)
+
+
+async def test_conflict_is_counted_with_its_venue_until_the_scorer_ends(
+    store: Store, client: SyncClient, desk: Desk, running: Running
+) -> None:
+    """Also when the venue was given up since: the thread that met it is gone then, its count is not."""
+    await opened(desk, ["a"])
+    running.start("one")
+    until(lambda: read_commit(client, VenueKeys("a")).number > 0, within_s=SOON_S, what="a is raced")
+    _fence(client, "a")
+    until(lambda: _conflicts(client, "a") == 1, within_s=SOON_S, what="the conflict is told")
+    store.raw.hdel(VENUES_KEY, "a")
+    until(lambda: "a" not in read_reports(client)[0].venues, within_s=SOON_S, what="a is given up")
+    assert _conflicts(client, "a") == 1
+    opened_again(store, "a")
+    until(lambda: _owner(store, "a") == "one", within_s=SOON_S, what="a is raced again")
+    assert (await desk.crew(lease_ms=LEASE_MS)).venues[0].conflicts == 1
+
+
+def _fence(client: SyncClient, venue: str) -> None:
+    """What a take-over by another does to the owner."""
+    while True:
+        try:
+            Committer(client, VenueKeys(venue)).take_over()
+        except FencedError:  # it has just committed
+            continue
+        return
+
+
+def _conflicts(client: SyncClient, venue: str) -> int:
+    return sum(report.conflicts.get(venue, 0) for report in read_reports(client))
+
+
+def _owner(store: Store, venue: str) -> str | None:
+    held = store.raw.get(VenueKeys(venue).lease)
+    return held.decode() if held else None
+
+
+def opened_again(store: Store, venue: str) -> None:
+    """List a venue that was taken from the list; its keys are there still."""
+    store.raw.hset(VENUES_KEY, venue, msgspec.json.encode({"venue": venue, "title": venue, "created_ms": 0}))
 
 
 async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, client: SyncClient, desk: Desk) -> None:

@@ -104,7 +104,7 @@ def test_the_books_of_a_venue_balance_in_every_scrape(service: Running) -> None:
         assert gauge("log_events", text) == known + gauge("in_flight_events", text)
         assert gauge("log_events", text) == sent
     until(lambda: gauge("in_flight_events", service.http.get("/metrics").text) == 0, within_s=5, what="all were folded")
-    assert gauge("oldest_unfolded_ms", service.http.get("/metrics").text) == 0
+    assert gauge("log_ahead_ms", service.http.get("/metrics").text) == 0
 
 
 @pytest.mark.parametrize("code", CODES)
