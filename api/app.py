@@ -4,28 +4,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
+from api.admission import Admission
 from api.cors import Cors
+from api.drain import DrainingServer
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, live, machines, runners, slots, venues
+from api.routes import events, live, machines, runners, scorers, slots, venues
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
 from racing.store.client import connect_async
 from racing.store.desk import Desk
-from racing.store.line import Line
+from racing.store.durability import SafeLine
+from racing.store.line import line_over
+
+log = structlog.get_logger("saima.api")
 
 PAGES = str(files("api").joinpath("pages"))
 _READ_BLOCK_MS = 1_000
@@ -45,17 +52,22 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         client, reader = connect_async(url), connect_async(url, block_ms=_READ_BLOCK_MS)
-        line = Line(client)
-        desk = Desk(client, line)
+        safe = settings.durability == "safe"
+        line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
+        desk = Desk(client, line, safe=safe)
         frames = Frames(desk, client, reader, guarded=guarded)
         grants = Grants(client, settings.key_requests_per_s)
         app.state.service = Service(settings, desk, frames, grants)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
+            await _tell_durability(desk, settings)
         await frames.start()
         if guarded:
             await grants.start()
+        admission = Admission(app.state.service, client)
+        admission.start()
         yield
+        await admission.stop()
         await frames.stop()
         if guarded:
             await grants.stop()
@@ -76,7 +88,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    for router in (venues.router, runners.router, events.router, slots.router, live.router, machines.router):
+    routers = (venues, runners, events, slots, live, scorers, machines)
+    for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)
@@ -102,7 +115,13 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         server_header=False,
         **options,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config, app)
+
+
+async def _tell_durability(desk: Desk, settings: Settings) -> None:
+    found = await desk.durability(settings)
+    tell = log.error if found.in_force == "not reached" else log.info
+    tell("durability", asked=found.asked, in_force=found.in_force, found=found.found, promise=found.promise)
 
 
 def _pages(app: FastAPI) -> None:

@@ -3,19 +3,20 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does.
+the whole answer does. So does parsing: a client sends the same head again and again, so each connection remembers what
+the heads asked that it has parsed, and the same bytes ask the same.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
+import msgspec
 import structlog
 from fastapi import FastAPI
-from httptools import HttpParserError, HttpParserUpgrade
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -27,7 +28,7 @@ from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
-from racing.errors import RacingError
+from racing.errors import OverloadedError, RacingError
 from racing.settings import Settings
 
 log = structlog.get_logger("saima.api")
@@ -42,12 +43,41 @@ _MEDIA_TYPES = {
 }
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
+
 _VARY = b"vary: Origin\r\n"
 _BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
 HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
 """Headers of a request, and bytes of its first line and headers together."""
+_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
+"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class _Read(msgspec.Struct, frozen=True, gc=False):
+    """What the head of a GET asks: so many slots, unless they are those that the client names.
+
+    authorization: its key, where keys are in force.
+    """
+
+    venue: str
+    limit: int
+    if_none_match: str | None
+    authorization: bytes | None
+    length: int = 0
+
+
+class _Batch(msgspec.Struct, frozen=True, gc=False):
+    """What the head of a POST asks: to take the events of a body of this type and length."""
+
+    venue: str
+    media_type: str
+    key: str | None
+    length: int
+    authorization: bytes
+
+
+_Asked = _Read | _Batch
 
 
 class _NobodyWaits:
@@ -100,34 +130,35 @@ class FastProtocol(HttpToolsProtocol):
     fast_app: ClassVar[FastAPI]
     body_max_bytes: ClassVar[int]
     keyed: ClassVar[bool]
-    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
     cors: ClassVar[bool]
+    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
     _default_headers: tuple[Any, bytes] = (None, b"")
-    _in_head = False
-    _head_bytes = _came = 0
+    _between = True  # no message has begun that has not ended
+    _in_head = False  # a message has begun whose head is not complete
+    _head_bytes = _came = 0  # what came of it before this part, and with it
+    _read_s = 0.0  # when the last read was answered
+    _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A connection begins, with no head seen."""
+        self._heads: dict[bytes, _Asked] = {}
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """What uvicorn's does, and the end of a connection whose request has a head larger than any that is right."""
-        if self.timeout_keep_alive_task is not None:
-            self._unset_keepalive_if_required()
+        """Answer a request that is whole and whose head was seen before; parse anything else."""
+        if self._between:
+            size = data.find(b"\r\n\r\n") + 4
+            asked = self._heads.get(data[:size])
+            whole = asked is not None and len(data) == size + asked.length
+            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
+                return
+            self._chunk = data
         self._came = len(data) + self._head_bytes
-        try:
-            self.parser.feed_data(data)
-        except HttpParserError:
-            self.send_400_response("Invalid HTTP request received.")
-            return
-        except HttpParserUpgrade:
-            if self._should_upgrade():
-                self.handle_websocket_upgrade()
-            else:
-                self._unsupported_upgrade_warning()
-        if not self._in_head:
-            if self._head_bytes:
-                self._head_bytes = 0
-        elif self._came > HEAD_MAX_BYTES and not self.transport.is_closing():
+        super().data_received(data)
+        self._chunk = b""
+        self._head_bytes = self._came if self._in_head else 0
+        if self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
             self._refuse_head()
-        else:
-            self._head_bytes = self._came
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in the one shape of errors, and end the connection."""
@@ -142,9 +173,8 @@ class FastProtocol(HttpToolsProtocol):
         """Answer this, unless the answer before it is still being written, and end the connection."""
         before: Any = self.cycle
         if before is None or before.response_complete:
-            head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
-            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", _CLOSE)
-            self.transport.write(bytes(response.body))
+            status, head, body = _parts(response)
+            self._write(status, head, _CLOSE, body=body)
             self.cycle = _ANSWERED  # what else comes of this request is passed over
         self.transport.close()
 
@@ -161,6 +191,7 @@ class FastProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
+        self._between = False
         self._in_head = True
         self.url = b""
         self.expect_100_continue = False
@@ -172,109 +203,119 @@ class FastProtocol(HttpToolsProtocol):
         url, headers = self.url, self.headers
         if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
             return
-        if url.startswith(_PREFIX) and self._is_plain() and self._begin(url, headers):
-            return
+        chunk, self._chunk = self._chunk, b""
+        if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
+            asked = self._asked(url, headers)
+            if asked is not None and self._answer(asked):
+                self._remember(chunk, asked)
+                return
         expect = self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
 
-    def _is_plain(self) -> bool:
-        """Whether this request is next, stays on the connection, and asks for nothing out of the way."""
+    def _is_next(self) -> bool:
+        """Whether what came before is answered, and the answer to this can be written."""
         before: Any = self.cycle
+        return (before is None or before.response_complete) and not self.flow.write_paused
+
+    def _is_plain(self) -> bool:
+        """Whether this request stays on the connection, and asks for nothing out of the way."""
         parser = self.parser
         return (
-            (before is None or before.response_complete)
-            and not (self.flow.write_paused or self.expect_100_continue or self.root_path)
+            not (self.expect_100_continue or self.root_path)
             and parser.should_keep_alive()
             and not parser.should_upgrade()
             and parser.get_http_version() == "1.1"
         )
 
-    def _begin(self, url: bytes, headers: Headers) -> bool:
+    def _asked(self, url: bytes, headers: Headers) -> _Asked | None:
+        """What a plain head asks; None for what is not answered here. It depends on the head alone."""
         path, mark, query = url.partition(b"?")
         venue, _, what = path[len(_PREFIX) :].partition(b"/")
-        if what not in {b"slots", b"events"} or not venue.isascii():
-            return False
+        if not venue.isascii():
+            return None
+        method = self.parser.get_method()
+        if what == b"slots" and method == b"GET" and not (mark and not query):
+            return _read_of(venue.decode(), query, headers, self.odd_in_reads)
+        if what == b"events" and method == b"POST":
+            asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
+            return None if self.cors and any(name == b"origin" for name, _ in headers) else asked
+        return None
+
+    def _remember(self, chunk: bytes, asked: _Asked) -> None:
+        """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
+        head = chunk[: chunk.find(b"\r\n\r\n") + 4]
+        whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
+        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
+            return
+        if len(self._heads) >= _HEADS_MAX:
+            self._heads.clear()
+        self._heads[head] = asked
+
+    def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
+        """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
         service: Service = self.fast_app.state.service
-        read = what == b"slots"
-        views = service.frames.open_views if read else service.frames.views
-        view = views.get(venue.decode())
+        if isinstance(asked, _Read):
+            view = service.frames.open_views.get(asked.venue)
+            return view is not None and self._read(service, view, asked)
+        view = service.frames.views.get(asked.venue)
         if view is None:
             return False
-        method = self.parser.get_method()
-        if read:
-            return method == b"GET" and not (mark and not query) and self._read(service, view, query, headers)
-        return method == b"POST" and self._batch(service, view, headers)
-
-    # -- GET slots -----------------------------------------------------------------------------------
-
-    def _read(self, service: Service, view: VenueView, query: bytes, headers: Headers) -> bool:
-        """Whether it was answered; not where the query is more than a plain limit."""
-        limit = _limit(query)
-        if limit is None:
-            return False
-        known = key = None
-        odd = self.odd_in_reads
-        for name, value in headers:
-            if name == b"if-none-match":
-                if known is not None:
-                    return False
-                known = value
-            elif name in odd:
-                if name != b"authorization" or key is not None:
-                    return False
-                key = value
-        if key is not None:
-            grant = service.grants_in_force().known.get(key)
-            return grant is not None and self._read_with_key(view, limit, known, grant)
-        age_ms = view.age()
-        self._show(view.slots(limit, stale=is_stale(age_ms)), known, age_ms)
+        told = b""
+        if self.keyed:
+            grant = service.grants_in_force().known.get(asked.authorization)
+            if grant is None or not grant.takes_batch(asked.venue):
+                return False
+            told = grant.bucket.lines()
+        self._unset_keepalive_if_required()
+        exchange: Any = _Exchange(view, asked.media_type, asked.key, told)
+        self.cycle = exchange
+        if body is not None:
+            exchange.body.append(body)
+            self._take(exchange)
         return True
 
-    def _read_with_key(self, view: VenueView, limit: int, known: bytes | None, grant: Grant) -> bool:
-        if not grant.bucket.take(time.monotonic()):
-            return False
+    def _read(self, service: Service, view: VenueView, asked: _Read) -> bool:
+        """Whether it was answered; not for a key that was not resolved within the last second, or has no quota left."""
         age_ms = view.age()
-        made = view.detailed if grant.sees_details(view.venue.venue) else view.slots
-        self._show(made(limit, stale=is_stale(age_ms)), known, age_ms, grant.bucket.lines())
+        if asked.authorization is None:
+            self._show(view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
+            return True
+        grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
+        if grant is None or not grant.bucket.take(time.monotonic()):
+            return False
+        made = view.detailed if grant.sees_details(asked.venue) else view.slots
+        self._show(made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
         return True
 
-    def _show(self, slots: Slots, known: bytes | None, age_ms: int | None, told: bytes = b"") -> None:
+    def _show(self, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
         if self.cors:
             told += _VARY
         age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
         self.cycle = _ANSWERED
-        if known is not None and if_none_match_names(known.decode("latin-1"), slots.etag):
+        if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
         else:
-            self._write(200, slots.head, age, slots.length)
-            self.transport.write(slots.body)
-        self.on_response_complete()
+            self._write(200, slots.head, age, slots.length, body=slots.body)
+        self._read_complete()
 
-    # -- POST events ---------------------------------------------------------------------------------
+    def _read_complete(self) -> None:
+        """As on_response_complete; a timer that runs already is left to run, see timeout_keep_alive_handler."""
+        if self.timeout_keep_alive_task is None or self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+        self._read_s = self.loop.time()
 
-    def _batch(self, service: Service, view: VenueView, headers: Headers) -> bool:
-        """Whether it will be answered here; not where the headers are not those of a plain batch of known length."""
-        given = dict(headers)
-        media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
-        length = given.get(b"content-length", b"")
-        odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
-        odd |= self.cors and b"origin" in given
-        plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
-        if not plain or media_type is None or int(length) > self.body_max_bytes:
-            return False
-        told = b""
-        if self.keyed:
-            grant = service.grants_in_force().known.get(given.get(b"authorization", b""))
-            if grant is None or not grant.takes_batch(view.venue.venue):
-                return False
-            told = grant.bucket.lines()
-        key = given.get(b"idempotency-key")
-        exchange: Any = _Exchange(view, media_type, None if key is None else key.decode("latin-1"), told)
-        self.cycle = exchange
-        return True
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection that has been idle for so long; one that has read since then has its time again."""
+        left_s = self._read_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: bounded by its Content-Length, to which the parser sees."""
@@ -286,6 +327,7 @@ class FastProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole: take the batch."""
+        self._between = True
         exchange: Any = self.cycle
         if type(exchange) is _Exchange:
             self._take(exchange)
@@ -293,8 +335,14 @@ class FastProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _take(self, exchange: _Exchange) -> None:
-        heard = partial(self._hear, exchange)
         service: Service = self.fast_app.state.service
+        try:
+            service.turns.take(partial(self._take_now, service, exchange), sum(map(len, exchange.body)))
+        except OverloadedError as exc:
+            self._hear(exchange, exc)
+
+    def _take_now(self, service: Service, exchange: _Exchange) -> None:
+        heard = partial(self._hear, exchange)
         body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
         try:
             sent = Sent(body, exchange.media_type, exchange.key)
@@ -312,24 +360,22 @@ class FastProtocol(HttpToolsProtocol):
             return
         end = b"" if exchange.keep_alive else _CLOSE
         if isinstance(found, bytes):
-            self._write(202, _TAKEN % len(found), exchange.told, end)
-            self.transport.write(found)
+            self._write(202, _TAKEN % len(found), exchange.told, end, body=found)
         else:
-            response = _refusal(found)
-            head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
-            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", exchange.told, end)
-            self.transport.write(bytes(response.body))
+            status, head, body = _overloaded(str(found)) if isinstance(found, OverloadedError) else _refused(found)
+            self._write(status, head, exchange.told, end, body=body)
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
-    def _write(self, status: int, *lines: bytes) -> None:
+    def _write(self, status: int, *lines: bytes, body: bytes = b"") -> None:
+        """A head and a body in one call into the kernel."""
         made_of, default = self._default_headers
         if made_of is not self.server_state.default_headers:  # a new date, once a second
             made_of = self.server_state.default_headers
             default = b"".join([b"%b: %b\r\n" % pair for pair in made_of])
             self._default_headers = (made_of, default)
-        self.transport.write(b"".join((STATUS_LINE[status], default, *lines, b"\r\n")))
+        self.transport.writelines((b"".join((STATUS_LINE[status], default, *lines, b"\r\n")), body))
 
 
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
@@ -342,11 +388,56 @@ async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any
     heard(found)
 
 
+@lru_cache(maxsize=8)
+def _overloaded(detail: str) -> tuple[int, bytes, bytes]:
+    """As _refused, made once for all who are told the same: who is refused for lack of time must cost little."""
+    return _refused(OverloadedError(detail))
+
+
+def _refused(exc: Exception) -> tuple[int, bytes, bytes]:
+    """(status, lines of the head, body) of a refusal."""
+    return _parts(_refusal(exc))
+
+
+def _parts(response: Response) -> tuple[int, bytes, bytes]:
+    lines = [b"%b: %b\r\n" % pair for pair in (*response.raw_headers, (b"x-content-type-options", b"nosniff"))]
+    return response.status_code, b"".join(lines), bytes(response.body)
+
+
 def _refusal(exc: Exception) -> Response:
     if isinstance(exc, (ProblemError, RacingError)):
         return answer_to(exc)
     log.error("unexpected error", exc_info=exc)
     return answer("internal", "an unexpected error; it is logged")
+
+
+def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
+    limit, known, key = _limit(query), None, None
+    if limit is None:
+        return None
+    for name, value in headers:
+        if name == b"if-none-match":
+            if known is not None:
+                return None
+            known = value
+        elif name in odd:
+            if name != b"authorization" or key is not None:
+                return None
+            key = value
+    return _Read(venue, limit, None if known is None else known.decode("latin-1"), key)
+
+
+def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
+    given = dict(headers)
+    media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
+    length = given.get(b"content-length", b"")
+    odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
+    plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
+    if not plain or media_type is None or int(length) > body_max_bytes:
+        return None
+    key = given.get(b"idempotency-key")
+    named = None if key is None else key.decode("latin-1")
+    return _Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
 
 
 def _limit(query: bytes) -> int | None:
@@ -365,8 +456,7 @@ def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     Where other sites may read answers, the plain routes answer what names its origin: they say so.
     """
     settings: Settings = app.state.settings
-    keyed = settings.keys == "on"
-    cors = bool(settings.cors_origins)
+    keyed, cors = settings.keys == "on", bool(settings.cors_origins)
     given = {
         "fast_app": app,
         "body_max_bytes": body_max_bytes,

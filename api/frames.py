@@ -11,14 +11,14 @@ import msgspec
 import structlog
 
 from racing.entries import Runner
-from racing.errors import StoreError, StoreUnavailableError
+from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
-from racing.store.client import store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Desk, Venue
-from racing.store.keys import VenueKeys
+from racing.store.feed import feed_over
+from racing.store.numbers import Numbers
 from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
@@ -29,6 +29,10 @@ _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
 """Product numbers cached per venue; above that the cache starts anew."""
+_READ_AHEAD = 100_000
+"""So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
+_TRIES = 5
+"""Numbers are read so often while enrolments change under the reader."""
 _BODIES_MAX = 16
 """Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
 
@@ -89,7 +93,8 @@ class VenueView:
     age_ms: float | None = None
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
+    read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
@@ -184,8 +189,7 @@ class Frames:
 
     def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient, *, guarded: bool = False) -> None:
         self._desk = desk
-        self._client = client
-        self._reader = reader
+        self._feed = feed_over(client, reader)
         self._guarded = guarded
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
@@ -194,18 +198,22 @@ class Frames:
         self._listed_s = 0.0
         self._listed_ok = False
         self._halted = False
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin to follow; never fails, an absent Redis is tried again."""
-        self._task = asyncio.create_task(self._follow(), name="frames")
+        self._tasks = [
+            asyncio.create_task(self._list(), name="venues"),
+            asyncio.create_task(self._follow(), name="frames"),
+        ]
 
     async def stop(self) -> None:
-        """End the task."""
+        """End the tasks."""
         self._halted = True  # a cancellation that meets a time-out at once can be lost in the client
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._feed.stop()
 
     async def view(self, venue: str) -> VenueView | None:
         """A venue's view; looks at Redis for one not seen yet, at most five times a second.
@@ -237,18 +245,27 @@ class Frames:
         except StoreError:
             self._listed_ok = False
             raise
-        self._listed_ok = True
-        for name, venue in listed.items():
-            if name not in self.views:
-                version = await self._desk.rule(name)
-                empty = Frame(name, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
-                self.views.setdefault(name, VenueView(venue, empty, parse_rule(version.rule), version.version))
-                self.take(venue)
-            elif venue != self.views[name].venue:
-                self.take(venue)
         for name in before - set(listed):  # a venue made since then is not in the list, and not gone
             self.views.pop(name, None)
             self.open_views.pop(name, None)
+        for name in listed.keys() & self.views.keys():
+            if listed[name] != self.views[name].venue:
+                self.take(listed[name])
+        trouble: StoreError | None = None
+        for name in listed.keys() - self.views.keys():
+            try:
+                await self._see(listed[name])
+            except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
+                trouble = exc
+        self._listed_ok = trouble is None
+        if trouble is not None:
+            raise trouble
+
+    async def _see(self, venue: Venue) -> None:
+        version = await self._desk.rule(venue.venue)
+        empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
+        self.views.setdefault(venue.venue, VenueView(venue, empty, parse_rule(version.rule), version.version))
+        self.take(venue)
 
     def take(self, venue: Venue) -> None:
         """Take note of a venue's own data."""
@@ -265,30 +282,70 @@ class Frames:
         version = await self._desk.rule(view.venue.venue)
         view.rule, view.rule_version = parse_rule(version.rule), version.version
 
-    async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
-        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
-        known = view.numbers
-        missing = products - known.keys()
-        if missing:
+    async def numbers(self, view: VenueView, products: set[str]) -> Numbers:
+        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit.
+
+        Raises StoreError.
+        """
+        for _ in range(_TRIES):
+            known = view.numbers
+            missing = [product for product in products if product not in known]
+            if not missing:
+                return known
             if len(known) > _PRODUCTS_MAX:
-                known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
-                missing = products
-            known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
-            METRICS.set("saima_known_products", view.venue.venue, len(known))
-        return known
+                known = view.numbers = Numbers()  # the old one stays whole: batches under way look products up in it
+                missing = list(products)
+            try:
+                if await self._learn(view, known, sorted(missing)):
+                    METRICS.set("saima_known_products", view.venue.venue, len(known))
+                    return known
+            except StaleNumbersError:
+                self.forget(view, known)
+        raise StoreUnavailableError(f"venue {view.venue.venue}: its enrolments keep changing: send again later")
+
+    async def _learn(self, view: VenueView, known: Numbers, products: list[str]) -> bool:
+        """Read numbers of products into what is known; False if that must be tried again. Raises StaleNumbersError."""
+        venue, since = view.venue.venue, known.mark
+        if not view.read_ahead:
+            view.read_ahead = True
+            if not known.learn(await self._desk.first_numbers(venue, at_most=_READ_AHEAD), since):
+                return False
+            products, since = [product for product in products if product not in known], known.mark
+        if products and not known.learn(await self._desk.numbers(venue, products, since), since):
+            return False
+        return view.numbers is known
+
+    def forget(self, view: VenueView, numbers: Numbers) -> None:
+        """Drop numbers of enrolments that are gone, unless that has been done; the next batch has them read anew."""
+        if view.numbers is numbers:
+            log.warning("enrolments were lost, runner numbers are read anew", venue=view.venue.venue)
+            METRICS.count("saima_numbers_dropped_total", view.venue.venue)
+            view.numbers, view.read_ahead = Numbers(), False
+
+    async def _list(self) -> None:
+        """Keep the list of venues fresh, apart from the frames: on a cluster its node may be away alone."""
+        while not self._halted:
+            await asyncio.sleep(max(0.0, self._listed_s + _VENUES_EVERY_S - time.monotonic()))
+            try:
+                await self.refresh()
+            except StoreError as exc:
+                log.warning("cannot list venues", reason=str(exc))
+            except Exception:
+                log.exception("unexpected error while listing venues")
 
     async def _follow(self) -> None:
         while not self._halted:
             try:
-                if time.monotonic() - self._listed_s > _VENUES_EVERY_S:
-                    await self.refresh()
                 await self._read_frames()
                 await self._read_commits()
-                self.redis_ok = True
+                self.redis_ok = self._listed_ok
             except StoreError as exc:
                 if self.redis_ok:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
                 self.redis_ok = False
+                await asyncio.sleep(0.25)
+            except RacingError as exc:
+                log.error("cannot follow frames", reason=str(exc))  # noqa: TRY400  # said whole
                 await asyncio.sleep(0.25)
             except Exception:
                 log.exception("unexpected error while following frames")
@@ -298,19 +355,16 @@ class Frames:
         if not self.views:
             await asyncio.sleep(_BLOCK_MS / 1000)
             return
-        streams = {VenueKeys(name).frames: view.last_id for name, view in self.views.items()}
-        by_key = {VenueKeys(name).frames.encode(): view for name, view in self.views.items()}
-        async with store_errors_async():
-            # the last frame of each stream is all that a reader needs; later issues keep the ones between
-            replies = await self._reader.xread(streams, block=_BLOCK_MS)
-        for key, raws in replies or []:
-            view = by_key[key]
-            await self._show(view, decode_frame(raws[-1][1][b"frame"]))
-            view.last_id = raws[-1][0].decode()
+        after = {name: view.last_id for name, view in self.views.items()}
+        for name, (last_id, raw) in (await self._feed.frames(after, block_ms=_BLOCK_MS)).items():
+            view = self.views.get(name)
+            if view is not None:
+                await self._show(view, decode_frame(raw))
+                view.last_id = last_id
 
     async def _show(self, view: VenueView, frame: Frame) -> None:
         wanted = {slot.runner for slot in frame.slots}
-        known = view.runners if frame.roster == view.frame.roster else {}
+        known = view.runners if (frame.epoch, frame.roster) == (view.frame.epoch, view.frame.roster) else {}
         missing = sorted(wanted - known.keys())
         runners = {
             **{n: known[n] for n in wanted & known.keys()},
@@ -321,19 +375,13 @@ class Frames:
         view.show(frame, runners)
 
     async def _read_commits(self) -> None:
-        views = list(self.views.items())
+        views = dict(self.views)
         if not views:
             return
-        async with store_errors_async():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.time()
-            for name, _ in views:
-                pipe.get(VenueKeys(name).commit)
-            (seconds, micros), *raws = await pipe.execute()
-        now_ms = int(seconds) * 1000 + int(micros) / 1000
-        for (name, view), raw in zip(views, raws, strict=True):
-            if raw:
-                view.commit = decode_commit(raw)
-                view.age_ms, view.age_read_s = max(0.0, now_ms - view.commit.as_of_ms), time.monotonic()
+        for name, last in (await self._feed.commits(list(views))).items():
+            view = views[name]
+            if last.raw:
+                view.commit = decode_commit(last.raw)
+                view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
                 METRICS.race_counts(name, view.commit.counts)

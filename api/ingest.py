@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Annotated, Any, NamedTuple
 
@@ -41,13 +40,13 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     type: Annotated[str, Meta(min_length=1, max_length=KIND_MAX, description="event kind", examples=["click"])]
     product: Annotated[str, Meta(examples=["p-1001"])]
     ts_ms: Annotated[_Millis | None, Meta(description="event time; arrival where absent")] = None
-    user: Annotated[
-        Annotated[str, Meta(min_length=1, max_length=USER_MAX)] | None,
-        Meta(description="kept only as a hash", examples=["u-1"]),
-    ] = None
     amount: Annotated[
         Annotated[int, Meta(ge=0, le=AMOUNT_MAX)] | None,
         Meta(description="minor units, e.g. cents or fen", examples=[19900]),
+    ] = None
+    user: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=USER_MAX)] | None,
+        Meta(description="kept only as a hash", examples=["u-1"]),
     ] = None
     quantity: Annotated[int, Meta(ge=0, le=10**9)] | None = None
     id: Annotated[
@@ -104,8 +103,8 @@ class Rows(NamedTuple):
     type: tuple[str, ...]
     product: tuple[str, ...]
     ts_ms: tuple[int | None, ...] | None = None
-    user: tuple[str | None, ...] | None = None
     amount: tuple[int | None, ...] | None = None
+    user: tuple[str | None, ...] | None = None
     quantity: tuple[int | None, ...] | None = None
     id: tuple[str | None, ...] | None = None
     source: tuple[str | None, ...] | None = None
@@ -115,13 +114,13 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, events: Sequence[msgspec.Struct]) -> Rows:
-        """Events of one struct turned around, whose fields are all or some of EventIn's."""
+        """Events of one struct turned around, whose fields are the first ones of EventIn's, or all."""
         if not events:
             return cls((), ())
-        columns = dict(
-            zip(events[0].__struct_fields__, zip(*map(msgspec.structs.astuple, events), strict=True), strict=True)
-        )
-        return cls(**{name: column for name, column in columns.items() if column.count(None) < len(column)})
+        size = len(events)
+        columns: Any = zip(*map(msgspec.structs.astuple, events), strict=True)
+        shown: list[Any] = [column if column.count(None) < size else None for column in columns]
+        return cls(*shown)
 
     def only(self, places: Sequence[int]) -> Rows:
         """The events at these places."""
@@ -141,17 +140,15 @@ class Rows(NamedTuple):
         return cls(*columns)
 
 
-@dataclass(slots=True)
-class Decoded:
+class Decoded(msgspec.Struct):
     """The well-formed events of a batch with their places in it, and the refused ones."""
 
     rows: Rows
     places: Sequence[int]
-    refused: list[RefusedEvent] = field(default_factory=list)
+    refused: list[RefusedEvent] = []
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(msgspec.Struct, frozen=True):
     """Events that are taken, in order. kind: an index into kinds a byte; runners: int64 (n,), enrolment numbers."""
 
     rows: Rows
@@ -200,18 +197,18 @@ class Taken:
         )
 
 
-_PLAIN = ("type", "product", "ts_ms", "amount")
+_PLAIN = 4
+"""The first fields of an event, which most have alone: type, product, ts_ms, amount."""
 _PlainIn = msgspec.defstruct(
     "_PlainIn",
     [
-        (each.name, each.type, each.default) if each.name in {"ts_ms", "amount"} else (each.name, each.type)
-        for each in msgspec.structs.fields(EventIn)
-        if each.name in _PLAIN
+        (each.name, each.type) if each.required else (each.name, each.type, each.default)
+        for each in msgspec.structs.fields(EventIn)[:_PLAIN]
     ],
     forbid_unknown_fields=True,
     gc=False,
 )
-"""An event that has no other fields. Most have none, and a struct costs by its fields, given or not."""
+"""An event that has no other fields: a struct costs by its fields, given or not."""
 
 
 class _PlainBatchIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -304,8 +301,9 @@ def _reason(raw: msgspec.Raw) -> str:
             decoder.decode(value)
         except msgspec.ValidationError:
             return f"{name}: must be {must_be}{NOT_REPEATED if name == 'user' else f', not {_cut(value)}'}"
-    missing = (each.name for each in msgspec.structs.fields(EventIn) if each.required and each.name not in fields)
-    return f"{next(missing)}: is required"
+    required = (each.name for each in msgspec.structs.fields(EventIn) if each.required)
+    missing = next((name for name in required if name not in fields), None)
+    return "event: a field comes more than once" if missing is None else f"{missing}: is required"
 
 
 def _cut(raw: msgspec.Raw) -> str:
@@ -332,8 +330,7 @@ def _fields() -> Iterable[tuple[str, tuple[msgspec.json.Decoder[Any], str]]]:
 _FIELDS = dict(_fields())
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
+class Door(msgspec.Struct, frozen=True):
     """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products."""
 
     venue: str

@@ -327,12 +327,70 @@ class VenueHealth(BaseModel):
     stale: bool = Field(examples=[False])
 
 
+class DurabilityHealth(BaseModel):
+    """What an acknowledgement promises, as the server is set up now."""
+
+    asked: str = Field(examples=["safe"], description="fast or safe: SAIMA_DURABILITY")
+    in_force: str = Field(
+        examples=["safe"], description="fast, safe, not reached (then events are answered 503), or unknown"
+    )
+    found: str = Field(examples=["synced before each answer; replicas attached: 0"])
+    promise: str = Field(examples=["what was acknowledged survives a kill and a power cut of the server"])
+
+
 class Readiness(BaseModel):
     """Whether Redis answers, and how fresh each venue is."""
 
     status: str = Field(examples=["ready"])
     redis: str = Field(examples=["ok"])
+    durability: DurabilityHealth
     venues: list[VenueHealth]
+
+
+class ScorerOut(BaseModel):
+    """One scorer process."""
+
+    name: str = Field(examples=["node-3-4711-9f2c1a"])
+    host: str = Field(examples=["node-3"])
+    pid: int = Field(examples=[4711])
+    state: Literal["live", "silent"] = Field(
+        examples=["live"], description="silent: not heard of for a lease; its venues go to the others"
+    )
+    up_s: int = Field(examples=[86400], description="how long it had run when it was last heard of")
+    heard_ms: int = Field(examples=[210], description="time since it was last heard of")
+    venues: int = Field(examples=[2], description="how many venues it runs")
+
+
+class VenueRunOut(BaseModel):
+    """One venue and who runs it."""
+
+    venue: str = Field(examples=["hall-1"])
+    owner: str | None = Field(
+        examples=["node-3-4711-9f2c1a"], description="name of the scorer that holds its lease; null: nobody"
+    )
+    state: Literal["racing", "restoring", "waiting", "unknown"] = Field(
+        examples=["racing"], description="waiting: for an owner; unknown: the node that holds its keys does not answer"
+    )
+    epoch: int | None = Field(examples=[1763740800000], description="of the last take-over; null before the first")
+    frame: int = Field(examples=[48210], description="0 before the first frame")
+    lag_ms: int | None = Field(examples=[12], description="age of the last commit's data when it was written")
+    commit_ms: int | None = Field(examples=[4], description="how long the last commit took: read, fold, write")
+    frame_age_ms: int | None = Field(
+        examples=[120], description="age of the data that readers get; null before the first commit"
+    )
+    conflicts: int = Field(examples=[0], description="how often scorers found that another had committed")
+    last_error: str | None = Field(
+        examples=["FencedError: venue hall-1: another owner has committed"],
+        description="the newest that a scorer met in this venue; null: none",
+    )
+    last_error_age_ms: int | None = Field(examples=[90500])
+
+
+class ScorersOut(BaseModel):
+    """Who runs what."""
+
+    scorers: list[ScorerOut] = Field(description="by name; one that has gone is shown for ten minutes more")
+    venues: list[VenueRunOut] = Field(description="by name")
 
 
 class ProblemHelp(BaseModel):

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from racing.errors import StoreError
-from racing.exposure import look_around
+from racing.exposure import look_around, look_at_server
 from racing.settings import Settings
 from racing.store import reads
-from racing.store.client import as_text, server_ms, store_errors
-from racing.store.commit import read_commit
+from racing.store.client import as_text, connect, server_ms, store_errors
+from racing.store.cluster import SLOTS, node_urls
+from racing.store.commit import CommitRecord, read_commit
+from racing.store.crew import read_reports
+from racing.store.durability import detect
+from racing.store.flight import settled
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 
 Grade = Literal["ok", "warning", "problem"]
 _STALE_MS = 3_000
+_NODE_TIMEOUT_MS = 5_000
+_NAMED_MAX = 3
 _REDIS_MIN, _VALKEY_MIN = (7, 0), (8, 0)
 
 
@@ -32,11 +39,73 @@ class Finding:
 
 def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     """All findings, server first, then each venue. Raises StoreUnavailableError when there is no server."""
+    venues = _venues(client, settings, lambda _: client)
+    around = _around(client, settings)
+    return [*_server(client, settings), *around, _segments(settings), scorers_found(client, settings), *venues]
+
+
+def _around(client: SyncClient, settings: Settings) -> list[Finding]:
+    return [Finding(*look) for look in look_around(client, settings)]
+
+
+def examine_cluster(url: str, settings: Settings) -> list[Finding]:
+    """The same of a cluster: what its nodes say of it, then each primary, then each venue."""
+    findings: list[Finding] = []
+    for name, node_url in node_urls(url):
+        client = connect(node_url)
+        try:
+            found = [_cluster(client), _failover(client), *_server(client, settings)]
+            findings += [replace(each, what=f"{each.what} {name}") for each in found]
+        except StoreError as exc:
+            findings.append(Finding(f"node {name}", "problem", str(exc), "its venues wait: start it, or its replica"))
+        finally:
+            client.close()
+    shared = connect(url)
+    try:
+        around = _around(shared, settings)
+        found = [
+            *around,
+            scorers_found(shared, settings),
+            *_venues(shared, settings, lambda venue: connect(url, venue=venue)),
+        ]
+    except StoreError as exc:
+        found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
+    return [*findings, _segments(settings), *found]
+
+
+def _server(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
-    findings = [_version(info), _role(info), _memory(info), *_persistence(client, info)]
-    findings += [Finding(*look) for look in look_around(client, settings, info)]
-    return [*findings, _segments(settings), *_venues(client, settings)]
+    found = [_version(info), _role(info), _memory(info), *_persistence(client, settings, info)]
+    return [*found, *(Finding(*look) for look in look_at_server(client, settings, info))]
+
+
+def _cluster(client: SyncClient) -> Finding:
+    """Whether this node knows of an owner for every slot."""
+    with store_errors():
+        info: dict[str, str] = client.execute_command("CLUSTER INFO")
+        whole = as_text(client.config_get("cluster-require-full-coverage").get("cluster-require-full-coverage", ""))
+    state, covered = info.get("cluster_state"), int(info.get("cluster_slots_ok", 0))
+    shown = f"{state}, {info.get('cluster_size')} primaries, {covered} of {SLOTS} slots served"
+    if state != "ok" or covered < SLOTS:
+        return Finding("cluster", "problem", shown, "start the missing nodes: the venues of their slots wait for them")
+    if whole == "yes":
+        advice = "CONFIG SET cluster-require-full-coverage no: else one missing node stops every venue"
+        return Finding("cluster", "warning", shown, advice)
+    return Finding("cluster", "ok", shown)
+
+
+def _failover(client: SyncClient) -> Finding:
+    """Whether a replica stands by, and how soon it would take over."""
+    with store_errors():
+        replicas = int(client.info().get("connected_slaves", 0))
+        timeout_ms = int(client.config_get("cluster-node-timeout").get("cluster-node-timeout", 0))
+    shown = f"{replicas} replicas, taking over after about {timeout_ms / 1000:g} s"
+    if not replicas:
+        return Finding("failover", "warning", shown, "add a replica: without one the venues wait for this very node")
+    if timeout_ms > _NODE_TIMEOUT_MS:
+        return Finding("failover", "warning", shown, f"CONFIG SET cluster-node-timeout {_NODE_TIMEOUT_MS}")
+    return Finding("failover", "ok", shown)
 
 
 def _segments(settings: Settings) -> Finding:
@@ -86,33 +155,47 @@ def _memory(info: dict[str, Any]) -> Finding:
     return Finding("memory", "ok", shown)
 
 
-def _persistence(client: SyncClient, info: dict[str, Any]) -> list[Finding]:
+def _persistence(client: SyncClient, settings: Settings, info: dict[str, Any]) -> list[Finding]:
     if not int(info.get("aof_enabled", 0)):
         return [
-            Finding(
-                "durability",
-                "warning",
-                "append-only file off",
-                "CONFIG SET appendonly yes: a restart loses all",
-            )
+            Finding("persistence", "problem", "append-only file off", "CONFIG SET appendonly yes: a restart loses all")
         ]
-    try:
-        with store_errors():
-            fsync = as_text(client.config_get("appendfsync").get("appendfsync", "unknown"))
-    except StoreError:
-        return [Finding("durability", "warning", "append-only file on, appendfsync not readable", "allow CONFIG GET")]
-    promise = {
-        "always": "every acknowledged batch survives a power cut",
-        "everysec": "a power cut may lose about a second; a killed process loses what the kernel had not taken",
-    }.get(fsync, "the kernel decides what a power cut loses")
-    return [Finding("durability", "ok" if fsync == "always" else "warning", f"appendfsync {fsync}", promise)]
+    found = detect(client, settings)
+    grade: Grade = "problem" if found.in_force == "not reached" else "ok" if found.in_force == "safe" else "warning"
+    shown = f"{found.asked} asked, {found.in_force} in force: {found.found}"
+    return [
+        Finding(
+            "durability", "warning" if found.advice and grade == "ok" else grade, shown, found.advice or found.promise
+        )
+    ]
 
 
-def _venues(client: SyncClient, settings: Settings) -> list[Finding]:
+def scorers_found(client: SyncClient, settings: Settings) -> Finding:
+    """Whether scorers live, and how they share the venues. Raises StoreUnavailableError."""
+    with store_errors():
+        now_ms = server_ms(client)
+    reports = read_reports(client)
+    live = [report for report in reports if report.lives(now_ms, settings.lease_ms)]
+    if not live:
+        return Finding("scorers", "problem", "none lives", "start one: saima scorer")
+    shares = sorted(sum(run.state != "waiting" for run in report.venues.values()) for report in live)
+    shown = f"{len(live)} live, with {', '.join(map(str, shares))} venues"
+    if silent := [report.name for report in reports if report not in live]:
+        advice = f"start another, if not meant: {', '.join(silent[:_NAMED_MAX])} (saima scorers)"
+        return Finding("scorers", "warning", f"{shown}; {len(silent)} fell silent", advice)
+    return Finding("scorers", "ok", shown)
+
+
+def _venues(client: SyncClient, settings: Settings, at: Callable[[str], SyncClient]) -> list[Finding]:
+    """at: the client of a venue's node."""
     findings = []
-    now_ms = server_ms(client)
     for venue in reads.venues(client):
-        record = read_commit(client, VenueKeys(venue))
+        try:
+            there = at(venue)
+            record, now_ms = read_commit(there, VenueKeys(venue)), server_ms(there)
+        except StoreError as exc:
+            findings.append(Finding(f"venue {venue}", "problem", str(exc), "its server is away: see above"))
+            continue
         age_ms = now_ms - record.as_of_ms
         shown = (
             f"frame {record.frame}, data {age_ms / 1000:.1f} s old, {record.counts.get('counted', 0)} events counted"
@@ -125,4 +208,22 @@ def _venues(client: SyncClient, settings: Settings) -> list[Finding]:
             )
         else:
             findings.append(Finding(f"venue {venue}", "ok", shown))
+        findings += _books(venue, record)
     return findings or [Finding("venues", "ok", "none yet", "create one: POST /v1/venues")]
+
+
+def _books(venue: str, record: CommitRecord) -> list[Finding]:
+    """What a venue's counters say of its log, where that is not as it should be."""
+    findings = []
+    counts, what = record.counts, f"log of {venue}"
+    known = settled(record)
+    if counts.get("accepted", known) != known:
+        shown = f"{counts['accepted']} events accepted, {known} of known fate"
+        findings.append(Finding(what, "problem", shown, "keep the data folder and report it: a counter is wrong"))
+    if record.damaged:
+        shown = f"found damaged {record.damaged} times, {counts.get('unreadable', 0)} entries unreadable"
+        findings.append(Finding(what, "warning", shown, f"look at disk and memory of the server; saima verify {venue}"))
+    elif counts.get("unreadable"):
+        shown = f"{counts['unreadable']} entries unreadable"
+        findings.append(Finding(what, "warning", shown, f"passed over, the race goes on; saima mend {venue}"))
+    return findings

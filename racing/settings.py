@@ -17,8 +17,9 @@ class Settings(BaseSettings):
 
     redis_url: str | None = Field(
         None,
-        pattern=r"^(redis|rediss|unix)://",
-        description="Redis or Valkey to use, redis://host:6379/0, rediss:// or unix:///path; empty: an embedded Valkey",
+        pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://",
+        description="Redis or Valkey to use, redis://host:6379/0, rediss://, unix:///path, or of a cluster some nodes,"
+        " redis+cluster://host:6379,host:6379; empty: an embedded Valkey",
     )
     data_dir: Path = Field(Path("saima-data"), description="folder of the embedded server's append-only file")
     segments_dir: Path | None = Field(
@@ -33,6 +34,17 @@ class Settings(BaseSettings):
     )
     lease_ms: int = Field(
         3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms"
+    )
+    log_ahead_max_ms: int = Field(
+        15_000,
+        ge=1_000,
+        le=3_600_000,
+        description="events are refused (503) while the oldest one that is not yet counted is older than this, ms",
+    )
+    memory_mb: int = Field(
+        0,
+        ge=0,
+        description="most memory of the embedded server, or of a Redis without maxmemory, MB; 0: half the machine's",
     )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
     keys: Literal["on", "off"] = Field(
@@ -56,6 +68,16 @@ class Settings(BaseSettings):
     )
     body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
     batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")
+    durability: Literal["fast", "safe"] = Field(
+        "fast",
+        description="safe: events are acknowledged only once the server has proved that a crash does not lose them",
+    )
+    safe_replicas: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="safe mode: replicas that must have a batch before it is acknowledged; 0: synced on disk instead",
+    )
     appendfsync: str = Field(
         "everysec",
         pattern="^(everysec|always|no)$",
@@ -79,6 +101,11 @@ class Settings(BaseSettings):
         if self.segments_dir is not None or self.redis_url is not None:
             return self.segments_dir
         return self.data_dir / "segments"
+
+    @property
+    def embedded_appendfsync(self) -> str:
+        """How the embedded server syncs: before each answer in safe mode, whatever else is set."""
+        return "always" if self.durability == "safe" else self.appendfsync
 
 
 def on_loopback(host: str) -> bool:

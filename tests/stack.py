@@ -16,7 +16,7 @@ import psutil
 from tests.waiting import free_port, until
 
 ROOT = Path(__file__).parents[1]
-START_S = 30.0
+START_S = 90.0
 STOP_S = 15.0
 
 
@@ -121,6 +121,10 @@ class Stack:
         os.kill(pid, signal.SIGKILL)
         until(lambda: not lives(pid), within_s=5, what=f"the killed {name} is gone")
         return pid
+
+    def terminate(self, name: str) -> None:
+        """Ask a process to end, as soon as there is one; it is started again."""
+        os.kill(until(lambda: self.pid(name), within_s=START_S, what=f"there is a {name}"), signal.SIGTERM)
 
     def kill_all(self) -> None:
         """End every process at once, politely or not: nothing is left of it."""

@@ -9,9 +9,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
 from api.guard import GuardedRoute, needs
-from api.schemas import Health, ProblemHelp, Readiness, VenueHealth
+from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
+from api.scrape import look
 from api.service import Serving
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
@@ -27,6 +28,7 @@ async def healthz() -> Health:
 _NOT_READY = {
     "status": "not ready",
     "redis": "Redis is away: Connection refused",
+    "durability": {"asked": "safe", "in_force": "unknown", "found": "", "promise": ""},
     "venues": [{"venue": "hall-1", "frame": 48210, "age_ms": 4200, "stale": True}],
 }
 
@@ -37,26 +39,35 @@ _NOT_READY = {
     responses={
         503: {
             "model": Readiness,
-            "description": "Redis is away",
+            "description": "Redis is away, or cannot keep what safe mode promises",
             "content": {"application/json": {"example": _NOT_READY}},
         }
     },
 )
 async def readyz(service: Serving, response: Response) -> Readiness:
-    """Redis answers: writes are possible. Readers are served from memory also when this says no.
+    """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no.
 
     Venues that are not open to everyone are left out.
     """
     try:
-        await service.desk.ping()
-        redis = "ok"
+        if service.draining:
+            raise StoreUnavailableError("this process is ending: send elsewhere")
+        found = await service.desk.durability(service.settings)
+        redis, reached = "ok", found.in_force != "not reached"
+        durability = DurabilityHealth(
+            asked=found.asked, in_force=found.in_force, found=found.found, promise=found.promise
+        )
     except StoreError as exc:
-        redis, response.status_code = str(exc) if service.settings.keys == "off" else "Redis is away", 503
+        redis, reached = (str(exc) if service.settings.keys == "off" else "Redis is away"), False
+        durability = DurabilityHealth(asked=service.settings.durability, in_force="unknown", found="", promise="")
+    if not reached:
+        response.status_code = 503
     venues = [
         VenueHealth(venue=name, frame=view.frame.frame, age_ms=view.age(), stale=view.stale())
         for name, view in sorted(service.frames.open_views.items())
     ]
-    return Readiness(status="ready" if redis == "ok" else "not ready", redis=redis, venues=venues)
+    status = "ready" if reached else "not ready"
+    return Readiness(status=status, redis=redis, durability=durability, venues=venues)
 
 
 @router.get(
@@ -66,8 +77,9 @@ async def readyz(service: Serving, response: Response) -> Readiness:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 @needs("metrics:read")
-async def metrics() -> Response:
-    """Metrics of this process in Prometheus text form."""
+async def metrics(service: Serving) -> Response:
+    """Metrics of this process in Prometheus text form, and for each venue its books and who runs it."""
+    await look(service)
     return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)
 
 

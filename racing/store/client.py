@@ -18,7 +18,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from racing.errors import StoreError, StoreUnavailableError
+from racing.store.cluster import is_cluster, node_urls, said, slot_client, slot_client_async
 from racing.store.protocol import AsyncClient, SyncClient
+from racing.store.routed import RoutedClient
 
 SOCKET_TIMEOUT_S = 0.8
 """Writers must hear of trouble within 1 s."""
@@ -29,6 +31,10 @@ POOL_WAIT_S = 0.2
 
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
+
+
+_CLOSED = "the handler is closed"
+"""uvloop's RuntimeError for a write to a connection that was closed a moment before; redis-py lets it through."""
 
 
 class _Packer:
@@ -43,32 +49,42 @@ class _Packer:
         return [hiredis.pack_command((*words, *args[1:]) if len(words) > 1 else args)]
 
 
-def connect(url: str, *, block_ms: int = 0) -> SyncClient:
-    """A client of one process's scorer or tool; with block_ms one for blocking reads. Does not connect yet."""
-    timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
-    client = redis.Redis.from_url(
-        url,
-        retry=Retry(NoBackoff(), 0),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        protocol=2,
-        command_packer=_Packer(),
-    )
-    return cast("SyncClient", client)
+def connect(url: str, *, venue: str | None = None, block_ms: int = 0) -> SyncClient:
+    """A client of one process's scorer or tool; with block_ms one for blocking reads. Does not connect yet.
+
+    On a cluster it speaks to the node that holds the keys of the venue, or the deployment-wide ones where none is
+    named, whichever node that is when it connects; elsewhere the venue makes no difference.
+    """
+    options: dict[str, Any] = {
+        "socket_timeout": SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "protocol": 2,
+        "command_packer": _Packer(),
+    }
+    if is_cluster(url):
+        return cast("SyncClient", slot_client(url, venue, **options))
+    return cast("SyncClient", redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0), **options))
 
 
 def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
-    """A client of the API with a bounded pool: waits POOL_WAIT_S for a connection, then StoreUnavailableError."""
-    timeout_s = SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2
-    pool = redis.asyncio.BlockingConnectionPool.from_url(
-        url,
-        max_connections=POOL_MAX,
-        timeout=POOL_WAIT_S,
-        retry=AsyncRetry(NoBackoff(), 0),
-        socket_timeout=timeout_s,
-        socket_connect_timeout=SOCKET_TIMEOUT_S,
-        protocol=2,
-    )
+    """A client of the API with a bounded pool: waits POOL_WAIT_S for a connection, then StoreUnavailableError.
+
+    On a cluster it has such a pool for each venue, to the node that holds its keys.
+    """
+    options: dict[str, Any] = {
+        "max_connections": POOL_MAX,
+        "timeout": POOL_WAIT_S,
+        "socket_timeout": SOCKET_TIMEOUT_S if not block_ms else block_ms / 1000 + 2,
+        "socket_connect_timeout": SOCKET_TIMEOUT_S,
+        "protocol": 2,
+    }
+    if is_cluster(url):
+        return RoutedClient(
+            lambda venue: cast("AsyncClient", slot_client_async(url, venue, **options)),
+            lambda: dict(node_urls(url)),
+            connect_async,
+        )
+    pool = redis.asyncio.BlockingConnectionPool.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
     return cast("AsyncClient", redis.asyncio.Redis.from_pool(pool))
 
 
@@ -81,7 +97,7 @@ def away(exc: Exception) -> bool:
 
 def wrapped(exc: Exception) -> StoreError:
     """An error of redis-py's as ours."""
-    text = str(exc) or type(exc).__name__
+    text = said(exc) or type(exc).__name__
     if away(exc) or text.startswith(_LOADING):
         return StoreUnavailableError(f"Redis is away: {text}")
     return StoreError(f"Redis refused: {text}")
@@ -94,6 +110,10 @@ def store_errors() -> Iterator[None]:
         yield
     except (redis.exceptions.RedisError, OSError) as exc:
         raise wrapped(exc) from exc
+    except RuntimeError as exc:
+        if not str(exc).endswith(_CLOSED):
+            raise
+        raise StoreUnavailableError(f"Redis is away: {exc}") from exc
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ write, and repeating it is safe where the method says so.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,13 +16,20 @@ from typing import Any, Literal
 import msgspec
 
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
-from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
+from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
+from racing.formula import FORMULA
 from racing.rule import Rule
+from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
+from racing.store.crew_view import CrewView, read_crew
+from racing.store.durability import Durability, best_of, detect_async
+from racing.store.flight import Books, read_books
 from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys, ticket
 from racing.store.line import Asking, Command, Pipeline
+from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
-from racing.store.scripts import Script, source
+from racing.store.routed import RoutedClient
+from racing.store.scripts import Script, bare, source
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -47,13 +55,14 @@ class Venue(msgspec.Struct, frozen=True):
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when."""
+    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
 
     version: int
     rule: dict[str, Any]
     author: str
     note: str
     at_ms: int
+    formula: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class KeyedBatch:
     keep_ms: int
 
 
+_SCAN_STEP = 5_000
+"""Fields of a hash that are asked for at once: some 2 ms of the server's time."""
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
@@ -95,14 +106,28 @@ _decode_runner = msgspec.json.Decoder(Runner).decode
 class Desk:
     """The asynchronous side of the store, one per API process."""
 
-    def __init__(self, client: AsyncClient, line: Asking | None = None) -> None:
+    def __init__(self, client: AsyncClient, line: Asking | None = None, *, safe: bool = False) -> None:
+        """line: what events are appended through; safe: a SafeLine, through which every other write goes as well."""
         self._client = client
         self._line = line or Pipeline(client)
+        self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
+        if self._safe:
+            return await self._ask("EVAL", source(name), len(keys), *keys, *args)
+        return await self._read(name, keys, args)
+
+    async def _read(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         async with store_errors_async():
             return await self._scripts[name](keys=list(keys), args=list(args))
+
+    async def _ask(self, *command: Any) -> Any:  # each command's own reply
+        """The reply to one command on the line of the appends, with what that line promises. Raises StoreError."""
+        (reply,) = await self._line.ask([command])
+        if isinstance(reply, RacingError):
+            raise reply
+        return reply
 
     async def secret(self) -> bytes:
         """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""
@@ -118,9 +143,8 @@ class Desk:
         now_ms = time.time_ns() // 1_000_000
         made = Venue(venue, title, now_ms, access or Access())
         document = rule.model_dump(mode="json", exclude_none=True)
-        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
-        async with store_errors_async():
-            fresh = await self._client.hsetnx(VENUES, venue, _encode(made))
+        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA))
+        fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
         return made
@@ -129,12 +153,9 @@ class Desk:
         """Make this the venue's access, whatever it was. Safe to repeat. Seen by every API process within 2 s."""
         made = msgspec.structs.replace(venue, access=access)
         entry = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "access", "venue": venue.venue}
-        async with store_errors_async():
-            pipe = self._client.pipeline(transaction=True)
-            pipe.execute_command("HSET", VENUES, venue.venue, _encode(made))
-            told = _encode({**entry, "access": access})
-            pipe.execute_command("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
-            await pipe.execute()
+        await self._ask("HSET", VENUES, venue.venue, _encode(made))
+        told = _encode({**entry, "access": access})
+        await self._ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
         return made
 
     async def venues(self) -> list[Venue]:
@@ -147,7 +168,7 @@ class Desk:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [part for runner in runners for part in (runner.product, _encode(runner))]
-        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log), args)
+        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.roll), args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
@@ -173,22 +194,47 @@ class Desk:
 
     async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
         """Keep what a ticket opens for so many seconds."""
-        async with store_errors_async():
-            await self._client.execute_command("SET", ticket(digest), opens, "EX", lives_s)
+        await self._ask("SET", ticket(digest), opens, "EX", lives_s)
 
     async def take_ticket(self, digest: str) -> bytes | None:
         """What a ticket opens, which is gone with that; None where there is none. A lost reply loses the ticket."""
-        async with store_errors_async():
-            opens: bytes | None = await self._client.execute_command("GETDEL", ticket(digest))
+        opens: bytes | None = await self._ask("GETDEL", ticket(digest))
         return opens
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
-        """Runner numbers of those products that are enrolled."""
-        if not products:
-            return {}
-        async with store_errors_async():
-            found = await self._client.hmget(VenueKeys(venue).products, list(products))
-        return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark = UNMARKED) -> Numbers:
+        """Runner numbers of those products that are enrolled.
+
+        Raises StaleNumbersError where the table of enrolments no longer holds all that it held at since.
+        """
+        keys = VenueKeys(venue)
+        reply = await self._read("read_numbers", (keys.products, keys.roll), (*since, *products))
+        if reply[0] == 0:
+            raise StaleNumbersError(f"venue {venue}: enrolments up to number {since.number} are no longer as they were")
+        found = zip(products, reply[3:], strict=True)
+        return Numbers(
+            {product: int(number) for product, number in found if number is not None}, Mark(reply[1], bytes(reply[2]))
+        )
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
+        """Runner numbers of about so many enrolled products, whichever come first; a step takes the server 2 ms.
+
+        Raises StaleNumbersError where enrolments were lost meanwhile.
+        """
+        begun = (await self.numbers(venue, ())).mark
+        found = await self._scanned(venue, at_most)
+        # those that came meanwhile might be lost and given anew before the end, unseen: only what was there is taken
+        kept = {product: number for product, number in found.items() if begun == UNMARKED or number <= begun.number}
+        return Numbers(kept, (await self.numbers(venue, (), begun)).mark)
+
+    async def _scanned(self, venue: str, at_most: int) -> dict[str, int]:
+        found: dict[str, int] = {}
+        cursor = 0
+        while True:
+            async with store_errors_async():
+                cursor, part = await self._client.hscan(VenueKeys(venue).products, cursor, count=_SCAN_STEP)
+            found.update({as_text(product): int(number) for product, number in part.items()})
+            if not cursor or len(found) >= at_most:
+                return found
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         """Data of runners by number."""
@@ -203,15 +249,18 @@ class Desk:
         async with store_errors_async():
             return int(await self._client.hlen(VenueKeys(venue).products))
 
-    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Appended | RacingError]:
+    async def append_all(
+        self, venue: str, batches: Sequence[bytes | KeyedBatch], mark: Mark = UNMARKED
+    ) -> list[Appended | RacingError]:
         """Append event batches in one round trip, in order; those with a key unless it was used before.
 
-        A key that came with another body has its IdempotencyMismatchError in place of an answer, a batch that was
-        refused by the server its StoreError. After StoreUnavailableError batches with a key are safe to repeat,
-        those without may have been counted.
+        mark: the table of enrolments that all their runner numbers are of. In place of an answer a key that came with
+        another body has its IdempotencyMismatchError, a batch whose numbers are of a table that is gone its
+        StaleNumbersError, one that was refused by the server its StoreError. After StoreUnavailableError batches with
+        a key are safe to repeat, those without may have been counted.
         """
         keys = VenueKeys(venue)
-        replies = await self._line.ask([_append_command(keys, batch) for batch in batches])
+        replies = await self._line.ask([_append_command(keys, batch, mark) for batch in batches])
         return [_appended(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
 
     async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
@@ -219,12 +268,8 @@ class Desk:
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        async with store_errors_async():
-            name = VenueKeys(venue).idempotency(key)
-            stored, entry, answer = await self._client.hmget(name, ["digest", "entry", "answer"])
-        if stored is None or entry is None or answer is None:
-            return None
-        return _repeated(stored, entry, answer, digest)
+        known = await self._ask("EVAL", source("recall_answer"), 1, VenueKeys(venue).idempotency(key))
+        return _repeated(known[0], known[1], known[2], digest) if known else None
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         """A rule version, the current one by default. Raises NotFoundError."""
@@ -239,34 +284,53 @@ class Desk:
     async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
         """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
         document = rule.model_dump(mode="json", exclude_none=True)
-        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000)
+        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000, FORMULA)
         entry = await self._put_rule(VenueKeys(venue), made)
         if entry is None:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
-        change = RuleChange(made.version, made.rule, made.author, made.note)
+        change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
         args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
         reply = await self._run("put_rule", (keys.rules, keys.log), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
-    async def ping(self) -> None:
-        """Return when Redis answers."""
-        async with store_errors_async():
-            await self._client.ping()
+    async def durability(self, settings: Settings) -> Durability:
+        """What an acknowledgement promises now, as the server is set up; on a cluster by the best of its nodes.
+
+        What is in force is asked for with each write: a node that lacks it makes only its own venues wait.
+        """
+        if not isinstance(self._client, RoutedClient):
+            return await detect_async(self._client, settings)
+        nodes = await self._client.nodes()
+        asked = (detect_async(client, settings) for client in nodes.values())
+        return best_of(dict(zip(nodes, await asyncio.gather(*asked, return_exceptions=True), strict=True)))
+
+    async def books(self, venue: str) -> Books:
+        """A venue's last commit and what is in flight after it. Raises StoreError, CorruptRecordError."""
+        return await read_books(self._client, venue)
+
+    async def crew(self, *, lease_ms: int) -> CrewView:
+        """The scorers and who runs each venue. Raises StoreUnavailableError."""
+        return await read_crew(self._client, lease_ms=lease_ms)
 
 
-def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch) -> Command:
-    if isinstance(batch, bytes):
+def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch, mark: Mark) -> Command:
+    if isinstance(batch, KeyedBatch):
+        named = (keys.log, keys.idempotency(batch.key), keys.roll)
+        args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
+        return ("EVAL", bare(source("append_events")), 3, *named, *args, *mark)
+    if not mark.digest:
         return ("XADD", keys.log, "*", EVENTS_FIELD, batch)
-    args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
-    return ("EVAL", source("append_events"), 2, keys.log, keys.idempotency(batch.key), *args)
+    return ("EVAL", bare(source("append_batch")), 2, keys.log, keys.roll, batch, *mark)
 
 
 def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:
     if isinstance(reply, RacingError):
         return reply
+    if reply in (0, [2]):
+        return StaleNumbersError("the runner numbers of this batch are of enrolments that are gone")
     if isinstance(batch, bytes):
         return Appended(as_text(reply), b"", repeated=False)
     if reply[0] == 1:
@@ -283,4 +347,4 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "change_runner", "put_rule")
+_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "change_runner", "put_rule", "read_numbers")

@@ -25,6 +25,8 @@ API_KEYS_USED = "saima:{saima}:api_keys_used"
 AUDIT = "saima:{saima}:audit"
 """stream: who made, changed or revoked a key or a venue's access; about the last 10,000."""
 AUDIT_MAX = 10_000
+SCORERS = "saima:{saima}:scorers"
+"""hash: name of a scorer process -> JSON of its last report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,13 @@ class VenueKeys:
 
     venue: str
 
+    @property
+    def prefix(self) -> str:
+        """What every key of the venue begins with, and no other."""
+        return f"saima:{{{self.venue}}}:"
+
     def _key(self, name: str) -> str:
-        return f"saima:{{{self.venue}}}:{name}"
+        return f"{self.prefix}{name}"
 
     @property
     def log(self) -> str:
@@ -79,6 +86,11 @@ class VenueKeys:
     def runners(self) -> str:
         """hash: runner number -> JSON of the runner."""
         return self._key("runners")
+
+    @property
+    def roll(self) -> str:
+        """string: 16 hex characters for each runner number, a digest of all products enrolled up to it."""
+        return self._key("roll")
 
     @property
     def rules(self) -> str:

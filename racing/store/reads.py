@@ -20,6 +20,12 @@ def venues(client: SyncClient) -> list[str]:
         return sorted(as_text(venue) for venue in client.hkeys(VENUES))
 
 
+def exists(client: SyncClient, keys: VenueKeys) -> bool:
+    """Whether there is such a venue: its log begins with its first rule."""
+    with store_errors():
+        return client.type(keys.log) != b"none"
+
+
 def checkpoints(client: SyncClient, keys: VenueKeys) -> dict[str, bytes]:
     """Every kept checkpoint record by name."""
     with store_errors():

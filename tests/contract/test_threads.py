@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from racing.crew import Scorer
 from racing.entries import Entry, Runner
 from racing.model import Position
 from racing.rule import parse_rule
-from racing.scorer import Scorer
 from racing.settings import Settings
 from racing.store.commit import decode_frame, read_commit
 from racing.store.desk import Desk
@@ -36,7 +36,7 @@ class Running:
     def start(self, name: str, url: str = "unix://fake", **settings: object) -> Callable[[], None]:
         """Run a scorer; returns what stops it."""
         halt = threading.Event()
-        scorer = Scorer(url, name, Settings(**settings))  # type: ignore[arg-type]  # pydantic checks them
+        scorer = Scorer(url, name, Settings(redis_url=url, **settings))  # type: ignore[arg-type]  # pydantic checks them
         thread = threading.Thread(target=scorer.run, args=(halt,))
         thread.start()
         self._ends.append((halt, thread))
@@ -52,7 +52,8 @@ class Running:
 @pytest.fixture
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
-        monkeypatch.setattr("racing.scorer.connect", lambda _url, block_ms=0: store.client())
+        for name in ("racing.crew.connect", "racing.scorer.connect"):
+            monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running()
     yield made
     for halt, _ in made._ends:
@@ -152,7 +153,8 @@ async def test_only_the_holder_of_the_lease_races(
 async def test_scorer_goes_on_when_the_server_comes_back(
     store: Store, client: SyncClient, desk: Desk, running: Running, lossy: LossyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("racing.scorer.connect", lambda _url, block_ms=0: lossy.client())
+    for name in ("racing.crew.connect", "racing.scorer.connect"):
+        monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: lossy.client())
     await opened(desk, "hall-1")
     running.start("one")
     for count in range(1, 4):

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 QUICK_ROUNDS = 3
+"""Rounds of the short form of an exercise that does not say otherwise."""
 
 Tell = Callable[[str], None]
 
@@ -29,16 +30,18 @@ def aloud(line: str) -> None:
     sys.stderr.write(f"{line}\n")
 
 
-def run_from_command_line(name: str, run: Exercise, arguments: Sequence[str], *, rounds: int, about: str | None) -> int:
+def run_from_command_line(
+    name: str, run: Exercise, arguments: Sequence[str], *, rounds: int, about: str | None, quick: int = QUICK_ROUNDS
+) -> int:
     """Run an exercise; the last line of output is its result as JSON. Returns 1 where a bound was broken."""
     parser = argparse.ArgumentParser(prog=f"python -m tests.faults {name}", description=about)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"how often (default: {rounds})")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds")
+    parser.add_argument("--quick", action="store_true", help=f"{quick} rounds, or the short form")
     parser.add_argument("--seed", type=int, default=1, help="seed of load and moments")
     parser.add_argument("--json", action="store_true", help="print nothing but the result")
     options = parser.parse_args(arguments)
     result = run(
-        QUICK_ROUNDS if options.quick else options.rounds,
+        quick if options.quick else options.rounds,
         seed=options.seed,
         tell=silent if options.json else aloud,
     )

@@ -11,6 +11,7 @@ import random
 import threading
 import time
 import uuid
+from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,10 +26,12 @@ _PAUSE_S = 0.05
 """Between two tries."""
 _BREATH_S = 0.01
 """Between two batches, so that senders leave the processor to what they test."""
+_ID_SHARE = 0.3
 _POOL_MAX = 400
+_FIELDS = ("type", "product", "amount", "id", "ts_ms")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Event:
     """One event as it is sent."""
 
@@ -40,7 +43,7 @@ class Event:
 
     def json(self) -> dict[str, Any]:
         """Its fields as they stand in a batch."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
 
 
 @dataclass
@@ -48,6 +51,8 @@ class Journal:
     """Every event of every acknowledged batch, and the pools from which senders send again and refund."""
 
     acknowledged: list[tuple[Event, ...]] = field(default_factory=list)
+    moments_s: list[float] = field(default_factory=list)
+    """When each batch was acknowledged, on the monotonic clock."""
     troubles: list[str] = field(default_factory=list)
     retries: int = 0
     issued: deque[Event] = field(default_factory=lambda: deque(maxlen=_POOL_MAX))
@@ -58,12 +63,18 @@ class Journal:
         """Take note of a batch that was answered 202."""
         with self.lock:
             self.acknowledged.append(events)
+            self.moments_s.append(time.monotonic())
             self.paid.extend(event for event in events if event.type == "pay" and event.id)
 
     @property
     def events(self) -> int:
         """How many events were acknowledged, repeats included."""
         return sum(map(len, self.acknowledged))
+
+    def since(self, moment_s: float) -> int:
+        """How many events were acknowledged from a moment on."""
+        with self.lock:
+            return sum(map(len, self.acknowledged[bisect_left(self.moments_s, moment_s) :]))
 
     def recount(self) -> tuple[Counter[tuple[str, str]], Counter[tuple[str, str]]]:
         """(counts, amounts) by (kind, product): each id once, refunded payments taken back."""
@@ -91,13 +102,29 @@ class Journal:
 
 
 class Sender(threading.Thread):
-    """One event source: batch after batch, each until it is acknowledged."""
+    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id."""
 
-    def __init__(self, base: str, venue: str, products: list[str], journal: Journal, seed: int) -> None:
+    def __init__(
+        self,
+        base: str,
+        venue: str,
+        products: list[str],
+        journal: Journal,
+        seed: int,
+        *,
+        keyed: bool = True,
+        refunds: bool = True,
+        breath_s: float = _BREATH_S,
+        id_share: float = _ID_SHARE,
+    ) -> None:
         super().__init__(name=f"sender-{seed}", daemon=True)
         self._url = f"{base}/v1/venues/{venue}/events"
         self._products = products
         self._journal = journal
+        self._keyed = keyed
+        self._refunds = refunds
+        self._breath_s = breath_s
+        self._id_share = id_share if keyed else 1.0
         self._rng = random.Random(seed)
         self._halt = threading.Event()
 
@@ -108,17 +135,16 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send until stopped."""
         with httpx2.Client(timeout=_TIMEOUT_S) as client:
-            while not self._halt.wait(_BREATH_S):
+            while not self._halt.wait(self._breath_s):
                 events = self._batch()
                 body = json.dumps({"events": [event.json() for event in events]}).encode()
                 if self._deliver(client, body):
                     self._journal.acknowledge(events)
 
     def _deliver(self, client: httpx2.Client, body: bytes) -> bool:
-        headers = {
-            "Content-Type": "application/json",
-            "Idempotency-Key": str(uuid.UUID(int=self._rng.getrandbits(128))),
-        }
+        headers = {"Content-Type": "application/json"}
+        if self._keyed:
+            headers["Idempotency-Key"] = str(uuid.UUID(int=self._rng.getrandbits(128)))
         patience_s = _IMPATIENT_S if self._rng.random() < _IMPATIENT else _TIMEOUT_S
         while True:
             try:
@@ -144,7 +170,7 @@ class Sender(threading.Thread):
         with journal.lock:
             if journal.issued and rng.random() < 0.5:
                 events += rng.sample(list(journal.issued), min(5, len(journal.issued)))
-            if journal.paid and rng.random() < 0.2:
+            if self._refunds and journal.paid and rng.random() < 0.2:
                 paid = rng.choice(list(journal.paid))
                 events.append(Event("refund", paid.product, id=paid.id))
             journal.issued.extend(event for event in events if event.id is not None)
@@ -158,6 +184,6 @@ class Sender(threading.Thread):
             type=kind,
             product=self._products[min(int(rng.expovariate(0.1)), len(self._products) - 1)],
             amount=rng.randrange(1, 100_000) if kind == "pay" else None,
-            id=f"{rng.getrandbits(64):x}" if rng.random() < 0.3 else None,
+            id=f"{rng.getrandbits(64):x}" if rng.random() < self._id_share else None,
             ts_ms=time.time_ns() // 1_000_000 - rng.randrange(20_000) if rng.random() < 0.3 else None,
         )

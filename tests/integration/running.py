@@ -14,8 +14,8 @@ from typing import Any
 import httpx2
 
 from api.app import server_of
+from racing.crew import Scorer
 from racing.model import Position
-from racing.scorer import Scorer
 from racing.settings import Settings, load_settings
 from racing.store.client import connect
 from racing.store.commit import read_commit
@@ -40,7 +40,7 @@ class Running:
     """The parts, each of which can be stopped by itself."""
 
     def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
-        self.server = EmbeddedServer(folder)
+        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync, memory_mb=settings.memory_mb)
         self._halt = threading.Event()
         if not scorer:
             self._halt.set()
@@ -129,7 +129,8 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    service = Running(folder, load_settings(**{"frame_ms": 10, "keys": "off", **given}), scorer=scorer)
+    given = {"frame_ms": 10, "keys": "off", "data_dir": folder, **given}
+    service = Running(folder, load_settings(**given), scorer=scorer)
     try:
         service.start()
         yield service

@@ -43,6 +43,7 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, st
         ("GET", "/v1/venues/{}", None),
         ("GET", "/v1/venues/{}/runners", None),
         ("GET", "/v1/venues/{}/rule", None),
+        ("GET", "/v1/scorers", None),
     ],
 )
 def test_whatever_needs_redis_is_told_so_within_a_second(

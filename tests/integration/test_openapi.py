@@ -98,6 +98,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "issueTicket",
             "sendEvents",
             "readSlots",
+            "listScorers",
             "healthz",
             "readyz",
             "metrics",

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import uvicorn
 from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -22,7 +24,7 @@ from uvicorn.server import ServerState
 
 from api.app import create_app
 from api.bodies import NDJSON
-from api.fastpath import fast_protocol
+from api.fastpath import FastProtocol, fast_protocol
 from api.frames import CACHE_CONTROL, Frames, VenueView
 from api.grants import Grants
 from api.packed import MEDIA_TYPE
@@ -33,6 +35,7 @@ from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
 from racing.settings import load_settings
 from racing.store.desk import Appended, Desk, KeyedBatch, RuleVersion, Venue
+from racing.store.numbers import Mark, Numbers
 
 NOW_MS = 1_763_740_805_250
 BODY_MAX = 2_048
@@ -40,6 +43,7 @@ JSON = "application/json"
 EVENTS = "/v1/venues/hall-1/events"
 SLOTS = "/v1/venues/hall-1/slots"
 NUMBERS = {"p-1": 0, "p-2": 7}
+MARK = Mark(7, b"digest up to 7")
 VENUE = Venue("hall-1", "Hall", 1)
 FRAME = Frame("hall-1", 7, 1, "5-0", NOW_MS, 1, 2, 0, (Slot(1, 0, "p-1", 2.0, ()), Slot(2, 7, "p-2", 1.0, ())))
 
@@ -61,10 +65,14 @@ class MemoryDesk:
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         return RuleVersion(1, DEFAULT_RULE.model_dump(mode="json", exclude_none=True), "a", "", 0)
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
-        return {product: NUMBERS[product] for product in products if product in NUMBERS}
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:
+        return Numbers({product: NUMBERS[product] for product in products if product in NUMBERS}, MARK)
 
-    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Any]:
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
+        return Numbers(NUMBERS, MARK)
+
+    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch], mark: Mark) -> list[Any]:
+        assert mark == MARK
         if self._error is not None:
             raise self._error
         return [self._append(batch) for batch in batches]
@@ -164,6 +172,33 @@ class FakeTransport(asyncio.Transport):
         return found
 
 
+class FakeLoop:
+    """A loop's clock and timers, for a protocol that needs no more of it."""
+
+    def __init__(self, now_s: float) -> None:
+        self._now_s = now_s
+        self._timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self._now_s
+
+    def call_later(self, delay_s: float, call: Any) -> asyncio.Handle:
+        handle = asyncio.Handle(call, (), asyncio.get_running_loop())
+        self._timers.append((self._now_s + delay_s, handle))
+        return handle
+
+    def pass_s(self, seconds: float) -> None:
+        """Let time pass, and run what is due on the way."""
+        end_s = self._now_s + seconds
+        while due := sorted(
+            (each for each in self._timers if each[0] <= end_s and not each[1].cancelled()), key=lambda each: each[0]
+        ):
+            self._timers.remove(due[0])
+            self._now_s = due[0][0]
+            due[0][1]._run()
+        self._now_s = end_s
+
+
 class Served:
     """A server's protocol before an application over a log of its own, with or without the fast path."""
 
@@ -178,8 +213,8 @@ class Served:
     ) -> None:
         """grants: the keys that are in force; none are without."""
         keys = "off" if grants is None else "on"
-        settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5, keys=keys, cors_origins=cors)
-        self.app: FastAPI = create_app(settings, "redis://nowhere")
+        service_settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5, keys=keys, cors_origins=cors)
+        self.app: FastAPI = create_app(service_settings, "redis://nowhere")
         self._protocol = fast_protocol(self.app, BODY_MAX) if fast else HttpToolsProtocol
         self._config = uvicorn.Config(
             self._served, interface="asgi3", log_config=None, access_log=False, proxy_headers=False
@@ -194,7 +229,7 @@ class Served:
         view.show(FRAME, {number: Runner(product, "m", product) for product, number in NUMBERS.items()})
         frames.views["hall-1"] = view
         frames.take(VENUE)
-        self.app.state.service = Service(settings, desk, frames, grants)
+        self.app.state.service = Service(service_settings, desk, frames, grants)
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application. What the framework raises after it has answered 500 is let go."""
@@ -551,30 +586,102 @@ async def test_a_sender_that_goes_before_it_is_answered_has_sent_nevertheless() 
     assert (transport.written, len(served.desk.log)) == (b"", 2)
 
 
-@pytest.mark.parametrize("cut", [None, 1, 7])
-async def test_requests_that_do_not_wait_for_each_other_are_answered_in_their_order(cut: int | None) -> None:
-    """Reads and batches, fast and plain, in one piece or in small ones."""
-    cases = [
-        sending("warm", BATCH),
-        sending("a batch", {"events": [CLICK, CLICK]}),
-        reading("a read", query="limit=1"),
-        sending("a wrong one", b"{"),
-        reading("a plain read", query="limit=0"),
-        reading("another", query="limit=2"),
-        sending("an unknown product", {"events": [{**CLICK, "product": "p-9"}]}),
-        Case("plain", "GET", "/healthz", fast=False),
-        sending("the last", BATCH),
-    ]
-    served = Served(fast=True, age_ms=20.0)
+ON_ONE_CONNECTION = [
+    sending("a batch", {"events": [CLICK, CLICK]}),
+    sending("of the same length", {"events": [CLICK, {**CLICK, "product": "p-2"}]}),
+    sending("a wrong one", b"{"),
+    sending("an unknown product", {"events": [{**CLICK, "product": "p-9"}]}),
+    sending("with a key", BATCH, idempotency_key="k"),
+    sending("a body that looks like a head", b"GET /v1/venues/hall-1/slots HTTP/1.1\r\n\r\n"),
+    reading("a read", query="limit=1"),
+    reading("another", query="limit=2"),
+    reading("what it has", query="limit=2", if_none_match=f'"{FRAME.name}"'),
+    reading("a plain read", query="limit=0"),
+    Case("plain", "GET", "/healthz", fast=False),
+    Case("no such venue", "GET", "/v1/venues/hall-2/slots", fast=False),
+]
+
+
+@given(
+    st.lists(st.sampled_from(ON_ONE_CONNECTION), min_size=1, max_size=12),
+    st.lists(st.integers(0, 2000), max_size=6) | st.just(range(1, 5000)),
+    st.booleans(),
+)
+@settings(deadline=None, max_examples=40)
+def test_whatever_comes_on_one_connection_is_answered_alike(
+    cases: list[Case], cuts: Sequence[int], waits: bool
+) -> None:
+    """Reads and batches, fast and plain, heads seen before and new ones, each awaited or not, in pieces of any size."""
+
+    async def told_by(served: Served) -> list[Any]:
+        protocol, transport = served.connected()
+        pieces = [b"".join(case.request()) for case in cases]
+        if not waits:
+            data, ends = b"".join(pieces), sorted(cuts)
+            pieces = [data[start:end] for start, end in zip([0, *ends], [*ends, None], strict=True)]
+        for number, piece in enumerate(pieces, 1):
+            if piece:
+                protocol.data_received(piece)
+            if waits:
+                await answered(protocol, transport, number)
+        await answered(protocol, transport, len(cases))
+        protocol.connection_lost(None)
+        return [*map(told, transport.answers()), served.desk.log]
+
+    async def compared() -> None:
+        assert await told_by(Served(fast=True, age_ms=20.0)) == await told_by(Served(fast=False, age_ms=20.0))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Service, "now_ms", lambda _: NOW_MS)
+        patched.setattr("api.frames.time.monotonic", lambda: 0.0)
+        asyncio.run(compared())
+
+
+@pytest.mark.parametrize(
+    "case", [reading("a read", query="limit=1"), sending("a batch", BATCH)], ids=lambda case: case.name
+)
+async def test_a_head_seen_before_is_not_parsed_again(case: Case) -> None:
+    served = Served(fast=True)
     protocol, transport = served.connected()
-    data = b"".join(part for case in cases for part in case.request())
-    for start in range(0, len(data), cut or len(data)):
-        protocol.data_received(data[start : start + (cut or len(data))])
-    await answered(protocol, transport, len(cases))
-    found = [answer.status for answer in transport.answers()]
-    assert found == [202, 202, 200, 400, 422, 200, 202, 200, 202]
-    assert len(served.desk.log) == 3
+    request = b"".join(case.request())
+    protocol.data_received(request)
+    await answered(protocol, transport)
+    protocol.parser = None  # type: ignore[assignment]  # to be asked no more
+    protocol.data_received(request)
+    await answered(protocol, transport, 2)
+    first, second = transport.answers()
+    assert first.status == second.status
+    assert first.status in {200, 202}
+
+
+async def test_a_connection_is_closed_when_it_has_been_idle_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many reads came since its timer began to run."""
+    served = Served(fast=True)
+    protocol, transport = served.connected()
+    read = b"".join(reading("a read").request())
+    clock = asyncio.get_running_loop().time()
+    monkeypatch.setattr(protocol, "loop", loop := FakeLoop(clock))
+    for _ in range(3):
+        protocol.data_received(read)
+        loop.pass_s(3)
+    assert len(transport.answers()) == 3
     assert not transport.closed
+    loop.pass_s(1.9)
+    assert not transport.closed
+    loop.pass_s(0.2)
+    assert transport.closed
+
+
+async def test_the_heads_that_a_connection_remembers_are_bounded() -> None:
+    served = Served(fast=True)
+    protocol, transport = served.connected()
+    for number in range(1, 100):
+        protocol.data_received(b"".join(reading("a read", query=f"limit={number}").request()))
+        protocol.data_received(b"".join(reading("long", query=f"limit={number}", x="x" * 5000).request()))
+    assert isinstance(protocol, FastProtocol)
+    assert len(transport.answers()) == 198
+    assert 1 <= len(protocol._heads) <= 8
+    assert max(map(len, protocol._heads)) <= 1024
 
 
 async def test_a_server_that_ends_answers_what_it_has_taken_and_hangs_up() -> None:

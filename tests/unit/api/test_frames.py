@@ -14,12 +14,13 @@ import pytest
 from api import frames as module
 from api.frames import STALE_MS, Frames, VenueView
 from racing.entries import Runner
-from racing.errors import StoreUnavailableError
+from racing.errors import StaleNumbersError, StoreUnavailableError
 from racing.model import Frame, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
 from racing.store.desk import RuleVersion, Venue
 from racing.store.keys import VenueKeys
+from racing.store.numbers import Mark, Numbers
 
 AWAY = StoreUnavailableError("Redis is away")
 
@@ -36,8 +37,8 @@ def runner_of(product: str, **data: Any) -> Runner:
     return Runner(product, "m-1", f"The {product}", **data)
 
 
-def view_of(*products: str) -> VenueView:
-    made = VenueView(Venue("hall-1", "Hall", 0), frame_of(), DEFAULT_RULE, 1)
+def view_of(*products: str, read_ahead: bool = False) -> VenueView:
+    made = VenueView(Venue("hall-1", "Hall", 0), frame_of(), DEFAULT_RULE, 1, read_ahead=read_ahead)
     made.show(frame_of(*products), {index: runner_of(product) for index, product in enumerate(products)})
     return made
 
@@ -128,7 +129,7 @@ async def test_a_new_frame_wakes_whoever_waits_for_it() -> None:
     waiting = asyncio.create_task(view.shown.wait())
     await asyncio.sleep(0)
     view.show(frame_of("p-1", number=2), {})
-    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(waiting, 30)
     assert not view.shown.is_set()
 
 
@@ -148,6 +149,7 @@ class FakeStore:
         self.commit: CommitRecord | None = None
         self.asked: list[tuple[str, Any]] = []
         self.while_listing: list[str] = []
+        self.ahead = 0
 
     def _answer(self, what: str, about: Any) -> None:
         self.asked.append((what, about))
@@ -166,9 +168,22 @@ class FakeStore:
         await asyncio.sleep(0)
         return self.version
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
+    def _mark(self) -> Mark:
+        return Mark(len(self.products) - 1, b"-".join(map(str.encode, self.products)))
+
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:
         self._answer("numbers", list(products))
-        return {product: self.products[product] for product in products if product in self.products}
+        if not self._mark().digest.startswith(since.digest):
+            raise StaleNumbersError("lost")
+        found = {product: self.products[product] for product in products if product in self.products}
+        read = Numbers(found, self._mark())
+        await asyncio.sleep(0)
+        return read
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
+        self._answer("first_numbers", at_most)
+        await asyncio.sleep(0)
+        return Numbers(dict(list(self.products.items())[: min(at_most, self.ahead)]), self._mark())
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         self._answer("runners", list(numbers))
@@ -268,10 +283,21 @@ async def test_a_venue_made_while_others_are_listed_is_not_forgotten(frames: Fra
 async def test_numbers_are_read_once_and_then_known(frames: Frames, store: FakeStore) -> None:
     """What is not enrolled is asked for again: it may be by now."""
     store.products = {"p-1": 0, "p-2": 1}
-    view = view_of()
+    view = view_of(read_ahead=True)
     assert (await frames.numbers(view, {"p-1", "p-9"}))["p-1"] == 0
     assert (await frames.numbers(view, {"p-1", "p-2", "p-9"})) == {"p-1": 0, "p-2": 1}
     assert store.asked == [("numbers", ["p-1", "p-9"]), ("numbers", ["p-2", "p-9"])]
+
+
+async def test_the_first_miss_reads_ahead_once_however_many_wait(frames: Frames, store: FakeStore) -> None:
+    """A process that starts under load learns the venue's products at once, and asks only for the others."""
+    store.products, store.ahead = {f"p-{n}": n for n in range(5)}, 3
+    view = view_of()
+    first, second = await asyncio.gather(frames.numbers(view, {"p-1"}), frames.numbers(view, {"p-4"}))
+    assert first["p-1"] == 1
+    assert second["p-4"] == 4
+    assert await frames.numbers(view, {"p-0", "p-2"}) == {f"p-{n}": n for n in (0, 1, 2, 4)}
+    assert [what for what, _ in store.asked] == ["first_numbers", "numbers"]
 
 
 async def test_the_memory_for_numbers_is_bounded(
@@ -280,9 +306,45 @@ async def test_the_memory_for_numbers_is_bounded(
     """Beyond it starts anew, with all that is asked for now."""
     monkeypatch.setattr(module, "_PRODUCTS_MAX", 2)
     store.products = {f"p-{n}": n for n in range(5)}
-    view = view_of()
+    view = view_of(read_ahead=True)
     await frames.numbers(view, {"p-0", "p-1", "p-2"})
     assert await frames.numbers(view, {"p-2", "p-3"}) == {"p-2": 2, "p-3": 3}
+
+
+async def test_numbers_of_lost_enrolments_are_dropped_when_another_product_is_looked_up(
+    frames: Frames, store: FakeStore
+) -> None:
+    """A failover lost b, and c got its number: b is unknown from then on."""
+    store.products = {"a": 0, "b": 1}
+    view = view_of(read_ahead=True)
+    assert await frames.numbers(view, {"a", "b"}) == {"a": 0, "b": 1}
+    store.products = {"a": 0, "c": 1}
+    assert await frames.numbers(view, {"b", "c"}) == {"c": 1}
+    assert await frames.numbers(view, {"a", "b", "c"}) == {"a": 0, "c": 1}
+
+
+async def test_numbers_that_were_read_before_and_after_a_loss_are_not_mixed(frames: Frames, store: FakeStore) -> None:
+    """Two lookups are under way at once; between them c took the number that b had."""
+    store.products = {"a": 0, "b": 1}
+    view = view_of(read_ahead=True)
+    before = asyncio.create_task(frames.numbers(view, {"b"}))
+    await asyncio.sleep(0)
+    store.products = {"a": 0, "c": 1}
+    after = asyncio.create_task(frames.numbers(view, {"c"}))
+    await asyncio.gather(before, after)
+    assert view.numbers["c"] == 1
+    assert "b" not in view.numbers
+
+
+async def test_numbers_that_are_forgotten_stay_whole_for_batches_under_way(frames: Frames, store: FakeStore) -> None:
+    store.products = {"a": 0}
+    view = view_of(read_ahead=True)
+    old = await frames.numbers(view, {"a"})
+    frames.forget(view, old)
+    store.products = {"a": 0, "b": 1}
+    assert await frames.numbers(view, {"b"}) == {"b": 1}
+    frames.forget(view, old)  # by another batch of that time: nothing is dropped twice
+    assert (old, view.numbers) == ({"a": 0}, {"b": 1})
 
 
 # ------------------------------------------------------------------------------------------------ following

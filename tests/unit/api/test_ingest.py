@@ -118,7 +118,7 @@ def test_a_wrong_event_is_refused_at_its_place_and_the_others_keep_theirs() -> N
         ({"type": "click"}, "product: is required"),
         (
             {"colour": 1},
-            "colour: no such field; an event has type, product, ts_ms, user, amount, quantity, id, source, ",
+            "colour: no such field; an event has type, product, ts_ms, amount, user, quantity, id, source, ",
         ),
         ({"type": 5, "product": "p"}, "type: must be a text of 1 to 32 characters, not 5"),
         (
@@ -144,6 +144,23 @@ def test_a_wrong_event_is_refused_at_its_place_and_the_others_keep_theirs() -> N
 def test_a_reason_names_the_field_and_the_value_and_what_would_be_right(given_event: object, reason: str) -> None:
     (refused,) = decoded(given_event).refused
     assert refused.reason.startswith(reason), refused.reason
+
+
+@pytest.mark.parametrize(
+    "given_event",
+    [
+        b'{"type":"click","product":"p-1","id":7,"id":"a"}',
+        b'{"type":"click","product":"p-1","amount":-1,"amount":1}',
+        b'{"type":"","type":"click","product":"p-1"}',
+    ],
+)
+def test_a_field_that_comes_again_after_a_wrong_value_is_refused(given_event: bytes) -> None:
+    """Looked at by name, the last value is the only one, and nothing is wrong with it."""
+    decoded = decode(b'{"events":[' + given_event + b"]}", events_max=10)
+
+    assert [(each.code, each.reason) for each in decoded.refused] == [
+        ("invalid", "event: a field comes more than once")
+    ]
 
 
 def test_a_reason_shows_only_the_beginning_of_what_is_long() -> None:
@@ -286,6 +303,11 @@ def taken_of(*events: EventIn) -> Taken:
     kinds = {kind: code for code, kind in enumerate(sorted({"click", *rows.type}))}
     kind = bytes(map(kinds.__getitem__, rows.type))
     return Taken(rows, tuple(kinds), kind, np.array([NUMBERS[product] for product in rows.product], np.int64))
+
+
+def test_rows_have_the_fields_of_an_event_in_their_order() -> None:
+    """Rows.of puts them in by place."""
+    assert Rows._fields == EventIn.__struct_fields__
 
 
 def test_a_plain_batch_has_only_the_columns_that_it_needs() -> None:

@@ -33,3 +33,39 @@ def test_metrics_carry_venue_and_reason() -> None:
     assert 'saima_events_refused_total{reason="late",venue="v"} 2.0' in text
     assert 'saima_race_counted_events{venue="v"} 7.0' in text
     assert 'saima_append_seconds_count{venue="v"} 1.0' in text
+
+
+def test_gauges_of_a_venue_that_is_forgotten_are_shown_no_more() -> None:
+    """A scorer that gave a venue up would else show its old lag for ever."""
+    metrics = Metrics(CollectorRegistry())
+    for venue in ("kept", "given-up"):
+        metrics.set("saima_fold_lag_ms", venue, 5)
+        metrics.count("saima_commits_total", venue)
+    metrics.set("saima_commit_entries", "kept", 1)
+
+    metrics.forget("given-up")
+
+    text = generate_latest(metrics.registry).decode()
+    assert 'saima_fold_lag_ms{venue="kept"} 5.0' in text
+    assert 'saima_commits_total{venue="given-up"} 1.0' in text
+    assert 'saima_fold_lag_ms{venue="given-up"}' not in text
+    metrics.set("saima_fold_lag_ms", "given-up", 7)
+    assert 'saima_fold_lag_ms{venue="given-up"} 7.0' in generate_latest(metrics.registry).decode()
+
+
+def test_lease_has_one_owner_in_the_metrics_or_none() -> None:
+    """The one before would else seem to run the venue still."""
+    metrics = Metrics(CollectorRegistry())
+
+    def shown() -> list[str]:
+        lines = generate_latest(metrics.registry).decode().splitlines()
+        return [line for line in lines if line.startswith("saima_lease_owner{")]
+
+    metrics.owner("v", None)
+    metrics.owner("v", "one")
+    metrics.owner("w", "one")
+    metrics.owner("v", "two")
+    assert shown() == ['saima_lease_owner{owner="one",venue="w"} 1.0', 'saima_lease_owner{owner="two",venue="v"} 1.0']
+    metrics.owner("v", None)
+    metrics.forget("w")
+    assert shown() == []
