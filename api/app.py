@@ -62,10 +62,10 @@ def create_app(settings: Settings, url: str) -> FastAPI:
             await frames.refresh()
             await _tell_durability(desk, settings)
         await frames.start()
-        admission = Admission(app.state.service, client)
-        admission.start()
         if guarded:
             await grants.start()
+        admission = Admission(app.state.service, client)
+        admission.start()
         yield
         await admission.stop()
         await frames.stop()
@@ -88,15 +88,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    for router in (
-        venues.router,
-        runners.router,
-        events.router,
-        slots.router,
-        live.router,
-        scorers.router,
-        machines.router,
-    ):
+    routers = (venues, runners, events, slots, live, scorers, machines)
+    for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)

@@ -42,12 +42,12 @@ _MEDIA_TYPES = {
 }
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
+
 _VARY = b"vary: Origin\r\n"
 _BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
 HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
 """Headers of a request, and bytes of its first line and headers together."""
-
-_HEADS_KEPT_MAX, _HEAD_KEPT_MAX_BYTES = 8, 1_024
+_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
 """Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 Headers = list[tuple[bytes, bytes]]
@@ -56,7 +56,7 @@ Headers = list[tuple[bytes, bytes]]
 class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the head of a GET asks: so many slots, unless they are those that the client names.
 
-    authorization: the header that shows the client's key, as it came.
+    authorization: its key, where keys are in force.
     """
 
     venue: str
@@ -74,6 +74,7 @@ class _Batch(msgspec.Struct, frozen=True, gc=False):
     key: str | None
     authorization: bytes | None
     length: int
+    authorization: bytes
 
 
 _Asked = _Read | _Batch
@@ -129,12 +130,12 @@ class FastProtocol(HttpToolsProtocol):
     fast_app: ClassVar[FastAPI]
     body_max_bytes: ClassVar[int]
     keyed: ClassVar[bool]
-    odd_in_reads: ClassVar[frozenset[bytes]]
     cors: ClassVar[bool]
+    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
     _default_headers: tuple[Any, bytes] = (None, b"")
     _between = True  # no message has begun that has not ended
-    _in_head = False
-    _head_bytes = _came = 0  # of the head that has begun, and with what came last
+    _in_head = False  # a message has begun whose head is not complete
+    _head_bytes = _came = 0  # what came of it before this part, and with it
     _read_s = 0.0  # when the last read was answered
     _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
 
@@ -155,12 +156,9 @@ class FastProtocol(HttpToolsProtocol):
         self._came = len(data) + self._head_bytes
         super().data_received(data)
         self._chunk = b""
-        if not self._in_head:
-            self._head_bytes = 0
-        elif self._came > HEAD_MAX_BYTES and not self.transport.is_closing():
+        self._head_bytes = self._came if self._in_head else 0
+        if self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
             self._refuse_head()
-        else:
-            self._head_bytes = self._came
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, in the one shape of errors, and end the connection."""
@@ -175,7 +173,7 @@ class FastProtocol(HttpToolsProtocol):
         """Answer this, unless the answer before it is still being written, and end the connection."""
         before: Any = self.cycle
         if before is None or before.response_complete:
-            status, head, body = _lines_of(response)
+            status, head, body = _parts(response)
             self._write(status, head, _CLOSE, body=body)
             self.cycle = _ANSWERED  # what else comes of this request is passed over
         self.transport.close()
@@ -203,6 +201,8 @@ class FastProtocol(HttpToolsProtocol):
         """Answer a read; begin a batch; pass anything else on."""
         self._in_head = False
         url, headers = self.url, self.headers
+        if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
+            return
         chunk, self._chunk = self._chunk, b""
         if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
             return
@@ -242,16 +242,15 @@ class FastProtocol(HttpToolsProtocol):
         if what == b"slots" and method == b"GET" and not (mark and not query):
             return _read_of(venue.decode(), query, headers, self.odd_in_reads)
         if what == b"events" and method == b"POST":
-            if self.cors and any(name == b"origin" for name, _ in headers):
-                return None
-            return _batch_of(venue.decode(), headers, self.body_max_bytes)
+            asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
+            return None if self.cors and any(name == b"origin" for name, _ in headers) else asked
         return None
 
     def _remember(self, chunk: bytes, asked: _Asked) -> None:
         """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
         head = chunk[: chunk.find(b"\r\n\r\n") + 4]
         whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
-        if not whole or len(head) > _HEAD_KEPT_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
+        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
             return
         if len(self._heads) >= _HEADS_KEPT_MAX:
             self._heads.clear()
@@ -271,35 +270,32 @@ class FastProtocol(HttpToolsProtocol):
             return False
         told = b""
         if self.keyed:
-            key = asked.authorization
-            grant = None if key is None else service.grants_in_force().known.get(key)
+            grant = service.grants_in_force().known.get(asked.authorization)
             if grant is None or not grant.takes_batch(asked.venue):
                 return False
             told = grant.bucket.lines()
         self._unset_keepalive_if_required()
-        exchange: Any = _Exchange(view, asked, told)
+        exchange: Any = _Exchange(view, asked.media_type, asked.key, told)
         self.cycle = exchange
         if body is not None:
             exchange.body.append(body)
             self._take(exchange)
         return True
 
-    # -- GET slots -----------------------------------------------------------------------------------
-
     def _read(self, service: Service, view: VenueView, asked: _Read) -> bool:
+        """Whether it was answered; not for a key that was not resolved within the last second, or has no quota left."""
         age_ms = view.age()
         if asked.authorization is None:
-            self._show(view.slots(asked.limit, stale=is_stale(age_ms)), asked.if_none_match, age_ms)
+            self._show(view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
             return True
-        grant = service.grants_in_force().known.get(asked.authorization)
+        grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
         if grant is None or not grant.bucket.take(time.monotonic()):
             return False
         made = view.detailed if grant.sees_details(asked.venue) else view.slots
-        slots = made(asked.limit, stale=is_stale(age_ms))
-        self._show(slots, asked.if_none_match, age_ms, grant.bucket.lines())
+        self._show(made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
         return True
 
-    def _show(self, slots: Slots, known: str | None, age_ms: int | None, told: bytes = b"") -> None:
+    def _show(self, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
         if self.cors:
             told += _VARY
         age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
@@ -325,8 +321,6 @@ class FastProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
         else:
             super().timeout_keep_alive_handler()
-
-    # -- POST events ---------------------------------------------------------------------------------
 
     def on_body(self, body: bytes) -> None:
         """A part of a body: bounded by its Content-Length, to which the parser sees."""
@@ -407,10 +401,10 @@ def _overloaded(detail: str) -> tuple[int, bytes, bytes]:
 
 def _refused(exc: Exception) -> tuple[int, bytes, bytes]:
     """(status, lines of the head, body) of a refusal."""
-    return _lines_of(_refusal(exc))
+    return _parts(_refusal(exc))
 
 
-def _lines_of(response: Response) -> tuple[int, bytes, bytes]:
+def _parts(response: Response) -> tuple[int, bytes, bytes]:
     lines = [b"%b: %b\r\n" % pair for pair in (*response.raw_headers, (b"x-content-type-options", b"nosniff"))]
     return response.status_code, b"".join(lines), bytes(response.body)
 
@@ -448,7 +442,7 @@ def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | Non
         return None
     key = given.get(b"idempotency-key")
     named = None if key is None else key.decode("latin-1")
-    return _Batch(venue, media_type, named, given.get(b"authorization"), int(length))
+    return _Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
 
 
 def _limit(query: bytes) -> int | None:
@@ -467,8 +461,7 @@ def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     Where other sites may read answers, the plain routes answer what names its origin: they say so.
     """
     settings: Settings = app.state.settings
-    keyed = settings.keys == "on"
-    cors = bool(settings.cors_origins)
+    keyed, cors = settings.keys == "on", bool(settings.cors_origins)
     given = {
         "fast_app": app,
         "body_max_bytes": body_max_bytes,

@@ -36,8 +36,8 @@ class _Answer(msgspec.Struct):
 class Sent(msgspec.Struct, frozen=True, gc=False):
     """A request to append: its body and what its headers said. Raises ProblemError for a key that is none.
 
-    only: event kinds that this sender may send, any where it is None. tries: so often it is sent again with other
-    numbers, where a failover lost the enrolments of those it had.
+    only: event kinds that this sender may send, any where it is None.
+    tries: so often it is sent again with other numbers, where a failover lost the enrolments of those it had.
     """
 
     body: bytes

@@ -27,11 +27,15 @@ class Look(NamedTuple):
     advice: str = ""
 
 
-def look_around(client: SyncClient, settings: Settings, info: dict[str, Any]) -> Iterator[Look]:
-    """Everything looked at, in the order in which a stranger would come across it. Raises StoreError."""
-    url = settings.redis_url or "unix://"
+def look_around(client: SyncClient, settings: Settings) -> Iterator[Look]:
+    """Binding and keys, in the order in which a stranger would come across them. Raises StoreError."""
     yield _binding(settings)
     yield from _keys(client, settings)
+
+
+def look_at_server(client: SyncClient, settings: Settings, info: dict[str, Any]) -> Iterator[Look]:
+    """One server's version and the way to it. Raises StoreError."""
+    url = settings.redis_url or "unix://"
     yield _holes(settings, url, info)
     if safety.over_tcp(url):
         yield from _way(client, url)
@@ -105,7 +109,7 @@ def _way(client: SyncClient, url: str) -> Iterator[Look]:
         )
     else:
         yield Look("server access", "ok", f"user {_user(client)}")
-    if elsewhere and urlsplit(url).scheme != "rediss":
+    if elsewhere and not urlsplit(url).scheme.startswith("rediss"):
         yield Look("way to the server", "problem", "not encrypted", "use rediss:// in SAIMA_REDIS_URL")
 
 

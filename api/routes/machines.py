@@ -58,7 +58,7 @@ async def readyz(service: Serving, response: Response) -> Readiness:
             asked=found.asked, in_force=found.in_force, found=found.found, promise=found.promise
         )
     except StoreError as exc:
-        redis, reached = str(exc) if service.settings.keys == "off" else "Redis is away", False
+        redis, reached = (str(exc) if service.settings.keys == "off" else "Redis is away"), False
         durability = DurabilityHealth(asked=service.settings.durability, in_force="unknown", found="", promise="")
     if not reached:
         response.status_code = 503

@@ -14,7 +14,7 @@ router = APIRouter(prefix="/v1/scorers", tags=["operators"], route_class=Guarded
 
 
 @router.get("", operation_id="listScorers")
-@needs("admin")
+@needs("metrics:read")
 async def list_scorers(service: Serving) -> ScorersOut:
     """The scorers, and who runs each venue: epoch, lag, commit time, age of the data, last error."""
     return ScorersOut.model_validate(asdict(await service.desk.crew(lease_ms=service.settings.lease_ms)))

@@ -153,12 +153,9 @@ class Desk:
         """Make this the venue's access, whatever it was. Safe to repeat. Seen by every API process within 2 s."""
         made = msgspec.structs.replace(venue, access=access)
         entry = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "access", "venue": venue.venue}
-        async with store_errors_async():
-            pipe = self._client.pipeline(transaction=True)
-            pipe.execute_command("HSET", VENUES, venue.venue, _encode(made))
-            told = _encode({**entry, "access": access})
-            pipe.execute_command("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
-            await pipe.execute()
+        await self._ask("HSET", VENUES, venue.venue, _encode(made))
+        told = _encode({**entry, "access": access})
+        await self._ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
         return made
 
     async def venues(self) -> list[Venue]:
@@ -197,13 +194,11 @@ class Desk:
 
     async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
         """Keep what a ticket opens for so many seconds."""
-        async with store_errors_async():
-            await self._client.execute_command("SET", ticket(digest), opens, "EX", lives_s)
+        await self._ask("SET", ticket(digest), opens, "EX", lives_s)
 
     async def take_ticket(self, digest: str) -> bytes | None:
         """What a ticket opens, which is gone with that; None where there is none. A lost reply loses the ticket."""
-        async with store_errors_async():
-            opens: bytes | None = await self._client.execute_command("GETDEL", ticket(digest))
+        opens: bytes | None = await self._ask("GETDEL", ticket(digest))
         return opens
 
     async def numbers(self, venue: str, products: Sequence[str], since: Mark = UNMARKED) -> Numbers:

@@ -138,8 +138,8 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    settings = load_settings(**{"frame_ms": 10, "keys": "off", "data_dir": folder, **given})
-    service = Running(folder, settings, scorer=scorer)
+    given = {"frame_ms": 10, "keys": "off", "data_dir": folder, **given}
+    service = Running(folder, load_settings(**given), scorer=scorer)
     try:
         service.start()
         yield service

@@ -147,6 +147,7 @@ TABLE = (
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
+    Line("GET", "/v1/scorers", row(metrics=200)),
 )
 
 

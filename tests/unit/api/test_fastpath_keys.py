@@ -162,6 +162,42 @@ async def test_two_keys_on_one_request_are_refused_also_when_both_are_known() ->
         assert (await served.ask(both)).status == 401
 
 
+async def statuses(served: Served, *cases: Case) -> list[int]:
+    """The answers to requests one after the other on one connection, which remembers their heads."""
+    protocol, transport = served.connected()
+    for number, case in enumerate(cases, 1):
+        protocol.data_received(b"".join(case.request()))
+        await answered(protocol, transport, number)
+    protocol.connection_lost(None)
+    return [answer.status for answer in transport.answers()]
+
+
+async def test_a_remembered_head_grants_no_more_than_its_key_does_now() -> None:
+    """The same bytes again: within the quota, beyond it, and after the key has ended."""
+    served = Served(fast=True, grants=grants())
+    assert await statuses(served, *[with_key(SEND, "slow")] * 4) == [202, 202, 429, 429]
+    known = served.app.state.service.grants
+    for case, good in ((with_key(SEND, "admin"), 202), (with_key(READ, "admin"), 200)):
+        known._records = {digest_of(KEYS[each.name]): each for each in RECORDS}
+        protocol, transport = served.connected()
+        for number in range(1, 5):
+            if number == 4:  # as when its end was read from Redis
+                known._records, known.known = {}, {}
+            protocol.data_received(b"".join(case.request()))
+            await answered(protocol, transport, number)
+        assert [answer.status for answer in transport.answers()] == [good, good, good, 401]
+        assert protocol._heads  # type: ignore[attr-defined]  # the fast protocol's
+        protocol.connection_lost(None)
+    assert len(served.desk.log) == 5
+
+
+async def test_one_connection_may_carry_several_callers() -> None:
+    """As a proxy's does: each request is answered by its own head alone."""
+    served = Served(fast=True, grants=grants())
+    cases = [with_key(SEND, "writer"), SEND, with_key(SEND, "reader"), READ, with_key(SEND, "writer")] * 3
+    assert await statuses(served, *cases) == [202, 401, 403, 200, 202] * 3
+
+
 async def test_a_beacon_goes_the_plain_way_with_its_origin_looked_at() -> None:
     served = Served(fast=True, grants=grants())
     for origin, status in ((ORIGIN, 202), (f"{ORIGIN}.evil.example", 403), ("null", 403)):
