@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
 from api.frames import Slots, VenueView, is_stale
+from api.grants import Grant
 from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
@@ -72,7 +73,6 @@ class _Batch(msgspec.Struct, frozen=True, gc=False):
     venue: str
     media_type: str
     key: str | None
-    authorization: bytes | None
     length: int
     authorization: bytes
 
@@ -103,11 +103,11 @@ class _Exchange:
         "view",
     )
 
-    def __init__(self, view: VenueView, asked: _Batch, told: bytes) -> None:
+    def __init__(self, view: VenueView, media_type: str, key: str | None, told: bytes) -> None:
         self.view = view
-        self.media_type = asked.media_type
-        self.key = asked.key
         self.told = told
+        self.media_type = media_type
+        self.key = key
         self.body: list[bytes] = []
         self.keep_alive = True
         self.disconnected = self.response_complete = False
@@ -204,8 +204,6 @@ class FastProtocol(HttpToolsProtocol):
         if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
             return
         chunk, self._chunk = self._chunk, b""
-        if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
-            return
         if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
             asked = self._asked(url, headers)
             if asked is not None and self._answer(asked):
@@ -252,15 +250,12 @@ class FastProtocol(HttpToolsProtocol):
         whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
         if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
             return
-        if len(self._heads) >= _HEADS_KEPT_MAX:
+        if len(self._heads) >= _HEADS_MAX:
             self._heads.clear()
         self._heads[head] = asked
 
     def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
-        """Answer a read; take a batch whose body is here, or begin one.
-
-        False, with nothing done, where there is no such venue, or its plain route must look at the key.
-        """
+        """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
         service: Service = self.fast_app.state.service
         if isinstance(asked, _Read):
             view = service.frames.open_views.get(asked.venue)
@@ -300,7 +295,7 @@ class FastProtocol(HttpToolsProtocol):
             told += _VARY
         age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
         self.cycle = _ANSWERED
-        if known is not None and if_none_match_names(known, slots.etag):
+        if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
         else:
             self._write(200, slots.head, age, slots.length, body=slots.body)

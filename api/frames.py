@@ -248,9 +248,6 @@ class Frames:
         for name in before - set(listed):  # a venue made since then is not in the list, and not gone
             self.views.pop(name, None)
             self.open_views.pop(name, None)
-        for name in listed.keys() & self.views.keys():
-            if listed[name] != self.views[name].venue:
-                self.take(listed[name])
         trouble: StoreError | None = None
         for name, venue in listed.items():
             try:

@@ -350,64 +350,6 @@ def doctor(
         raise typer.Exit(1)
 
 
-key = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
-app.add_typer(key, name="key")
-
-
-@key.command("create")
-def key_create(
-    name: cli_keys.Name,
-    *,
-    role: cli_keys.RoleName,
-    venues: cli_keys.Venues = None,
-    merchant: cli_keys.Merchant = None,
-    origins: cli_keys.Origins = None,
-    expires: cli_keys.Expires = None,
-    requests_per_s: cli_keys.Quota = None,
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key and print it, this once."""
-    wanted = KeyRecord(
-        "",
-        name,
-        cast("Role", role),  # checked with the scope
-        0,
-        tuple(venues or ()),
-        merchant,
-        tuple(origins or ()),
-        requests_per_s,
-    )
-    lives_ms = None if expires is None else cli_keys.milliseconds(expires)
-    cli_keys.create(_client(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
-
-
-@key.command("list")
-def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
-    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
-    cli_keys.listed(_client(data_dir, redis_url), as_json=as_json)
-
-
-@key.command("revoke")
-def key_revoke(which: cli_keys.Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
-    """End a key at once: within 5 s no API process takes it any more."""
-    cli_keys.revoke(_client(data_dir, redis_url), which)
-
-
-@key.command("rotate")
-def key_rotate(
-    which: cli_keys.Which,
-    overlap: cli_keys.Overlap = "24h",
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a new key in place of one, which works on for the overlap."""
-    overlap_ms = cli_keys.milliseconds(overlap)
-    cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
-
-
 @app.command(name="export")
 def export_(
     venue: Annotated[str, typer.Argument(help="Venue to export; it may race meanwhile.")],
@@ -470,6 +412,64 @@ def delete_venue(
         root, client = connect(url), connect(url, venue=venue)
         removed = remove_venue(root, client, venue, folder=settings.segments_folder)
     out.print(f"{venue} is gone: {removed} keys and its folder", highlight=False)
+
+
+key = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+
+@key.command("create")
+def key_create(
+    name: cli_keys.Name,
+    *,
+    role: cli_keys.RoleName,
+    venues: cli_keys.Venues = None,
+    merchant: cli_keys.Merchant = None,
+    origins: cli_keys.Origins = None,
+    expires: cli_keys.Expires = None,
+    requests_per_s: cli_keys.Quota = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, this once."""
+    wanted = KeyRecord(
+        "",
+        name,
+        cast("Role", role),  # checked with the scope
+        0,
+        tuple(venues or ()),
+        merchant,
+        tuple(origins or ()),
+        requests_per_s,
+    )
+    lives_ms = None if expires is None else cli_keys.milliseconds(expires)
+    cli_keys.create(_client(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
+
+
+@key.command("list")
+def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
+    cli_keys.listed(_client(data_dir, redis_url), as_json=as_json)
+
+
+@key.command("revoke")
+def key_revoke(which: cli_keys.Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """End a key at once: within 5 s no API process takes it any more."""
+    cli_keys.revoke(_client(data_dir, redis_url), which)
+
+
+@key.command("rotate")
+def key_rotate(
+    which: cli_keys.Which,
+    overlap: cli_keys.Overlap = "24h",
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of one, which works on for the overlap."""
+    overlap_ms = cli_keys.milliseconds(overlap)
+    cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
 
 
 def main() -> None:

@@ -94,14 +94,6 @@ class RoutedClient:
         """One key."""
         return await self.at(name).hkeys(name)
 
-    async def hgetall(self, name: str) -> dict[bytes, bytes]:
-        """One key."""
-        return await self.at(name).hgetall(name)
-
-    async def execute_command(self, *args: Any) -> Any:
-        """A command whose first argument is its key."""
-        return await self.at(str(args[1])).execute_command(*args)
-
     async def hvals(self, name: str) -> list[bytes]:
         """One key."""
         return await self.at(name).hvals(name)
