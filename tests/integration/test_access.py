@@ -143,7 +143,6 @@ TABLE = (
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
-    Line("GET", "/v1/scorers", row()),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
