@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import selectors
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from loadtests.wire import Address, Line
@@ -29,6 +32,8 @@ class Answers:
     statuses: list[int] = field(default_factory=list)
     since_due_ms: list[float] = field(default_factory=list)
     since_sent_ms: list[float] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """What those that were refused were told, its numbers left out."""
     without_retry_after: int = 0
     unanswered: int = 0
     late: int = 0
@@ -109,6 +114,8 @@ class _Run:
         answers.since_due_ms.append(1000 * (now_s - line.scheduled_s))
         answers.since_sent_ms.append(1000 * (now_s - self._sent_s.pop(line)))
         answers.without_retry_after += status == 503 and b"\r\nretry-after:" not in data.lower()
+        if status >= 400:  # where refusals begin
+            answers.reasons[_reason(data)] += 1
         self._idle.append(line)
 
     def _replace(self, line: Line) -> None:
@@ -128,3 +135,7 @@ class _Run:
         for line in self._lines:
             line.close()
         return self._answers
+
+
+def _reason(answer: bytes) -> str:
+    return re.sub(r"[\d.]+", "#", str(json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]))

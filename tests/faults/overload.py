@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -37,10 +37,12 @@ from tests.waiting import until
 ROUNDS = 5
 QUICK_ROUNDS = 1
 _TIMES = 3
-_EVENTS = 500
+_EVENTS = 1_000
 """Of a batch."""
 _PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 8, 64, 32
 _READS_PER_S = 200
+_WORKERS = 3
+"""Processes that send and read."""
 _CALM_S, _PEAK_S, _OVER_S = 4.0, 6.0, 7.0
 _AHEAD_MAX_MS = 2_000
 _GOODPUT_MIN, _READS_TIMES_MAX, _REFUSED_MS_MAX, _BESIDE_MS_MAX = 0.9, 2.0, 50.0, 50.0
@@ -62,6 +64,7 @@ class Result:
     goodput_events_per_s: int = 0
     goodput_share_min: float = 1_000.0
     statuses: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
     refused_ms_p50: float = 0.0
     refused_ms_p99: float = 0.0
     without_retry_after: int = 0
@@ -100,13 +103,13 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     result = Result(rounds=rounds)
     with (
         tempfile.TemporaryDirectory(prefix="saima-") as folder,
-        ProcessPoolExecutor(3, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool,
     ):
         parts = Parts(Path(folder), SAIMA_LOG_AHEAD_MAX_MS=str(_AHEAD_MAX_MS))
         try:
             parts.start()
             parts.run("readers")
-            pool.submit(os.getpid).result()
+            wait([pool.submit(time.sleep, 0.5) for _ in range(_WORKERS)])  # they take long to start
             for number in range(rounds):
                 _Round(parts, pool, result).run(_batch(seed + number))
                 tell(f"{number + 1} of {rounds}: {result}")
@@ -190,6 +193,8 @@ class _Round:
         answers, result = sending.result(), self._result
         for status, number in Counter(answers.statuses).items():
             result.statuses[str(status)] = result.statuses.get(str(status), 0) + number
+        for reason, number in answers.reasons.items():
+            result.reasons[reason] = result.reasons.get(reason, 0) + number
         result.acknowledged += _EVENTS * sum(status == 202 for status in answers.statuses)
         result.unanswered += answers.unanswered
         result.without_retry_after += answers.without_retry_after
