@@ -384,4 +384,3 @@ class Frames:
                 view.commit = decode_commit(last.raw)
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
-                METRICS.race_counts(name, view.commit.counts)
