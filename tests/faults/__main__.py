@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from tests.faults import (
-    backlog,
-    clock_jumps,
-    crash_points,
-    kills,
-    reply_drops,
-    soak,
-    state_machine,
-    takeover,
-    torn_file,
+EXERCISES = (
+    "away",
+    "backlog",
+    "clock_jumps",
+    "crash_points",
+    "disk_full",
+    "failover",
+    "kills",
+    "memory_full",
+    "overload",
+    "reply_drops",
+    "soak",
+    "state_machine",
+    "takeover",
+    "torn_file",
 )
-
-EXERCISES = {
-    "backlog": backlog.main,
-    "clock_jumps": clock_jumps.main,
-    "crash_points": crash_points.main,
-    "kills": kills.main,
-    "reply_drops": reply_drops.main,
-    "soak": soak.main,
-    "state_machine": state_machine.main,
-    "takeover": takeover.main,
-    "torn_file": torn_file.main,
-}
 
 
 def main() -> int:
@@ -34,7 +28,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in EXERCISES:
         sys.stderr.write(f"{__doc__}\nexercises: {', '.join(EXERCISES)}\n")
         return 2
-    return EXERCISES[sys.argv[1]](sys.argv[2:])
+    run: int = import_module(f"tests.faults.{sys.argv[1]}").main(sys.argv[2:])
+    return run
 
 
 sys.exit(main())
