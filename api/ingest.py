@@ -298,8 +298,9 @@ def _reason(raw: msgspec.Raw) -> str:
             decoder.decode(value)
         except msgspec.ValidationError:
             return f"{name}: must be {must_be}, not {_cut(value)}"
-    missing = (each.name for each in msgspec.structs.fields(EventIn) if each.required and each.name not in fields)
-    return f"{next(missing)}: is required"
+    required = (each.name for each in msgspec.structs.fields(EventIn) if each.required)
+    missing = next((name for name in required if name not in fields), None)
+    return "event: a field comes more than once" if missing is None else f"{missing}: is required"
 
 
 def _cut(raw: msgspec.Raw) -> str:

@@ -26,6 +26,11 @@ NUMBER_MAX = 1e15
 """Attributes beyond this, either way, cannot be terms: times the largest weight, sums of them stay finite."""
 
 
+NUMBERS_AHEAD_MAX = 100_000
+"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was
+never given, and room for all below it would take the memory that the race needs."""
+
+
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     """A product enrolled in a venue (参赛商品), as its operator gave it.
 
@@ -66,7 +71,7 @@ class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
     first. format: of this entry (racing/formats.py).
     """
 
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     rule: dict[str, Any]
     author: str = ""
     note: str = ""
@@ -79,6 +84,10 @@ class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
 
     runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
     format: int = 1
+
+    def follows(self, runners: int) -> bool:
+        """Whether it can come after so many enrolments; one that cannot is damaged, and to be passed over."""
+        return all(number < runners + NUMBERS_AHEAD_MAX for number, _ in self.runners)
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,9 @@ class Race:
             self.counts.unreadable += 1
 
     def _enrol(self, enrolment: Enrolment) -> None:
+        if not enrolment.follows(len(self.roster)):
+            self.counts.unreadable += 1
+            return
         self.roster.entries += 1
         for number, runner in enrolment.runners:
             self.roster.enrol(number, runner.product, runner.numbers())

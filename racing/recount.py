@@ -9,6 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from racing.entries import Enrolment, Entry, RuleChange
+from racing.errors import RuleError
 from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import kind_salt
 from racing.model import START, Position
@@ -40,16 +41,26 @@ class Recount:
         """Count one entry."""
         self.position = entry.position
         if isinstance(entry.body, Enrolment):
-            self.runners = max([self.runners, *(number + 1 for number, _ in entry.body.runners)])
+            if entry.body.follows(self.runners):
+                self._enrol(entry.body)
         elif isinstance(entry.body, RuleChange):
-            rule = parse_rule(entry.body.rule)
-            if (rule.window_s, rule.bucket_s) != (self.rule.window_s, self.rule.bucket_s) and self._cells:
-                self.cut_ms = entry.position.ms
-            self.rule = rule
+            self._change_rule(entry.body, entry.position.ms)
         elif isinstance(entry.body, EventBatch):
             self.events += len(entry.body)
             for index in range(len(entry.body)):
                 self._event(entry.body, index, entry.position.ms)
+
+    def _enrol(self, enrolment: Enrolment) -> None:
+        self.runners = max([self.runners, *(number + 1 for number, _ in enrolment.runners)])
+
+    def _change_rule(self, change: RuleChange, moment_ms: int) -> None:
+        try:
+            rule = parse_rule(change.rule)
+        except RuleError:
+            return  # the race passes over it too
+        if (rule.window_s, rule.bucket_s) != (self.rule.window_s, self.rule.bucket_s) and self._cells:
+            self.cut_ms = moment_ms
+        self.rule = rule
 
     def _event(self, batch: EventBatch, index: int, moment_ms: int) -> None:
         kind, runner = batch.kinds[int(batch.kind[index])], int(batch.runner[index])

@@ -128,7 +128,13 @@ class Rule(Strict):
     """A whole rule. score = sum of weight * signal over the terms, in their order."""
 
     window_s: int = Field(300, ge=1, le=86400, description="length of the window; the base is as long, before it")
-    bucket_s: int = Field(10, ge=1, le=3600, description="length of a bucket; divides window_s")
+    bucket_s: int = Field(
+        10,
+        ge=1,
+        le=3600,
+        description="length of a bucket; divides window_s",
+        validate_default=True,  # the default too must fit the window
+    )
     lateness_s: int | None = Field(
         None, ge=0, description="events older than this are late; default and most: two windows"
     )

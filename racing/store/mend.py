@@ -22,7 +22,7 @@ from racing.store.client import as_text, store_errors
 from racing.store.keys import VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
-from racing.store.sets import measure_names
+from racing.store.sets import Command, measure_names
 
 _decode_runner = msgspec.json.Decoder(Runner).decode
 
@@ -49,22 +49,23 @@ def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
         client.set(keys.sets_run, run)
 
 
-def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> int:
-    """How many members are wrong beside the pending ones; those that belong to nobody are removed here.
+def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> tuple[int, list[Command]]:
+    """(members that are wrong beside the pending ones, commands that remove those which belong to nobody).
 
-    The others are right once everything is written again. Cost: every set read once, O(members).
+    The others are right once everything is written again. Nothing is written here: another owner may have taken over
+    meanwhile, and only a commit can tell. Cost: every set read once, O(members).
     """
     wrong = 0
+    removals: list[Command] = []
     for key, expected, waiting in _expected(race, keys, pending):
         with store_errors():
             held = dict(client.zrange(key, 0, -1, withscores=True))
         right = expected.keys() | waiting
-        foreign = list(held.keys() - right)
+        foreign = sorted(held.keys() - right)
         wrong += len(foreign) + sum(held.get(name) != expected[name] for name in expected.keys() - waiting)
         if foreign:
-            with store_errors():
-                client.zrem(key, *foreign)
-    return wrong
+            removals.append(("ZREM", key, *foreign))
+    return wrong, removals
 
 
 def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[tuple[str, dict[bytes, float], set[bytes]]]:

@@ -7,7 +7,7 @@ up to which the sets are complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,15 +79,20 @@ class SetWriter:
         self._next_ms = 0  # no round begins before this
         self._due_ms = 0  # when the present round goes on
         self._members: list[bytes] = []
+        self._removals: Sequence[Command] = ()
 
     def pending(self, race: Race) -> int:
         """Changed members not yet written."""
         return len(self._round) + race.changed
 
-    def begin(self, changes: Changes, race: Race) -> None:
-        """Make these changes a round, whatever the race says has changed: before the first take."""
+    def begin(self, changes: Changes, race: Race, removals: Sequence[Command] = ()) -> None:
+        """Make these changes a round, whatever the race says has changed: before the first take.
+
+        removals: commands that the first commit carries out before all others, of members that belong to nobody.
+        """
         self._round = _Round(changes.runners, changes.keys)
         self._target = race.position
+        self._removals = removals
 
     def due_ms(self) -> int | None:
         """When there is something to write; None for nothing."""
@@ -110,9 +115,10 @@ class SetWriter:
             changed = False
         runners, cells = self._round.cut(self._room(now_ms))
         if not len(self._round):
-            self.complete = self._target if changed else race.position
+            self.complete = max(self.complete, self._target) if changed else race.position
         self._more = changed
-        return [*self._standings(race, runners), *self._sums(race, cells)]
+        removals, self._removals = self._removals, ()
+        return [*removals, *self._standings(race, runners), *self._sums(race, cells)]
 
     def _room(self, now_ms: int) -> int:
         """How many members this commit takes; says when the next one is due."""

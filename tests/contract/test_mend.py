@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from racing.errors import FencedError
+from racing.scorer import restore
+from racing.store.commit import Committer
 from racing.store.protocol import SyncClient
 from tests.contract.servers import Store
 from tests.contract.track import Track, sets_of
@@ -49,6 +52,17 @@ def test_missing_set_is_written_anew(track: Track) -> None:
     track.raw.delete(track.keys.standings)
     owner = track.owner()
     track.settle(owner)
+    assert track.sets() == sets_of(owner.race)
+
+
+def test_owner_that_was_superseded_while_it_compares_changes_nothing(track: Track) -> None:
+    """It holds the next owner's sets against its own older race, and would take what is new for foreign."""
+    superseded = Committer(track.client, track.keys).take_over()
+    owner = track.owner()
+    track.click(2, 2, 2)
+    track.settle(owner)
+    with pytest.raises(FencedError, match="another owner"):
+        restore(track.client, track.keys, superseded, check_sets=True)
     assert track.sets() == sets_of(owner.race)
 
 

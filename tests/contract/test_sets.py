@@ -186,6 +186,24 @@ def test_sets_are_complete_up_to_the_stated_position_at_every_commit(
     assert track.sets() == sets_of(owner.race)
 
 
+def test_position_up_to_which_the_sets_are_complete_never_goes_back(track: Track) -> None:
+    """While a round waits for its turn, the sets are as complete as they were before what it will write."""
+    track.begin(runners=200)
+    owner = track.owner()
+    track.settle(owner)
+    track.click(*range(200), after_ms=100)
+    track.step(owner)
+    track.write({"tick": True}, after_ms=1)
+    before = track.step(owner)
+    track.click(7, after_ms=1)
+    after = track.step(owner)
+
+    assert before is not None
+    assert after is not None
+    assert before.sets_position == before.position
+    assert after.sets_position == before.sets_position
+
+
 def test_new_owner_writes_what_the_last_one_left_pending(track: Track, small_commits: int) -> None:
     track.begin(runners=100)
     track.click(*range(100))

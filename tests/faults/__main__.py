@@ -16,6 +16,7 @@ EXERCISES = (
     "memory_full",
     "overload",
     "reply_drops",
+    "simulation",
     "soak",
     "state_machine",
     "takeover",

@@ -12,10 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.columns import pack, unpack
-from racing.entries import DECISION_FIELD, EVENTS_FIELD, Entry, RuleChange, Unreadable, decode_body
+from racing.entries import (
+    DECISION_FIELD,
+    EVENTS_FIELD,
+    NUMBERS_AHEAD_MAX,
+    Entry,
+    RuleChange,
+    Unreadable,
+    decode_body,
+)
 from racing.errors import CorruptRecordError
 from racing.model import KINDS_MAX, Position
 from racing.race import Race
+from racing.recount import Recount
+from racing.rule import parse_rule
 from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, batch_of, entries_of, law, logs, raced, rule_of, state
 
 RULE = rule_of(*EVERY_SIGNAL)
@@ -186,6 +196,49 @@ def test_an_enrolment_under_no_number_is_unreadable(number: Any) -> None:
     decision = json.dumps({"type": "enrol", "runners": [[number, runner]]}).encode()
 
     assert isinstance(decode_body({DECISION_FIELD: decision}), Unreadable)
+
+
+@pytest.mark.parametrize("number", [1 + NUMBERS_AHEAD_MAX, 2**31, 2**62, 2**63 - 1])
+def test_an_enrolment_far_beyond_all_numbers_given_is_counted_and_passed_over(number: int) -> None:
+    """Room for all numbers below it would take more memory than there is, in every owner that folds the log."""
+    race = raced([*entries_of(_ENROLLED[:1]), _enrolled(0), _enrolled(number)])
+
+    assert 1 == race.counts.unreadable
+    assert ["p"] == race.products
+
+
+def test_an_enrolment_after_lost_ones_is_folded() -> None:
+    """A failover that loses enrolments may leave a gap: numbers are not given again."""
+    race = raced([*entries_of(_ENROLLED[:1]), _enrolled(0), _enrolled(NUMBERS_AHEAD_MAX)])
+
+    assert 0 == race.counts.unreadable
+    assert NUMBERS_AHEAD_MAX + 1 == len(race.products)
+
+
+def _enrolled(number: int) -> Entry:
+    runner = {"product": "p", "merchant": "m", "title": "t"}
+    decision = json.dumps({"type": "enrol", "runners": [[number, runner]]}).encode()
+    return Entry(Position(START_MS + 1, number), decode_body({DECISION_FIELD: decision}))
+
+
+@pytest.mark.parametrize("version", [-1, 2**53 + 1, 2**64])
+def test_a_rule_under_no_version_is_unreadable(version: int) -> None:
+    """One beyond 64 bits could not be written into a checkpoint."""
+    decision = json.dumps({"type": "rule", "version": version, "rule": RULE}).encode()
+
+    assert isinstance(decode_body({DECISION_FIELD: decision}), Unreadable)
+
+
+def test_a_recount_passes_over_what_the_race_passes_over() -> None:
+    """verify must come to its end on a log with damage that the race has survived."""
+    log: Log = [*_ENROLLED, (START_MS + 1, {"rule": {"window_s": 0}}), (START_MS + 2, {"events": [_CLICK]})]
+    recount = Recount()
+    for entry in [*entries_of(log), _enrolled(2**40)]:
+        recount.read(entry)
+
+    assert parse_rule(RULE) == recount.rule
+    assert 2 == recount.runners
+    assert {("click:count", 0): 1} == recount.sums(START_MS + 2)[0]
 
 
 @pytest.mark.parametrize("value", ["1e308", "-1e308", "1" + "0" * 400], ids=["huge", "huge below 0", "400 digits"])

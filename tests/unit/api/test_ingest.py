@@ -143,6 +143,23 @@ def test_a_reason_names_the_field_and_the_value_and_what_would_be_right(given_ev
     assert refused.reason.startswith(reason), refused.reason
 
 
+@pytest.mark.parametrize(
+    "given_event",
+    [
+        b'{"type":"click","product":"p-1","id":7,"id":"a"}',
+        b'{"type":"click","product":"p-1","amount":-1,"amount":1}',
+        b'{"type":"","type":"click","product":"p-1"}',
+    ],
+)
+def test_a_field_that_comes_again_after_a_wrong_value_is_refused(given_event: bytes) -> None:
+    """Looked at by name, the last value is the only one, and nothing is wrong with it."""
+    decoded = decode(b'{"events":[' + given_event + b"]}", events_max=10)
+
+    assert [(each.code, each.reason) for each in decoded.refused] == [
+        ("invalid", "event: a field comes more than once")
+    ]
+
+
 def test_a_reason_shows_only_the_beginning_of_what_is_long() -> None:
     for long in (
         {"type": "click", "product": "p" * 9999},

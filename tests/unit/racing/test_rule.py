@@ -46,6 +46,9 @@ _WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({**_RULE, "bucket_s": 0}, "bucket_s", "at least 1", "0"),
     ({**_RULE, "bucket_s": 3601}, "bucket_s", "at most 3600", "3601"),
     ({**_RULE, "bucket_s": 7}, "bucket_s", "divide window_s = 300, for example 30, 60, 300", "7"),
+    ({**_RULE, "window_s": 45}, "bucket_s", "divide window_s = 45", "10"),  # the default does not fit
+    ({**_RULE, "window_s": 4}, "bucket_s", "divide window_s = 4", "10"),
+    ({**_RULE, "window_s": 86_400}, "bucket_s", f"at most {BUCKETS_MAX}", "10"),
     ({**_RULE, "window_s": 60, "bucket_s": 120}, "bucket_s", "divide window_s = 60", "120"),
     ({**_RULE, "window_s": 86_400, "bucket_s": 1}, "bucket_s", f"at most {BUCKETS_MAX}", "1"),
     ({**_RULE, "lateness_s": -1}, "lateness_s", "at least 0", "-1"),
