@@ -26,8 +26,8 @@ GaugeName = Literal[
     "saima_sets_pending_members",  # changed set members not yet written, per venue
     "saima_frame_age_ms",  # age of the data that readers are served, per venue
     "saima_commit_ms",  # how long the last commit took, as its scorer reports, per venue
+    "saima_oldest_unfolded_ms",  # age of the oldest entry that is not folded yet, per venue
     "saima_conflicts",  # conflicts that the scorers which are known have met, per venue
-    "saima_oldest_unfolded_ms",  # age of the oldest log entry that no commit holds, per venue
     "saima_in_flight_events",  # events in the log after the last commit, at most those of 512 entries, per venue
     "saima_log_events",  # events in the log since the race began, folded and in flight, per venue
     "saima_log_damaged",  # times that a new owner found the log damaged, per venue
@@ -40,7 +40,6 @@ GaugeName = Literal[
     "saima_race_unknown_kind_events",  # events of kinds beyond the bound, per venue
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
-    "saima_log_ahead_ms",  # age of the oldest log entry that is not yet counted, per venue
     "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
     "saima_known_products",  # product numbers cached by an API process, per venue
     "saima_recent_ids",  # event ids that an API process remembers, per venue

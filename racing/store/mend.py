@@ -8,7 +8,7 @@ Decisions stand twice, in the log and in the hashes of runners and rules: what i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -49,11 +49,13 @@ def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
         client.set(keys.sets_run, run)
 
 
-def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> tuple[int, list[Command]]:
+def mend(
+    client: SyncClient, keys: VenueKeys, race: Race, pending: Changes, *, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[int, list[Command]]:
     """(members that are wrong beside the pending ones, commands that remove those which belong to nobody).
 
     The others are right once everything is written again. Nothing is written here: another owner may have taken over
-    meanwhile, and only a commit can tell. Cost: every set read once, O(members).
+    meanwhile, and only a commit can tell. meanwhile: called after each set. Cost: every set read once, O(members).
     """
     wrong = 0
     removals: list[Command] = []
@@ -65,6 +67,7 @@ def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> t
         wrong += len(foreign) + sum(held.get(name) != expected[name] for name in expected.keys() - waiting)
         if foreign:
             removals.append(("ZREM", key, *foreign))
+        meanwhile()
     return wrong, removals
 
 
