@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults import crash_points, kills, reply_drops, simulation, takeover, torn_file
+from tests.faults import crash_points, fuzz, kills, reply_drops, simulation, takeover, torn_file
 
 EXERCISES = {
     "crash_points": crash_points.main,
+    "fuzz": fuzz.main,
     "kills": kills.main,
     "reply_drops": reply_drops.main,
     "simulation": simulation.main,
