@@ -15,6 +15,8 @@ from fastapi.responses import FileResponse
 from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
+from api.admission import Admission
+from api.drain import DrainingServer
 from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.limits import BodyLimit, SecurityHeaders
@@ -48,7 +50,10 @@ def create_app(settings: Settings, url: str) -> FastAPI:
             await frames.refresh()
             await _tell_durability(desk, settings)
         await frames.start()
+        admission = Admission(app.state.service, client)
+        admission.start()
         yield
+        await admission.stop()
         await frames.stop()
         line.close()
         await client.aclose()
@@ -85,7 +90,7 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         server_header=False,
         **options,
     )
-    return uvicorn.Server(config)
+    return DrainingServer(config, app)
 
 
 async def _tell_durability(desk: Desk, settings: Settings) -> None:

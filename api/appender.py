@@ -14,14 +14,22 @@ import msgspec
 
 from api.ingest import Taken
 from api.packed import PackedTaken
-from racing.errors import StoreUnavailableError
+from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, Desk, KeyedBatch
+from racing.store.numbers import Numbers
 
 WAITING_MAX_EVENTS = 200_000
 """Events that may wait for an append: more means that Redis does not keep up, and senders are told so."""
+APPEND_MAX_S = 0.75
+"""Connecting, proving and appending together: senders must hear of trouble within 1 s."""
+_LONG_S = 0.2
+_LATE = f"Redis is away: no reply within {APPEND_MAX_S} s"
 _ENTRY_MAX_EVENTS = 2_000
 """Events of one entry made of several batches."""
+
+_UNCHECKED = Numbers()
+"""Of no table: for callers whose numbers are not looked up."""
 
 Done = Callable[[Appended | Exception], None]
 """Hears what became of a batch, once: its entry, or why there is none."""
@@ -31,6 +39,7 @@ class _Waiting(msgspec.Struct):
     taken: Taken | PackedTaken
     keyed: KeyedBatch | None
     done: Done
+    numbers: Numbers
 
     def __len__(self) -> int:
         return len(self.taken)
@@ -43,24 +52,33 @@ class Appender:
         self._desk = desk
         self._venue = venue
         self.secret = secret
+        self.shut: str | None = None
+        """Why no event is taken just now; set by whoever watches the load."""
+        self.used = True
+        """Whether something was appended since that was looked at last."""
         self._waiting: list[_Waiting] = []
         self._size = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def append(self, taken: Taken | PackedTaken, keyed: KeyedBatch | None = None) -> Appended:
+    async def append(
+        self, taken: Taken | PackedTaken, keyed: KeyedBatch | None = None, numbers: Numbers = _UNCHECKED
+    ) -> Appended:
         """Return when the events are in the log. With a key it is safe to repeat.
 
-        Raises StoreUnavailableError, and IdempotencyMismatchError for a key that came with another body.
+        numbers: those that the events' runners are of. Raises StaleNumbersError where these are no longer right,
+        StoreUnavailableError, and IdempotencyMismatchError for a key that came with another body.
         """
         future: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-        self.submit(taken, keyed, partial(_settle, future))
+        self.submit(taken, keyed, partial(_settle, future), numbers)
         return await future
 
-    def submit(self, taken: Taken | PackedTaken, keyed: KeyedBatch | None, done: Done) -> None:
-        """As append, for a caller that does not wait. Raises StoreUnavailableError where too many wait already."""
+    def submit(
+        self, taken: Taken | PackedTaken, keyed: KeyedBatch | None, done: Done, numbers: Numbers = _UNCHECKED
+    ) -> None:
+        """As append, for a caller that does not wait. Raises OverloadedError where too many wait already."""
         if self._size + len(taken) > WAITING_MAX_EVENTS:
-            raise StoreUnavailableError(f"more than {WAITING_MAX_EVENTS} events wait to be logged: send again later")
-        self._waiting.append(_Waiting(taken, keyed, done))
+            raise OverloadedError(f"more than {WAITING_MAX_EVENTS} events wait to be logged: send again later")
+        self._waiting.append(_Waiting(taken, keyed, done, numbers))
         self._size += len(taken)
         if self._task is None:
             self._task = asyncio.create_task(self._drain(), name=f"append-{self._venue}")
@@ -69,24 +87,53 @@ class Appender:
         try:
             while self._waiting:
                 METRICS.set("saima_append_waiting_events", self._venue, self._size)
-                group, self._waiting, self._size = self._waiting, [], 0
-                await self._append(group)
+                begun_s = time.monotonic()
+                away = await self._append(self._of_one_table(self._taken()))
+                if away is not None and time.monotonic() - begun_s > _LONG_S:
+                    for each in self._taken():  # who came meanwhile must not wait for a second time-out
+                        each.done(away)
         finally:
             self._task = None
 
-    async def _append(self, group: Sequence[_Waiting]) -> None:
+    def _taken(self) -> list[_Waiting]:
+        """All who wait, who wait no more."""
+        taken, self._waiting, self._size = self._waiting, [], 0
+        return taken
+
+    def _of_one_table(self, group: list[_Waiting]) -> list[_Waiting]:
+        """Those whose numbers are of the newest table; the others are told, as the server would tell them."""
+        newest = group[-1].numbers
+        if all(each.numbers is newest for each in group):
+            return group
+        gone = StaleNumbersError("the runner numbers of this batch were dropped while it waited")
+        for each in group:
+            if each.numbers is not newest:
+                each.done(gone)
+        return [each for each in group if each.numbers is newest]
+
+    async def _append(self, group: Sequence[_Waiting]) -> StoreUnavailableError | None:
+        """Append, and tell each of the group; returns why Redis took none of it in time."""
         results: list[Appended | Exception]
+        away = None
+        self.used = True
         begun = time.perf_counter()
         try:
             entries = self._entries(group)
             members = [each for _, each in entries]
-            results = [*await self._desk.append_all(self._venue, [entry for entry, _ in entries])]
+            async with asyncio.timeout(APPEND_MAX_S):
+                results = [
+                    *await self._desk.append_all(self._venue, [entry for entry, _ in entries], group[-1].numbers.mark)
+                ]
+        except (StoreUnavailableError, TimeoutError) as exc:
+            away = exc if isinstance(exc, StoreUnavailableError) else StoreUnavailableError(_LATE)
+            members, results = [group], [away]
         except Exception as exc:  # noqa: BLE001  # each request of the group must hear of it
             members, results = [group], [exc]
         METRICS.observe("saima_append_seconds", self._venue, time.perf_counter() - begun)
         for several, result in zip(members, results, strict=True):
             for each in several:
                 each.done(result)
+        return away
 
     def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]]:
         """(what to append, whose it is): batches with a key alone, those of one form and table of kinds together."""

@@ -18,6 +18,7 @@ from racing.errors import (
     ConflictError,
     IdempotencyMismatchError,
     NotFoundError,
+    OverloadedError,
     RacingError,
     RuleError,
     StoreError,
@@ -143,6 +144,12 @@ CODES = {
         "A fault of ours. It is logged; the race goes on.",
         "an unexpected error; it is logged",
     ),
+    "overloaded": Code(
+        503,
+        "Too much at once",
+        "More comes than is worked off. Wait as Retry-After says, then repeat the same request.",
+        "events of 15.2 s ago are not yet counted: more are taken once those are 15 s old at most",
+    ),
     "unavailable": Code(
         503,
         "Store away",
@@ -158,6 +165,7 @@ _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (NotFoundError, "not_found"),
     (IdempotencyMismatchError, "idempotency_mismatch"),
     (ConflictError, "conflict"),
+    (OverloadedError, "overloaded"),
     (StoreError, "unavailable"),
 )
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -10,7 +10,7 @@ the heads asked that it has parsed, and the same bytes ask the same.
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, ClassVar
 
 import msgspec
@@ -26,7 +26,7 @@ from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
-from racing.errors import RacingError
+from racing.errors import OverloadedError, RacingError
 
 log = structlog.get_logger("saima.api")
 
@@ -259,8 +259,14 @@ class FastProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def _take(self, exchange: _Exchange) -> None:
-        heard = partial(self._hear, exchange)
         service: Service = self.fast_app.state.service
+        try:
+            service.turns.take(partial(self._take_now, service, exchange), sum(map(len, exchange.body)))
+        except OverloadedError as exc:
+            self._hear(exchange, exc)
+
+    def _take_now(self, service: Service, exchange: _Exchange) -> None:
+        heard = partial(self._hear, exchange)
         body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
         try:
             sent = Sent(body, exchange.media_type, exchange.key)
@@ -280,10 +286,8 @@ class FastProtocol(HttpToolsProtocol):
         if isinstance(found, bytes):
             self._write(202, _TAKEN % len(found), end, body=found)
         else:
-            response = _refusal(found)
-            head = b"".join([b"%b: %b\r\n" % pair for pair in response.raw_headers])
-            self._write(response.status_code, head, b"x-content-type-options: nosniff\r\n", end)
-            self.transport.write(bytes(response.body))
+            status, head, body = _overloaded(str(found)) if isinstance(found, OverloadedError) else _refused(found)
+            self._write(status, head, end, body=body)
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -306,6 +310,19 @@ async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any
     except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
         found = exc
     heard(found)
+
+
+@lru_cache(maxsize=8)
+def _overloaded(detail: str) -> tuple[int, bytes, bytes]:
+    """As _refused, made once for all who are told the same: who is refused for lack of time must cost little."""
+    return _refused(OverloadedError(detail))
+
+
+def _refused(exc: Exception) -> tuple[int, bytes, bytes]:
+    """(status, lines of the head, body) of a refusal."""
+    response = _refusal(exc)
+    lines = [b"%b: %b\r\n" % pair for pair in (*response.raw_headers, (b"x-content-type-options", b"nosniff"))]
+    return response.status_code, b"".join(lines), bytes(response.body)
 
 
 def _refusal(exc: Exception) -> Response:

@@ -11,13 +11,14 @@ import msgspec
 import structlog
 
 from racing.entries import Runner
-from racing.errors import StoreError, StoreUnavailableError
+from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame
 from racing.rule import Rule, parse_rule
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
+from racing.store.numbers import Numbers
 from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
@@ -27,9 +28,11 @@ STALE_MS = 3_000
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
+"""Product numbers cached per venue; above that the cache starts anew."""
 _READ_AHEAD = 100_000
 """So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
-"""Product numbers cached per venue; above that the cache starts anew."""
+_TRIES = 5
+"""Numbers are read so often while enrolments change under the reader."""
 _BODIES_MAX = 16
 """Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
 
@@ -83,7 +86,7 @@ class VenueView:
     age_ms: float | None = None
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: Numbers = field(default_factory=Numbers)
     read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     _kinds: tuple[Rule, dict[str, int]] | None = None
@@ -218,21 +221,45 @@ class Frames:
         version = await self._desk.rule(view.venue.venue)
         view.rule, view.rule_version = parse_rule(version.rule), version.version
 
-    async def numbers(self, view: VenueView, products: set[str]) -> dict[str, int]:
-        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit."""
-        known = view.numbers
-        missing = [product for product in products if product not in known]
-        if missing:
+    async def numbers(self, view: VenueView, products: set[str]) -> Numbers:
+        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit.
+
+        Raises StoreError.
+        """
+        for _ in range(_TRIES):
+            known = view.numbers
+            missing = [product for product in products if product not in known]
+            if not missing:
+                return known
             if len(known) > _PRODUCTS_MAX:
-                known = view.numbers = {}  # the old one stays whole: batches under way look their products up in it
+                known = view.numbers = Numbers()  # the old one stays whole: batches under way look products up in it
                 missing = list(products)
-            if not view.read_ahead:
-                view.read_ahead = True
-                known.update(await self._desk.first_numbers(view.venue.venue, at_most=_READ_AHEAD))
-                missing = [product for product in missing if product not in known]
-            known.update(await self._desk.numbers(view.venue.venue, sorted(missing)))
-            METRICS.set("saima_known_products", view.venue.venue, len(known))
-        return known
+            try:
+                if await self._learn(view, known, sorted(missing)):
+                    METRICS.set("saima_known_products", view.venue.venue, len(known))
+                    return known
+            except StaleNumbersError:
+                self.forget(view, known)
+        raise StoreUnavailableError(f"venue {view.venue.venue}: its enrolments keep changing: send again later")
+
+    async def _learn(self, view: VenueView, known: Numbers, products: list[str]) -> bool:
+        """Read numbers of products into what is known; False if that must be tried again. Raises StaleNumbersError."""
+        venue, since = view.venue.venue, known.mark
+        if not view.read_ahead:
+            view.read_ahead = True
+            if not known.learn(await self._desk.first_numbers(venue, at_most=_READ_AHEAD), since):
+                return False
+            products, since = [product for product in products if product not in known], known.mark
+        if products and not known.learn(await self._desk.numbers(venue, products, since), since):
+            return False
+        return view.numbers is known
+
+    def forget(self, view: VenueView, numbers: Numbers) -> None:
+        """Drop numbers of enrolments that are gone, unless that has been done; the next batch has them read anew."""
+        if view.numbers is numbers:
+            log.warning("enrolments were lost, runner numbers are read anew", venue=view.venue.venue)
+            METRICS.count("saima_numbers_dropped_total", view.venue.venue)
+            view.numbers, view.read_ahead = Numbers(), False
 
     async def _list(self) -> None:
         """Keep the list of venues fresh, apart from the frames: on a cluster its node may be away alone."""
@@ -256,6 +283,9 @@ class Frames:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
                 self.redis_ok = False
                 await asyncio.sleep(0.25)
+            except RacingError as exc:
+                log.error("cannot follow frames", reason=str(exc))  # noqa: TRY400  # said whole
+                await asyncio.sleep(0.25)
             except Exception:
                 log.exception("unexpected error while following frames")
                 await asyncio.sleep(0.25)
@@ -273,7 +303,7 @@ class Frames:
 
     async def _show(self, view: VenueView, frame: Frame) -> None:
         wanted = {slot.runner for slot in frame.slots}
-        known = view.runners if frame.roster == view.frame.roster else {}
+        known = view.runners if (frame.epoch, frame.roster) == (view.frame.epoch, view.frame.roster) else {}
         missing = sorted(wanted - known.keys())
         runners = {
             **{n: known[n] for n in wanted & known.keys()},

@@ -292,7 +292,9 @@ class VenueRunOut(BaseModel):
     owner: str | None = Field(
         examples=["node-3-4711-9f2c1a"], description="name of the scorer that holds its lease; null: nobody"
     )
-    state: Literal["racing", "restoring", "waiting"] = Field(examples=["racing"], description="waiting: for an owner")
+    state: Literal["racing", "restoring", "waiting", "unknown"] = Field(
+        examples=["racing"], description="waiting: for an owner; unknown: the node that holds its keys does not answer"
+    )
     epoch: int | None = Field(examples=[1763740800000], description="of the last take-over; null before the first")
     frame: int = Field(examples=[48210], description="0 before the first frame")
     lag_ms: int | None = Field(examples=[12], description="age of the last commit's data when it was written")
@@ -300,6 +302,7 @@ class VenueRunOut(BaseModel):
     frame_age_ms: int | None = Field(
         examples=[120], description="age of the data that readers get; null before the first commit"
     )
+    conflicts: int = Field(examples=[0], description="how often scorers found that another had committed")
     last_error: str | None = Field(
         examples=["FencedError: venue hall-1: another owner has committed"],
         description="the newest that a scorer met in this venue; null: none",

@@ -16,6 +16,7 @@ from api.frames import VenueView
 from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
+from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
@@ -33,11 +34,15 @@ class _Answer(msgspec.Struct):
 
 
 class Sent(msgspec.Struct, frozen=True, gc=False):
-    """A request to append: its body and what its headers said. Raises ProblemError for a key that is none."""
+    """A request to append: its body and what its headers said. Raises ProblemError for a key that is none.
+
+    tries: so often it is sent again with other numbers, where a failover lost the enrolments of those it had.
+    """
 
     body: bytes
     media_type: str
     key: str | None
+    tries: int = 3
 
     def __post_init__(self) -> None:
         key = self.key
@@ -49,12 +54,14 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     """The answer (JSON) once the accepted events of a batch are in the log.
 
-    Raises ProblemError for a body that is none, StoreError, IdempotencyMismatchError.
+    Raises ProblemError for a body that is none, StoreError, OverloadedError, IdempotencyMismatchError.
     """
+    known = service.appenders.get(view.venue.venue)
+    _let_in(service.full if known is None else known.shut)
     came = _came(sent, service.settings.batch_max_events)
-    await _learn(service, view, came)
-    sorted_out = _sorted_out(service, view, came)
     appender = await service.appender(view.venue.venue)
+    await _learn(service, view, came)
+    sorted_out = _sorted_out(service, view, came)  # no wait from here on: the numbers are those that are submitted
     if sent.key is not None and not len(sorted_out[0]):
         return await _answered_before(service, view, sent, sorted_out[1])
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -70,11 +77,18 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     appender = service.appenders.get(view.venue.venue)
     if appender is None:
         return False
+    _let_in(appender.shut)
     taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
     if taken is None:
         return False
     _submit(service, view, sent, (taken, []), appender, heard)
     return True
+
+
+def _let_in(shut: str | None) -> None:
+    """Refuse a batch before any work is done for it."""
+    if shut is not None:
+        raise OverloadedError(shut)
 
 
 Came = Decoded | PackedColumns
@@ -122,6 +136,7 @@ def _submit(
     service: Service, view: VenueView, sent: Sent, sorted_out: SortedOut, appender: Appender, heard: Heard
 ) -> None:
     taken, refused = sorted_out
+    numbers = view.numbers
     venue, now_ms = view.venue.venue, service.now_ms()
     since_ms = now_ms - view.rule.id_memory_ms
     named = taken.named()
@@ -131,7 +146,11 @@ def _submit(
 
     def done(result: Appended | Exception | None) -> None:
         if isinstance(result, Exception):
-            heard(result)
+            if isinstance(result, StaleNumbersError):
+                service.frames.forget(view, numbers)
+                _send_again(service, view, sent, heard)
+            else:
+                heard(result)
             return
         if recent is not None:
             recent.add(named, now_ms=now_ms, since_ms=since_ms)
@@ -150,7 +169,24 @@ def _submit(
         packed = taken.batch(appender.secret).pack()
         name, digest = _key_names(sent)
         keyed = KeyedBatch(packed, name, digest, answer, service.settings.idempotency_ms)
-    appender.submit(taken, keyed, done)
+    appender.submit(taken, keyed, done, numbers)
+
+
+def _send_again(service: Service, view: VenueView, sent: Sent, heard: Heard) -> None:
+    """Send a batch anew with the numbers that hold now: nothing of it is in the log."""
+
+    async def again() -> None:
+        try:
+            heard(await send(service, view, msgspec.structs.replace(sent, tries=sent.tries - 1)))
+        except Exception as exc:  # noqa: BLE001  # whoever sent it must hear of it
+            heard(exc)
+
+    if not sent.tries:
+        heard(StoreUnavailableError(f"venue {view.venue.venue}: its enrolments keep changing: send again later"))
+        return
+    task = asyncio.create_task(again(), name=f"again-{view.venue.venue}")
+    service.again.add(task)
+    task.add_done_callback(service.again.discard)
 
 
 def _answer(accepted: int, duplicate: int, refused: list[RefusedEvent]) -> bytes:

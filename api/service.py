@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -12,6 +13,7 @@ from api.appender import Appender
 from api.errors import ProblemError
 from api.frames import Frames, VenueView
 from api.ingest import RecentIds
+from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.desk import Desk
@@ -26,6 +28,13 @@ class Service:
     frames: Frames
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
+    draining: bool = False
+    """Whether this process was asked to end: it still serves, and is not ready."""
+    full: str | None = None
+    """Why no event and no runner is taken, while Redis is nearly full."""
+    again: set[asyncio.Task[None]] = field(default_factory=set)
+    """Batches that are being sent again; held here, or nobody would."""
+    turns: Turns = field(default_factory=Turns)
     _secret: bytes | None = None
 
     async def secret(self) -> bytes:

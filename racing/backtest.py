@@ -15,6 +15,7 @@ import numpy as np
 from racing.entries import Body, Enrolment, Entry, RuleChange, Runner, Tick
 from racing.errors import RacingError
 from racing.events import EventBatch
+from racing.formula import FORMULA
 from racing.intake import Counts
 from racing.model import IntArray, Position
 from racing.race import Race
@@ -170,7 +171,7 @@ class _Log:
             for number, product in enumerate(products)
         ]
         document = rule.model_dump(mode="json", exclude_none=True)
-        bodies = (RuleChange(version=1, rule=document), Enrolment(runners))
+        bodies = (RuleChange(version=1, rule=document, formula=FORMULA), Enrolment(runners))
         self._race.apply([self._entry(moment_ms, body) for body in bodies])
 
     def fold(self, events: _Sorted, groups: range, until_ms: int) -> None:

@@ -113,10 +113,18 @@ def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJso
     """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
     from racing.cli_scorers import print_crew  # as above
     from racing.store.client import connect_async  # as above
-    from racing.store.crew_view import read_crew  # as above
+    from racing.store.crew_view import CrewView, read_crew  # as above
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
-    view = asyncio.run(read_crew(connect_async(_url(settings)), lease_ms=settings.lease_ms))
+
+    async def look() -> CrewView:
+        client = connect_async(_url(settings))
+        try:
+            return await read_crew(client, lease_ms=settings.lease_ms)
+        finally:
+            await client.aclose()
+
+    view = asyncio.run(look())
     if as_json:
         out.print_json(json.dumps(_plain(view)))
     else:
@@ -252,6 +260,30 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
 
 
 @app.command()
+def mend(
+    venue: Annotated[str, typer.Argument(help="Venue to mend.")],
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # a flag of the command line
+) -> None:
+    """Compare a venue's sorted sets and decisions with its race, and write anew what is wrong. Safe at any time."""
+    from racing.mending import mend_venue  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"mending {venue}"):
+        done = mend_venue(_url(settings), venue, settings)
+    if as_json:
+        out.print_json(json.dumps(_plain(done)))
+        return
+    who = "by this process, for no scorer runs the venue" if done.here else "by the scorer that runs the venue"
+    rule = "the rule" if done.rule_logged else "no rule"
+    out.print(f"{venue}: sets compared and right up to {done.position}, {who}", highlight=False)
+    out.print(f"  decisions logged again: {done.runners_logged} runners, {rule}", highlight=False)
+    if done.record_dropped:
+        out.print("  the commit record was damaged: made anew from the last checkpoint and the log", highlight=False)
+
+
+@app.command()
 def doctor(
     data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
 ) -> None:  # a flag of the command line
@@ -275,6 +307,70 @@ def doctor(
         out.print(table)
     if any(each.grade == "problem" for each in findings):
         raise typer.Exit(1)
+
+
+@app.command(name="export")
+def export_(
+    venue: Annotated[str, typer.Argument(help="Venue to export; it may race meanwhile.")],
+    file: Annotated[Path, typer.Argument(help="File to write; one that exists is replaced.")],
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Write a venue whole to one file: rules, runners with their numbers, log, state, frames and segment files."""
+    from racing.store.client import connect  # as above
+    from racing.store.exports import export_venue  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    url = _url(settings)
+    with err.status(f"exporting {venue}"):
+        root, client = connect(url), connect(url, venue=venue)
+        header = export_venue(root, client, venue, file, folder=settings.segments_folder)
+    out.print(f"{venue} up to {header.log.last}: {file.stat().st_size:,} bytes in {file}", highlight=False)
+
+
+@app.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="File that `saima export` wrote.")],
+    name: Annotated[str | None, typer.Option("--as", help="Another id for the venue.")] = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Make the venue that a file holds, whole or not at all; scorers race on from where it stood."""
+    from racing.store.client import connect  # as above
+    from racing.store.imports import import_venue  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    url = _url(settings)
+    with err.status(f"importing {file.name}"):
+        header = import_venue(
+            connect(url), lambda venue: connect(url, venue=venue), file, folder=settings.segments_folder, venue=name
+        )
+    out.print(f"{name or header.venue} races on from {header.log.last}", highlight=False)
+
+
+venue_app = typer.Typer(name="venue", help="What is done to a venue as a whole.", no_args_is_help=True)
+app.add_typer(venue_app)
+
+
+@venue_app.command(name="delete")
+def delete_venue(
+    venue: Annotated[str, typer.Argument(help="Venue to delete, or of which something is left.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+) -> None:
+    """Delete a venue for good: its race, its log, its runners, and its folder of segment files and frames."""
+    from racing.store.client import connect  # as above
+    from racing.store.removal import remove_venue  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    url = _url(settings)
+    if not yes:
+        typer.confirm(f"Delete venue {venue} and all of its past?", abort=True, err=True)
+    with err.status(f"deleting {venue}"):
+        root, client = connect(url), connect(url, venue=venue)
+        removed = remove_venue(root, client, venue, folder=settings.segments_folder)
+    out.print(f"{venue} is gone: {removed} keys and its folder", highlight=False)
 
 
 def main() -> None:

@@ -39,10 +39,15 @@ from racing.store.protocol import SyncClient
 
 log = structlog.get_logger("saima.crew")
 
-LOOK_S = 0.25
-"""So often a scorer looks at venues and reports: what a take-over adds to the lease at most, but for a restore."""
+_LOOK_S = 0.25
+"""A scorer looks at venues and reports so often; with a short lease six times in it."""
 _REPORT_EVERY_MS = 500
 """A report is written so often (with a short lease three times in it), and at once when a venue changes its state."""
+_SUSPECT = 2 / 3
+"""Who was silent for so much of a lease is taken for dead: the others ask for its leases by the time they run out.
+
+If it lives, they ask in vain for a moment: the lease is still its own.
+"""
 _HANDED_AT_ONCE = 2
 """Venues given up at a time: those who take over restore, and many restores at once would wait for each other."""
 _STOP_S = 4.0
@@ -61,6 +66,7 @@ class Scorer:
         self._url = url
         self._name = name
         self._settings = settings
+        self._look_s = min(_LOOK_S, settings.lease_ms / 6000)
         self._report_every_ms = min(_REPORT_EVERY_MS, settings.lease_ms // 3)
         self._threads: dict[str, VenueThread] = {}
         self._troubles: dict[str, Trouble] = {}
@@ -77,7 +83,7 @@ class Scorer:
                 log.warning("cannot look at venues and scorers, going on as before", reason=str(exc))
             except Exception:
                 log.exception("unexpected error while looking at venues and scorers, going on as before")
-            halt.wait(LOOK_S)
+            halt.wait(self._look_s)
         self._leave(client)
         client.close()
 
@@ -97,12 +103,13 @@ class Scorer:
         self._give_up(wanted, live)
 
     def _live(self, client: SyncClient, now_ms: int) -> list[ScorerReport]:
-        """The reports of scorers that live; those of the long dead are deleted."""
+        """The reports of scorers that seem to live; those of the long dead are deleted."""
         reports = read_reports(client)
         gone = [report.name for report in reports if now_ms - report.at_ms > FORGET_MS]
         if gone:
             forget_report(client, *gone)
-        return [report for report in reports if report.lives(now_ms, self._settings.lease_ms)]
+        silence_ms = int(_SUSPECT * self._settings.lease_ms)
+        return [report for report in reports if report.lives(now_ms, silence_ms)]
 
     def _give_up(self, wanted: Mapping[str, str], live: Sequence[ScorerReport]) -> None:
         """Stop what is not ours: at once where we do not race or nobody should, else when its next owner waits."""

@@ -12,14 +12,17 @@ from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import as_text, connect, server_ms, store_errors
 from racing.store.cluster import SLOTS, node_urls
-from racing.store.commit import read_commit
+from racing.store.commit import CommitRecord, read_commit
+from racing.store.crew import read_reports
 from racing.store.durability import detect
+from racing.store.flight import settled
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 
 Grade = Literal["ok", "warning", "problem"]
 _STALE_MS = 3_000
 _NODE_TIMEOUT_MS = 5_000
+_NAMED_MAX = 3
 _REDIS_MIN, _VALKEY_MIN = (7, 0), (8, 0)
 
 
@@ -35,7 +38,8 @@ class Finding:
 
 def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     """All findings, server first, then each venue. Raises StoreUnavailableError when there is no server."""
-    return [*_server(client, settings), _segments(settings), *_venues(client, settings, lambda _: client)]
+    venues = _venues(client, settings, lambda _: client)
+    return [*_server(client, settings), _segments(settings), scorers_found(client, settings), *venues]
 
 
 def examine_cluster(url: str, settings: Settings) -> list[Finding]:
@@ -50,8 +54,12 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
             findings.append(Finding(f"node {name}", "problem", str(exc), "its venues wait: start it, or its replica"))
         finally:
             client.close()
-    venues = _venues(connect(url), settings, lambda venue: connect(url, venue=venue))
-    return [*findings, _segments(settings), *venues]
+    shared = connect(url)
+    try:
+        found = [scorers_found(shared, settings), *_venues(shared, settings, lambda venue: connect(url, venue=venue))]
+    except StoreError as exc:
+        found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
+    return [*findings, _segments(settings), *found]
 
 
 def _server(client: SyncClient, settings: Settings) -> list[Finding]:
@@ -150,12 +158,29 @@ def _persistence(client: SyncClient, settings: Settings, info: dict[str, Any]) -
     ]
 
 
+def scorers_found(client: SyncClient, settings: Settings) -> Finding:
+    """Whether scorers live, and how they share the venues. Raises StoreUnavailableError."""
+    with store_errors():
+        now_ms = server_ms(client)
+    reports = read_reports(client)
+    live = [report for report in reports if report.lives(now_ms, settings.lease_ms)]
+    if not live:
+        return Finding("scorers", "problem", "none lives", "start one: saima scorer")
+    shares = sorted(sum(run.state != "waiting" for run in report.venues.values()) for report in live)
+    shown = f"{len(live)} live, with {', '.join(map(str, shares))} venues"
+    if silent := [report.name for report in reports if report not in live]:
+        advice = f"start another, if not meant: {', '.join(silent[:_NAMED_MAX])} (saima scorers)"
+        return Finding("scorers", "warning", f"{shown}; {len(silent)} fell silent", advice)
+    return Finding("scorers", "ok", shown)
+
+
 def _venues(client: SyncClient, settings: Settings, at: Callable[[str], SyncClient]) -> list[Finding]:
     """at: the client of a venue's node."""
     findings = []
     for venue in reads.venues(client):
         try:
-            record, now_ms = read_commit(at(venue), VenueKeys(venue)), server_ms(at(venue))
+            there = at(venue)
+            record, now_ms = read_commit(there, VenueKeys(venue)), server_ms(there)
         except StoreError as exc:
             findings.append(Finding(f"venue {venue}", "problem", str(exc), "its server is away: see above"))
             continue
@@ -171,4 +196,22 @@ def _venues(client: SyncClient, settings: Settings, at: Callable[[str], SyncClie
             )
         else:
             findings.append(Finding(f"venue {venue}", "ok", shown))
+        findings += _books(venue, record)
     return findings or [Finding("venues", "ok", "none yet", "create one: POST /v1/venues")]
+
+
+def _books(venue: str, record: CommitRecord) -> list[Finding]:
+    """What a venue's counters say of its log, where that is not as it should be."""
+    findings = []
+    counts, what = record.counts, f"log of {venue}"
+    known = settled(record)
+    if counts.get("accepted", known) != known:
+        shown = f"{counts['accepted']} events accepted, {known} of known fate"
+        findings.append(Finding(what, "problem", shown, "keep the data folder and report it: a counter is wrong"))
+    if record.damaged:
+        shown = f"found damaged {record.damaged} times, {counts.get('unreadable', 0)} entries unreadable"
+        findings.append(Finding(what, "warning", shown, f"look at disk and memory of the server; saima verify {venue}"))
+    elif counts.get("unreadable"):
+        shown = f"{counts['unreadable']} entries unreadable"
+        findings.append(Finding(what, "warning", shown, f"passed over, the race goes on; saima mend {venue}"))
+    return findings

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha1
 from typing import Annotated, Any
 
 import msgspec
 
+from racing.columns import checked_part
 from racing.errors import CorruptRecordError
 from racing.events import EventBatch
+from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import Position
 
 EVENTS_FIELD = b"events"
 DECISION_FIELD = b"decision"
 TICK_FIELD = b"tick"
+SUM_FIELD = b"sum"
+"""Beside a decision: SHA-1 of its JSON, hex, made by the server as it is logged. Event batches carry their own."""
 
 Attribute = str | bool | int | float
 
@@ -22,7 +27,7 @@ NUMBER_MAX = 1e15
 
 
 NUMBERS_AHEAD_MAX = 100_000
-"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was never
+"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was not
 given, and room for all below it would take the memory that the race needs."""
 
 
@@ -60,18 +65,25 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
-    """Rule version ``version`` holds from this entry on."""
+    """Rule version ``version`` holds from this entry on.
+
+    formula: the version of the scoring formula that it is scored by, for good; one that names none is scored by the
+    first. format: of this entry (racing/formats.py).
+    """
 
     version: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
     rule: dict[str, Any]
     author: str = ""
     note: str = ""
+    formula: int = 1
+    format: int = 1
 
 
 class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
     """Runners that join, or whose data changes: (enrolment number, data) pairs."""
 
     runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
+    format: int = 1
 
     def follows(self, runners: int) -> bool:
         """Whether it can come after so many enrolments; one that cannot is damaged, and to be passed over."""
@@ -91,33 +103,70 @@ class Unreadable:
 
 
 Body = EventBatch | RuleChange | Enrolment | Tick | Unreadable
-_decode_decision = msgspec.json.Decoder(RuleChange | Enrolment).decode
+_decode_known = msgspec.json.Decoder(RuleChange | Enrolment).decode
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry of a venue's log. Its moment is the ms part of its position."""
+    """One entry of a venue's log. Its moment is the ms part of its position.
+
+    mark: what the checksum of a log takes of its bytes, so that another byte is another mark; empty where it was
+    made and not read.
+    """
 
     position: Position
     body: Body
+    mark: bytes = b""
+
+
+def entry_from(name: bytes, fields: dict[bytes, bytes]) -> Entry:
+    """A stream entry, (id, fields) as Redis gives it; a body that is none known is Unreadable, and no error."""
+    body = decode_body(fields)
+    if isinstance(body, EventBatch):  # its bytes are what their own checksum says, just now found right
+        mark = name + checked_part(fields[EVENTS_FIELD])
+    else:
+        mark = b"\0".join([name, *(part for pair in fields.items() for part in pair)])
+    return Entry(Position.parse(name), body, mark)
+
+
+def sum_of(decision: bytes) -> bytes:
+    """The checksum that is logged beside a decision."""
+    return sha1(decision, usedforsecurity=False).hexdigest().encode()
 
 
 def encode_decision(decision: RuleChange | Enrolment) -> bytes:
     """A decision as the JSON that stands in the log."""
-    return _encode(decision)
+    return _encode(msgspec.structs.replace(decision, format=FORMAT))
+
+
+def _decode_decision(raw: bytes) -> RuleChange | Enrolment:
+    refuse_newer("a decision in the log", format_of(raw))
+    decision: RuleChange | Enrolment = _decode_known(raw)
+    return decision
 
 
 def decode_body(fields: dict[bytes, bytes]) -> Body:
-    """The body in a stream entry's fields; Unreadable rather than an error for anything unknown."""
+    """The body in a stream entry's fields; Unreadable rather than an error for anything unknown.
+
+    Raises NewerFormatError for what a newer Saima has written: to pass it over would lose it.
+    """
     try:
         if EVENTS_FIELD in fields:
             return EventBatch.unpack(fields[EVENTS_FIELD])
         if DECISION_FIELD in fields:
-            decision: RuleChange | Enrolment = _decode_decision(fields[DECISION_FIELD])
-            return decision
+            return _decision_of(fields)
         if TICK_FIELD in fields:
             return Tick()
     except (CorruptRecordError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         return Unreadable(str(exc))
     return Unreadable(f"no known field among {sorted(fields)!r}")
+
+
+def _decision_of(fields: dict[bytes, bytes]) -> RuleChange | Enrolment:
+    """A decision that is what was logged; one logged before there were checksums stands alone, and is believed."""
+    raw = fields[DECISION_FIELD]
+    if len(fields) > 1 and fields.get(SUM_FIELD) != sum_of(raw):
+        raise CorruptRecordError("a decision's checksum does not match its bytes")
+    decision: RuleChange | Enrolment = _decode_decision(raw)
+    return decision

@@ -36,8 +36,24 @@ class StoreUnavailableError(StoreError):
     """Redis did not answer in time. Retryable: nothing is known about the last write."""
 
 
+class NewerFormatError(StoreError):
+    """Something that a newer Saima has written: it must be neither guessed at nor passed over. Names both versions."""
+
+
+class UnrestorableError(StoreError):
+    """What Redis and segment files hold of a venue is not enough to go on from; says what is missing."""
+
+
 class NotDurableError(StoreUnavailableError):
     """Perhaps written, but the server has not proved to keep it as safe mode promises. Retryable under the same key."""
+
+
+class OverloadedError(StoreUnavailableError):
+    """More came than is worked off; nothing was written. Retryable, a little later."""
+
+
+class StaleNumbersError(StoreError):
+    """Runner numbers of enrolments that a failover has lost: nothing was appended under them, read them anew."""
 
 
 class FencedError(StoreError):

@@ -9,6 +9,7 @@ from math import inf
 import numpy as np
 
 from racing import signals
+from racing.errors import NewerFormatError
 from racing.model import FloatArray, IntArray
 from racing.rule import PRIOR_DEFAULT, AttributeTerm, Metric, MetricTerm, RatioTerm, Rule
 
@@ -131,6 +132,25 @@ class Formula:
         if term.metric not in self._amounts:
             return 1.0
         return self._held.mean(measure, measure - 1) or inf
+
+
+FORMULAS: dict[int, type[Formula]] = {1: Formula}
+"""The scoring formulas by version. One that has scored a venue stays: its frames are verified with it.
+
+A term's meaning, the order of additions or a unit that changes makes a new version beside the old one. A rule version
+names its formula in the log, so venues take a new one with their next rule version.
+"""
+FORMULA = max(FORMULAS)
+"""The formula of new rule versions."""
+
+
+def formula_of(version: int) -> type[Formula]:
+    """The formula of a version. Raises NewerFormatError where this Saima does not know it."""
+    if version not in FORMULAS:
+        raise NewerFormatError(
+            f"a rule version is scored by formula {version}, this Saima knows up to {FORMULA}: upgrade this process"
+        )
+    return FORMULAS[version]
 
 
 def _measure(metric: Metric, kind_index: Mapping[str, int]) -> int:

@@ -22,8 +22,13 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Counts(msgspec.Struct):
-    """What became of every event and entry so far."""
+    """What became of every event and entry so far.
 
+    accepted: events of folded batches. Each is one of counted, late, future, duplicate, unknown_runner and
+    unknown_kind, always. unmatched_refund: of the counted ones. unreadable: entries, whose events nobody knows.
+    """
+
+    accepted: int = 0
     counted: int = 0
     late: int = 0
     future: int = 0
@@ -32,6 +37,22 @@ class Counts(msgspec.Struct):
     unknown_kind: int = 0
     unmatched_refund: int = 0
     unreadable: int = 0
+
+    def settled(self) -> int:
+        """Events of which it is known what became of them; accepted, if nothing is wrong."""
+        return sum(getattr(self, name) for name in FATES)
+
+
+FATES = ("counted", "late", "future", "duplicate", "unknown_runner", "unknown_kind")
+"""What becomes of an accepted event: one of these."""
+
+
+def counts_of(kept: dict[str, int]) -> Counts:
+    """Counts as a checkpoint has them; one of a version that did not count accepted events gets their sum."""
+    counts = msgspec.convert(kept, Counts)
+    if "accepted" not in kept:
+        counts.accepted = counts.settled()
+    return counts
 
 
 Arrived = tuple[int, EventBatch]
@@ -107,6 +128,7 @@ class Intake:
     def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule) -> Cells:
         """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason."""
         events = self._joined(batches)
+        self.counts.accepted += len(events)
         events = events.only(self._known(events, runners))
         if events.time_ms is not None:
             events = events.only(self._timely(events, span, rule))

@@ -12,9 +12,11 @@ CounterName = Literal[
     "saima_events_accepted_total",  # events answered as accepted, per venue
     "saima_events_duplicate_total",  # events answered as known duplicates, per venue
     "saima_events_refused_total",  # events refused at the door, per venue and reason
+    "saima_numbers_dropped_total",  # times an API process found its runner numbers to be of lost enrolments, per venue
     "saima_commits_total",  # commits written, per venue
     "saima_frames_total",  # frames published, per venue
     "saima_segments_total",  # segment files written, per venue
+    "saima_kept_frames_total",  # frames taken to files, one a second, per venue
     "saima_segment_failures_total",  # times a segment could not be written, per venue
     "saima_takeovers_total",  # times this process became a venue's owner, per venue
     "saima_conflicts_total",  # times an owner found that another had committed, per venue
@@ -23,12 +25,23 @@ GaugeName = Literal[
     "saima_fold_lag_ms",  # age of what the last commit holds, per venue
     "saima_sets_pending_members",  # changed set members not yet written, per venue
     "saima_frame_age_ms",  # age of the data that readers are served, per venue
+    "saima_commit_ms",  # how long the last commit took, as its scorer reports, per venue
+    "saima_conflicts",  # conflicts that the scorers which are known have met, per venue
+    "saima_oldest_unfolded_ms",  # age of the oldest log entry that no commit holds, per venue
+    "saima_in_flight_events",  # events in the log after the last commit, at most those of 512 entries, per venue
+    "saima_log_events",  # events in the log since the race began, folded and in flight, per venue
+    "saima_log_damaged",  # times that a new owner found the log damaged, per venue
+    "saima_lease_owner",  # 1 for the scorer that holds the lease, per venue and owner
     "saima_race_counted_events",  # events counted since the race began, per venue
     "saima_race_late_events",  # events that came after their time had left the base, per venue
     "saima_race_future_events",  # events further ahead than the clock skew allows, per venue
     "saima_race_duplicate_events",  # events whose id had been counted, per venue
+    "saima_race_unknown_runner_events",  # events of products that were not enrolled, per venue
+    "saima_race_unknown_kind_events",  # events of kinds beyond the bound, per venue
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
+    "saima_log_ahead_ms",  # age of the oldest log entry that is not yet counted, per venue
+    "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
     "saima_known_products",  # product numbers cached by an API process, per venue
     "saima_recent_ids",  # event ids that an API process remembers, per venue
     "saima_commit_entries",  # log entries of the last commit, per venue
@@ -49,6 +62,7 @@ class Metrics:
         self.registry = registry
         self._known: dict[str, Counter | Gauge | Histogram] = {}
         self._counters: dict[tuple[str, ...], Counter] = {}
+        self._owners: dict[str, str] = {}
 
     def count(self, name: CounterName, venue: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter; a name has the same labels in every call."""
@@ -71,6 +85,21 @@ class Metrics:
             metric = self._known[name] = Gauge(name, name, _VENUE, registry=self.registry)
         metric.labels(venue).set(value)  # type: ignore[union-attr]  # the name says which it is
 
+    def owner(self, venue: str, owner: str | None) -> None:
+        """Name the scorer that holds a venue's lease, and no other; None: nobody does."""
+        name: GaugeName = "saima_lease_owner"
+        if owner is None and venue not in self._owners:
+            return
+        gauge = self._known.get(name)
+        if gauge is None:
+            gauge = self._known[name] = Gauge(name, name, (*_VENUE, "owner"), registry=self.registry)
+        before = self._owners.pop(venue, None)
+        if before is not None and before != owner:
+            gauge.remove(venue, before)
+        if owner is not None:
+            self._owners[venue] = owner
+            gauge.labels(venue, owner).set(1)  # type: ignore[union-attr]  # the name says which it is
+
     def observe(self, name: HistogramName, venue: str, seconds: float) -> None:
         """Add an observation, seconds."""
         metric = self._known.get(name)
@@ -81,9 +110,10 @@ class Metrics:
     def forget(self, venue: str) -> None:
         """Show no gauge of a venue any more: this process no longer runs it. Counters stay, as counters must."""
         for metric in list(self._known.values()):
-            if isinstance(metric, Gauge):
+            if isinstance(metric, Gauge) and metric is not self._known.get("saima_lease_owner"):
                 with suppress(KeyError):  # never set for this venue
                     metric.remove(venue)
+        self.owner(venue, None)
 
     def race_counts(self, venue: str, counts: Mapping[str, int]) -> None:
         """Set the gauges of what became of a venue's events, from its last commit."""
@@ -96,6 +126,8 @@ _RACE_COUNTS: dict[GaugeName, str] = {
     "saima_race_late_events": "late",
     "saima_race_future_events": "future",
     "saima_race_duplicate_events": "duplicate",
+    "saima_race_unknown_runner_events": "unknown_runner",
+    "saima_race_unknown_kind_events": "unknown_kind",
     "saima_race_unreadable_entries": "unreadable",
 }
 

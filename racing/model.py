@@ -43,6 +43,9 @@ class Position(NamedTuple):
 START = Position(0, 0)
 """Before the first entry of any log."""
 
+END = Position(2**63 - 1, 2**63 - 1)
+"""After the last entry of any log."""
+
 
 class Term(msgspec.Struct, frozen=True):
     """One term of a score as shown: its name, weight, signal value and what it contributes."""

@@ -6,6 +6,7 @@ clock or chance, so the same log gives the same bits on any machine, however its
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +20,8 @@ from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, RuleChange, Unreadable
 from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
-from racing.formula import Formula, Held, Sums
-from racing.intake import Arrived, Counts, Intake, Span
+from racing.formula import FORMULA, Formula, Held, Sums, formula_of
+from racing.intake import Arrived, Counts, Intake, Span, counts_of
 from racing.marks import Collected, Distinct
 from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
 from racing.roster import Roster
@@ -45,17 +46,20 @@ class Race:
     def __init__(self) -> None:
         self.rule: Rule = DEFAULT_RULE
         self.rule_version = 0
+        self.formula_version = FORMULA
         self.position: Position = START
         self.moment_ms = 0
         self.roster = Roster()
         self.windows = Windows(window_ms=self.rule.window_ms, bucket_ms=self.rule.bucket_ms)
         self.held = Held(np.zeros(MEASURES_MAX, np.int64), np.zeros(MEASURES_MAX, np.int64))
         self.scores: FloatArray = np.zeros(0)
+        self.log_sum: int | None = 0
+        """crc32 of the marks of all entries folded since the log began; None after a checkpoint that knew it not."""
         self.checkpoint_due = False
         self._full_due = True
         self._intake = Intake()
         self._score_room: FloatArray = np.zeros(0)
-        self._formula = Formula(self.rule, self.kinds, self.held)
+        self._formula = self._compiled()
         self._leaders = Leaders(self.rule.board.slots)
         self._distinct = Distinct()
         self._changed = Collected()
@@ -97,6 +101,8 @@ class Race:
                 waiting = []
             self._advance(moment_ms)
             self.position = entry.position
+            if self.log_sum is not None:
+                self.log_sum = zlib.crc32(entry.mark, self.log_sum)
             if isinstance(body, EventBatch):
                 waiting.append((moment_ms, body))
             else:
@@ -119,7 +125,7 @@ class Race:
         self.held = Held(*self.windows.venue_sums(bucket))
         touched = self.windows.move(bucket, tenths)
         self._intake.ids.purge(moment_ms)
-        self._formula = Formula(self.rule, self.kinds, self.held)
+        self._formula = self._compiled()
         self.checkpoint_due = True
         # every runner with a sum in the windows, or that just lost its last: all whose score can differ
         self._score_runners(self.windows.active(len(self.roster), touched))
@@ -175,10 +181,11 @@ class Race:
         if len(self.kinds.keys() | rule.kinds()) > KINDS_MAX:
             self.counts.unreadable += 1  # no room for the measures that it needs
             return
-        self._set_rule(rule, change.version)
+        self._set_rule(rule, change.version, change.formula)
         self._score_runners(np.arange(len(self.roster)), shown=True)
 
-    def _set_rule(self, rule: Rule, version: int) -> None:
+    def _set_rule(self, rule: Rule, version: int, formula: int) -> None:
+        formula_of(formula)  # refused before anything changes
         self._intake.kind_table(sorted(rule.kinds() - set(self.kinds)))
         if (rule.window_ms, rule.bucket_ms) != (self.rule.window_ms, self.rule.bucket_ms):
             old = self.windows
@@ -186,10 +193,14 @@ class Race:
             self._intake.ids.recut(old)
             self.held = Held(*self.windows.venue_sums(self.windows.bucket))
             self._full_due = self.checkpoint_due = True
-        self.rule, self.rule_version = rule, version
+        self.rule, self.rule_version, self.formula_version = rule, version, formula
         self._grow()
-        self._formula = Formula(rule, self.kinds, self.held)
+        self._formula = self._compiled()
         self._leaders = Leaders(rule.board.slots)
+
+    def _compiled(self) -> Formula:
+        """The rule's terms as the formula that it names, for the sums held now."""
+        return formula_of(self.formula_version)(self.rule, self.kinds, self.held)
 
     # -- scores --------------------------------------------------------------------------------------
 
@@ -254,10 +265,14 @@ class Race:
         for, the first time, and when the buckets were cut anew.
         """
         full = full or self._full_due
+        if full and self.log_sum is None:
+            self.log_sum = 0  # from here on
         header = {
             "full": full,
             "position": str(self.position),
+            "log_sum": self.log_sum,
             "rule_version": self.rule_version,
+            "formula": self.formula_version,
             "rule": self.rule.model_dump(mode="json", exclude_none=True),
             "kinds": list(self.kinds),
             "counts": msgspec.to_builtins(self.counts),
@@ -277,7 +292,8 @@ class Race:
     def restore(cls, records: Sequence[bytes]) -> Race:
         """The race as it stood at the last record: a full one and those after it, in order; a new race of none.
 
-        Raises CorruptRecordError where a record is damaged or the first one is not full.
+        Raises CorruptRecordError where a record is damaged or the first one is not full, NewerFormatError where a
+        newer Saima has written it.
         """
         race = cls()
         for index, record in enumerate(records):
@@ -301,7 +317,8 @@ class Race:
         self.position = Position.parse(header["position"])
         self.moment_ms = self.position.ms
         self._intake.kind_table(header["kinds"])
-        self._intake.counts = msgspec.convert(header["counts"], Counts)
+        self.log_sum = header.get("log_sum")
+        self._intake.counts = counts_of(header["counts"])
         self.roster.load(header["runners"])
         self.roster.entries = header["enrolments"]
         rule = parse_rule(header["rule"])
@@ -314,4 +331,4 @@ class Race:
         self._intake.ids.load(wide)
         self._intake.ids.purge(self.moment_ms)
         self.held = Held(wide["held_now"], wide["held_before"])
-        self._set_rule(rule, header["rule_version"])
+        self._set_rule(rule, header["rule_version"], header.get("formula", 1))

@@ -32,6 +32,7 @@ class Recount:
     ids: dict[int, int] = field(default_factory=dict)
     payments: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     position: Position = START
+    events: int = 0  # in the batches read
     begun_ms: int = 0  # what came up to this moment was not read
     cut_ms: int = 0  # when buckets were last cut anew
     _cells: dict[tuple[str, int, int], int] = field(default_factory=lambda: defaultdict(int))
@@ -45,6 +46,7 @@ class Recount:
         elif isinstance(entry.body, RuleChange):
             self._change_rule(entry.body, entry.position.ms)
         elif isinstance(entry.body, EventBatch):
+            self.events += len(entry.body)
             for index in range(len(entry.body)):
                 self._event(entry.body, index, entry.position.ms)
 

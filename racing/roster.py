@@ -46,6 +46,11 @@ class Roster:
             return np.zeros(len(runners))
         return self._column(name)[runners]
 
+    def has(self, number: int, product: str, numbers: dict[str, float]) -> bool:
+        """Whether this product stands under this number with these attributes; one of 0 is as none."""
+        known = number < len(self.products) and self.products[number] == product
+        return known and self._numbers(number) == {name: value for name, value in numbers.items() if value}
+
     def save(self, *, full: bool) -> list[Row]:
         """Rows of the runners that came or changed since the last save, or of all."""
         numbers: Iterable[int] = range(len(self.products)) if full else sorted(self._fresh)

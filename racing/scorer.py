@@ -9,27 +9,38 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import msgspec
 import structlog
 
 from racing.entries import Entry
-from racing.errors import CorruptRecordError, FencedError, RacingError, StoreError
+from racing.errors import (
+    CorruptRecordError,
+    FencedError,
+    NewerFormatError,
+    RacingError,
+    StoreError,
+    UnrestorableError,
+)
 from racing.metrics import METRICS
 from racing.model import START, Frame, Position
 from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain
+from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame, read_commit
+from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
-from racing.store.log import append_tick, entries_between, read_after
-from racing.store.mend import both, mark_checked, mend, unchecked_run
+from racing.store.log import append_tick, first_position, read_after
+from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
+from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.store.relief import MemoryWatch, relieve
 from racing.store.scripts import source
 from racing.store.sets import SetWriter, everything
 
@@ -39,7 +50,11 @@ HEARTBEAT_MS = 500
 """A commit is written at least this often, so that readers know how fresh their frame is."""
 _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
+_BACK_MS = 50
+"""A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
 _RETRY_S = 0.25
+_REFUSED_S = 2.0
+"""Between two tries at a venue that an operator must mend, or a newer process race: one line of log each."""
 _ASK_S = 0.05
 """Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
 _EAGER_S = 5.0
@@ -71,14 +86,27 @@ class VenueScorer:
         record = self._committer.take_over()
         self._unchecked_run = unchecked_run(client, keys)
         self.race, self._chain, self._sets = restore(
-            client, keys, record, check_sets=self._unchecked_run is not None, meanwhile=meanwhile
+            client,
+            keys,
+            record,
+            segments=settings.segments_folder,
+            check_sets=self._unchecked_run is not None,
+            meanwhile=meanwhile,
         )
+        self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._damaged:
+            again = relog(client, keys, self.race)
+            log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
         self.archived: Position | None = None
         """Up to where segment files hold the log, which is trimmed no further; None: there are no such files."""
+        self.full_checkpoints = 0
+        """Full checkpoints that this owner has committed."""
+        self.pressed = False
+        """Whether the server fills up: then the log keeps two windows, whatever is set."""
 
     @property
     def epoch(self) -> int:
@@ -91,6 +119,8 @@ class VenueScorer:
         Call with entries read after ``race.position``. Raises FencedError or StoreError, after which this
         object is void. What was not committed is not lost: it is in the log, and the next owner folds it.
         """
+        if now_ms < self._committed_ms - _BACK_MS:
+            self._clock_went_back()
         if not entries and not self._due(now_ms):
             return None
         self._committer.begin()
@@ -101,6 +131,8 @@ class VenueScorer:
         batch = self._batch(now_ms, caught_up=not entries)
         record = self._committer.commit(batch)
         self._committed_ms = now_ms
+        self._damaged = False
+        self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
         if self._unchecked_run is not None and batch.sets_position >= self._restored:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
@@ -117,7 +149,7 @@ class VenueScorer:
             due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        if self.race.windows.buckets:
+        if self._moves():
             due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
@@ -127,14 +159,23 @@ class VenueScorer:
         due_ms = min(self._committed_ms + pace_ms, self.race.next_step_ms())
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        return max(0, due_ms - now_ms)
+        return max(0, min(due_ms - now_ms, pace_ms))  # at most, also when the server's clock has just gone back
 
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
 
-        A race without live cells moves by nothing but events, and needs no ticks.
+        A race without live cells moves by nothing but events, and needs no ticks; but only a checkpoint lets the log
+        go, so time moves on where room is wanted.
         """
-        return bool(self.race.windows.buckets) and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+        return self._moves() and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+
+    def _moves(self) -> bool:
+        return bool(self.race.windows.buckets) or self.pressed
+
+    def _clock_went_back(self) -> None:
+        """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
+        self._published_ms = self._committed_ms = 0
+        self._sets.clock_went_back()
 
     def _due(self, now_ms: int) -> bool:
         frame_due = self._moved and now_ms - self._published_ms >= self._settings.frame_ms
@@ -148,14 +189,20 @@ class VenueScorer:
             position=race.position,
             sets_position=race.position,
             as_of_ms=now_ms if caught_up else race.moment_ms,
+            damaged=self._damaged,
             counts=msgspec.structs.asdict(race.counts),
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            record, full = race.checkpoint(full=self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms))
+            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
             batch.trim_ms = self._trim_ms() if full else None
+        if self.pressed:
+            batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
+            batch.trim_ms = self._trim_ms()
+        batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -167,7 +214,7 @@ class VenueScorer:
         trim_ms, race = self._chain.trim_ms(), self.race
         if trim_ms is None or self.archived == START:
             return None
-        kept_ms = max(1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
+        kept_ms = max(0 if self.pressed else 1000 * self._settings.log_keep_s, 2 * race.rule.window_ms)
         trim_ms = min(trim_ms, race.moment_ms - kept_ms)
         return trim_ms if self.archived is None else min(trim_ms, self.archived.ms)
 
@@ -198,29 +245,24 @@ def restore(
     keys: VenueKeys,
     record: CommitRecord,
     *,
+    segments: Path | None = None,
     check_sets: bool = False,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it. Raises StoreError
-    where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong; FencedError
-    where that cannot be told, for another owner has taken over.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
+    damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
+    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong;
+    FencedError where that cannot be told, for another owner has taken over.
     """
-    kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept)
-    names = chain.latest()
-    try:
-        if names or record.position == str(START):
-            race = Race.restore([kept[name] for name in names])
-        else:
-            race = reads.oldest_race(client, keys)
-    except CorruptRecordError:
-        log.exception("checkpoint damaged, refolding from the log", venue=keys.venue)
-        chain, race = Chain(), reads.oldest_race(client, keys)
+    past = Past(client, keys, segments)
+    race, chain = begun(client, keys, past)
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
-    for entries in entries_between(client, keys, race.position, Position.parse(record.position)):
+    lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
+    last = past.archived_until if lost else Position.parse(record.position)
+    for entries in past.between(race.position, last, owner=True):
         written = [entry for entry in entries if entry.position <= sets.complete]
         race.apply(written)
         if written:
@@ -228,9 +270,11 @@ def restore(
         race.apply(entries[len(written) :])
         meanwhile()
     pending = race.take_changes()
-    if stale:
+    if damage := log_damage(race.position, race.log_sum, record):
+        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
+    if stale or damage:
         pending = everything(race)
-    wrong, removals = mend(client, keys, race, pending) if check_sets else (0, ())
+    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
     if wrong:
         if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
             raise FencedError(f"venue {keys.venue}: another owner has taken over")
@@ -238,6 +282,20 @@ def restore(
         pending = both(pending, everything(race))
     sets.begin(pending, race, removals)
     return race, chain, sets
+
+
+def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
+    """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
+    kept = reads.checkpoints(client, keys)
+    chain = Chain.of(kept)
+    try:
+        if names := chain.latest():
+            return Race.restore([kept[name] for name in names]), chain
+        if not past.segments and first_position(client, keys) is None:
+            return Race(), chain
+    except CorruptRecordError as exc:
+        log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
+    return past.sound_race(), Chain()
 
 
 @dataclass
@@ -272,6 +330,7 @@ class VenueThread(threading.Thread):
         self._keys = VenueKeys(venue)
         self._owner = name
         self._settings = settings
+        self._memory = MemoryWatch(settings.memory_mb)
         self._client = connect(url, venue=venue)
         self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
         self._clock = _Clock()
@@ -314,14 +373,26 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
+            self.report.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
+        except NewerFormatError as exc:
+            log.error("left to a newer scorer", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+            self._note(exc)
+            self._give_up()
+            self._halt.wait(_REFUSED_S)
+        except UnrestorableError as exc:
+            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
+            self._note(exc)
+            self._halt.wait(_REFUSED_S)
         except StoreError as exc:
             log.warning("store trouble, retrying", venue=venue, reason=str(exc))
             self._note(exc)
+            self._relieve(str(exc))
         except RacingError as exc:
-            log.exception("race cannot be restored, retrying", venue=venue)
+            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
             self._note(exc)
+            self._halt.wait(_REFUSED_S)
         except Exception as exc:
             log.exception("unexpected error, restoring", venue=venue)
             self._note(exc)
@@ -352,11 +423,22 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
+            scorer.pressed = self._memory.pressed(self._client)
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
+                if self._archive is not None:
+                    self._archive.seen(scorer.full_checkpoints)
             if entries:
                 self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
+
+    def _relieve(self, reason: str) -> None:
+        """Where the server is too full for a commit, trim without one."""
+        if "OOM" not in reason and "discarded" not in reason:
+            return
+        with suppress(StoreError):
+            gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
+            log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 
     def _tell(self, record: CommitRecord, begun_ms: int) -> None:
         venue, now_ms = self._keys.venue, self._clock.now_ms()
@@ -389,13 +471,14 @@ class VenueThread(threading.Thread):
         self._leased_ms = asked_ms
         return bool(held == 1)
 
+    def _give_up(self) -> None:
+        """Let another process have the venue; where Redis is away, the lease expires by itself."""
+        with suppress(StoreError), store_errors():
+            self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
+
     def _drop(self) -> None:
         if self._archive is not None:
             self._archive.stop()
-        try:
-            with store_errors():
-                self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
-        except StoreError:
-            pass  # it expires by itself
+        self._give_up()
         self._client.close()
         self._reader.close()

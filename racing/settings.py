@@ -34,6 +34,17 @@ class Settings(BaseSettings):
     lease_ms: int = Field(
         3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms"
     )
+    log_ahead_max_ms: int = Field(
+        15_000,
+        ge=1_000,
+        le=3_600_000,
+        description="events are refused (503) while the oldest one that is not yet counted is older than this, ms",
+    )
+    memory_mb: int = Field(
+        0,
+        ge=0,
+        description="most memory of the embedded server, or of a Redis without maxmemory, MB; 0: half the machine's",
+    )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
     body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
     batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")

@@ -140,7 +140,7 @@ def _data_folder(settings: Settings) -> Iterator[EmbeddedServer | None]:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "serve.lock").open("a+") as lock:
         _hold(lock.fileno(), folder)
-        server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync)
+        server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync, memory_mb=settings.memory_mb)
         server.start()
         try:
             yield server

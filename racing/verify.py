@@ -9,13 +9,16 @@ from pathlib import Path
 
 from racing.columns import unpack
 from racing.errors import NotFoundError, StoreError
+from racing.intake import FATES
 from racing.model import Frame, Position
 from racing.race import Race
 from racing.recount import Recount, Sums
 from racing.store import reads
 from racing.store.client import as_text, store_errors
-from racing.store.commit import CommitRecord, decode_commit, decode_frame
+from racing.store.commit import CommitRecord, decode_commit, decode_frame, log_damage
+from racing.store.flight import flight_of, settled
 from racing.store.keys import VenueKeys
+from racing.store.log import read_after
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.sets import measure_names
@@ -71,7 +74,7 @@ def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whol
     past = Past(client, keys, segments)
     race, record = past.begin() if whole else reads.oldest(client, keys)
     report.notes.append(f"refolded from {race.position}")
-    recount = _recount_at(race, record)
+    recount, accepted = _recount_at(race, record), race.counts.accepted
     until = Position.parse(snapshot.commit.position)
     framed = Position.parse(snapshot.frame.position) if snapshot.frame else until
     if race.position > framed:
@@ -85,8 +88,19 @@ def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whol
         if stop == framed and snapshot.frame is not None:
             report.differences += _compare_frame(race, snapshot.frame)
     report.events = race.counts.counted
-    if race.position != until:
-        report.differences.append(f"log: ends at {race.position}, but {until} is committed")
+    if damage := log_damage(race.position, race.log_sum, snapshot.commit):
+        report.differences.append(f"log: {damage}")
+    if snapshot.commit.damaged:
+        report.notes.append(
+            f"{snapshot.commit.damaged} times a new owner found the log damaged and went on without that"
+        )
+    report.differences += _compare_balance(snapshot.commit)
+    if race.counts.accepted != accepted + recount.events:
+        report.differences.append(
+            f"count of accepted: {race.counts.accepted} refolded, {accepted + recount.events} in the log"
+        )
+    in_flight = flight_of(read_after(client, keys, until)).events
+    report.notes.append(f"{recount.events} events of the log recounted, {in_flight} after the commit in flight")
     report.differences += _compare_counts(race, snapshot.commit)
     report.differences += _compare_sets(race, recount, snapshot, report, keys)
     return report
@@ -160,6 +174,13 @@ def _compare_counts(race: Race, commit: CommitRecord) -> Iterator[str]:
         ours = getattr(race.counts, name)
         if ours != value:
             yield f"count of {name}: {value} committed, {ours} refolded"
+
+
+def _compare_balance(commit: CommitRecord) -> Iterator[str]:
+    """Every accepted event has one fate, in what was committed; a record of before they were counted is passed over."""
+    known = settled(commit)
+    if commit.counts.get("accepted", known) != known:
+        yield f"counts: {commit.counts['accepted']} events accepted, but {known} of known fate ({', '.join(FATES)})"
 
 
 def _compare_sets(race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys) -> Iterator[str]:

@@ -6,7 +6,6 @@ With relays each node is reached through one, by clients and by its replica, so 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import tempfile
@@ -38,6 +37,7 @@ class Node:
         self.relay = Relay(self.port) if relayed else None
         self.appendfsync = appendfsync
         self.process: subprocess.Popen[bytes] | None = None
+        self.paused = False
         self.client: Any = redis.Redis(port=self.port, protocol=2, socket_timeout=5, retry=Retry(NoBackoff(), 0))
         folder.mkdir()
 
@@ -81,9 +81,17 @@ class Node:
 
     def role(self) -> str:
         """``master`` or ``slave``; ``away`` where it does not answer."""
+        if self.process is None or self.paused:
+            return "away"
         with contextlib.suppress(redis.exceptions.RedisError, OSError):
             return str(self.client.execute_command("ROLE")[0].decode())
         return "away"
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process, if it has one."""
+        if self.process is not None:
+            self.paused = number == signal.SIGSTOP
+            self.process.send_signal(number)
 
     def kill(self) -> None:
         """kill -9."""
@@ -153,10 +161,10 @@ class TestCluster:
         """Kill all of it."""
         for node in self.nodes:
             if node.process is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(node.process.pid, signal.SIGCONT)
+                node.signal(signal.SIGCONT)
             node.client.close()
             node.kill()
+        for node in self.nodes:
             if node.relay is not None:
                 node.relay.close()
 
@@ -175,6 +183,10 @@ class TestCluster:
                     if any(first <= slot <= last and held[0][1] == node.announced for first, last, *held in ranges):
                         return node
         return None
+
+    def serves(self, node: Node, venue: str) -> bool:
+        """Whether a node holds a venue's slot by its own account."""
+        return self._owner(venue) is node
 
     def replica_of(self, primary: Node) -> Node:
         """The replica of a primary; waits until it follows."""
@@ -218,6 +230,12 @@ class TestCluster:
         for node in (to, source, *self.nodes):
             if node.process is not None and node.role() == "master":
                 node.client.execute_command("CLUSTER SETSLOT", slot, "NODE", to.id)
+
+    def move_slot_at_once(self, venue: str, to: Node) -> None:
+        """Move the venue's slot as Valkey 9 does: all of its keys at one moment."""
+        slot, source = slot_of(venue), self.owner(venue)
+        source.client.execute_command("CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", to.id)
+        until(lambda: self._owner(venue) is to, within_s=START_S, what="the slot has moved")
 
     def other_primary(self, venue: str) -> Node:
         """A primary that does not hold the venue."""

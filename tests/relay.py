@@ -38,11 +38,21 @@ class Relay:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
+        self._loop.run_until_complete(self._end())
         server.close()
-        for link in list(self._links):
-            link.close()
-        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.run_until_complete(server.wait_closed())
         self._loop.close()
+
+    async def _end(self) -> None:
+        """Cut every link; returns when their sockets are closed, also of one that is being accepted."""
+        while True:
+            links, tasks = list(self._links), asyncio.all_tasks() - {cast("asyncio.Task[None]", asyncio.current_task())}
+            if not links and not tasks:
+                break
+            for link in links:
+                link.abort()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
     def stall(self) -> None:
         """From now on keep back what the primary sends to its replicas; returns when it is so."""
@@ -87,12 +97,12 @@ class _Link(asyncio.Protocol):
         self._held: list[bytes] = []
         self._said = b""
         self._replicates = False
-        self._connecting: asyncio.Task[None] | None = None
+        self.connecting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._client = cast("asyncio.Transport", transport)
         self._links.add(self)
-        self._connecting = self._loop.create_task(self._connect())
+        self.connecting = self._loop.create_task(self._connect())
 
     async def _connect(self) -> None:
         try:
@@ -103,6 +113,8 @@ class _Link(asyncio.Protocol):
             self.close()
             return
         self._server = transport
+        if self._client is None or self._client.is_closing():
+            transport.abort()
         for data in self._waiting:
             transport.write(data)
         self._waiting.clear()
@@ -131,6 +143,15 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.close()
+
+    def abort(self) -> None:
+        """End both at once, whatever is still to be written."""
+        self._links.discard(self)
+        if self.connecting is not None:
+            self.connecting.cancel()
+        for transport in (self._client, self._server):
+            if transport is not None:
+                transport.abort()
 
     def close(self) -> None:
         """End both; what is kept back is lost."""

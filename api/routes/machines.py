@@ -9,8 +9,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
 from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
+from api.scrape import look
 from api.service import Serving
-from racing.errors import StoreError
+from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
@@ -45,6 +46,8 @@ _NOT_READY = {
 async def readyz(service: Serving, response: Response) -> Readiness:
     """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no."""
     try:
+        if service.draining:
+            raise StoreUnavailableError("this process is ending: send elsewhere")
         found = await service.desk.durability(service.settings)
         redis, reached = "ok", found.in_force != "not reached"
         durability = DurabilityHealth(
@@ -69,8 +72,9 @@ async def readyz(service: Serving, response: Response) -> Readiness:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-async def metrics() -> Response:
-    """Metrics of this process in Prometheus text form."""
+async def metrics(service: Serving) -> Response:
+    """Metrics of this process in Prometheus text form, and for each venue its books and who runs it."""
+    await look(service)
     return Response(generate_latest(METRICS.registry), media_type=CONTENT_TYPE_LATEST)
 
 

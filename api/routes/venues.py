@@ -26,7 +26,7 @@ from api.schemas import (
     header,
 )
 from api.service import Service, Serving, Viewed
-from racing.errors import ConflictError
+from racing.errors import ConflictError, OverloadedError
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE, Rule, parse_rule
 
@@ -98,8 +98,9 @@ async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> E
 
 
 async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> list[EnrolledOut]:
+    if service.full is not None:
+        raise OverloadedError(service.full)
     enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners])
-    view.numbers.update({each.product: each.runner for each in enrolled})
     return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 

@@ -1,4 +1,4 @@
-"""The archive: takes what the log is about to lose to segment files, in a thread of its own.
+"""The archive: takes what Redis is about to lose to files, in a thread of its own: log entries, and a frame a second.
 
 A segment goes from one full checkpoint to the next. The owner trims the log, and drops full checkpoints, only up to
 where segments have been written, so a full disk makes both wait and never stops a race. Whoever writes reads the log
@@ -13,15 +13,17 @@ from pathlib import Path
 
 import structlog
 
-from racing.errors import RacingError, StoreError
+from racing.errors import CorruptRecordError, RacingError, StoreError
 from racing.metrics import METRICS
 from racing.model import START, Position
 from racing.store import reads
 from racing.store.checkpoints import position_of
-from racing.store.client import connect
+from racing.store.client import connect, server_ms, store_errors
 from racing.store.keys import VenueKeys
 from racing.store.log import raw_between
+from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.store.reel import Reel
 from racing.store.segments import FORMAT, Header, RawEntry, archived_until, write_segment
 
 log = structlog.get_logger("saima.archive")
@@ -41,24 +43,30 @@ def archive(client: SyncClient, keys: VenueKeys, folder: Path, epoch: int) -> li
     fulls = reads.full_positions(client, keys)
     after = archived_until(folder, keys.venue)
     due = [position for position in fulls if position > after]
-    if due and not (after in fulls or (after == START and reads.reaches_back(client, keys))):
+    if due and not reads.holds_after(client, keys, after):
         log.warning("segments begin anew: what was before has left Redis", venue=keys.venue, position=str(due[0]))
         after = due.pop(0)
     for last in due:
         header = Header(format=FORMAT, venue=keys.venue, after=str(after), last=str(last), epoch=epoch)
-        record = _record(client, keys, fulls[after]) if after in fulls else None
+        record = _state_at(client, keys, folder, after, fulls.get(after)) if after != START else None
         written.append(write_segment(folder, header, record, _stretch(client, keys, after, last)))
         after = last
     return written
 
 
-def _record(client: SyncClient, keys: VenueKeys, name: str) -> bytes:
-    """A checkpoint, found sound. Raises StoreError where it has gone, CorruptRecordError where it is damaged."""
-    record = reads.checkpoint(client, keys, name)
-    if record is None:
-        raise StoreError(f"venue {keys.venue}: checkpoint {name} has gone while it was to be archived")
-    position_of(record)
-    return record
+def _state_at(client: SyncClient, keys: VenueKeys, folder: Path, after: Position, name: str | None) -> bytes:
+    """The checkpoint at a position: the one in Redis under this name, else refolded from the segment before.
+
+    Raises StoreError where neither is there and sound.
+    """
+    record = reads.checkpoint(client, keys, name) if name is not None else None
+    if record is not None:
+        try:
+            position_of(record)
+            return record
+        except CorruptRecordError as exc:
+            log.warning("checkpoint damaged, refolding it from segments", venue=keys.venue, reason=str(exc))
+    return Past(client, keys, folder).state_at(after)
 
 
 def _stretch(client: SyncClient, keys: VenueKeys, after: Position, last: Position) -> Iterator[list[RawEntry]]:
@@ -81,7 +89,9 @@ class ArchiveThread(threading.Thread):
         self._client = connect(url, venue=venue)
         self._keys = VenueKeys(venue)
         self._folder = folder
+        self._reel = Reel(self._client, self._keys, folder)
         self._epoch: int | None = None
+        self._seen = 0
         self._wake = threading.Event()
         self._halt = False
         self.until = START
@@ -91,6 +101,12 @@ class ArchiveThread(threading.Thread):
         """From now on write under this epoch; look at once."""
         self._epoch = epoch
         self._wake.set()
+
+    def seen(self, full_checkpoints: int) -> None:
+        """Look at once where a full checkpoint has been committed since: so many were, of this owner's."""
+        if full_checkpoints != self._seen:
+            self._seen = full_checkpoints
+            self._wake.set()
 
     def stop(self) -> None:
         """End after the segment that is being written."""
@@ -114,9 +130,12 @@ class ArchiveThread(threading.Thread):
                 METRICS.count("saima_segments_total", venue)
                 log.info("segment written", venue=venue, file=path.name, size_bytes=path.stat().st_size)
             self.until = archived_until(self._folder, venue)
+            with store_errors():
+                now_ms = server_ms(self._client)
+            METRICS.count("saima_kept_frames_total", venue, self._reel.keep(epoch, now_ms))
             return True
         except (RacingError, OSError) as exc:
-            log.warning("segment not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
+            log.warning("segment or frames not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
         except Exception:
             log.exception("unexpected error, the log is not trimmed meanwhile", venue=venue)
         self.failures += 1

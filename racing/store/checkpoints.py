@@ -32,22 +32,22 @@ class Chain:
 
     def full_names(self) -> list[str]:
         """The full records, oldest first."""
-        return [name for name, _ in self.records if name.endswith(_FULL)]
+        return [name for name, _ in self.records if is_full(name)]
 
     def latest(self) -> list[str]:
         """The names to restore from, in order: the last full record and the parts after it."""
         fulls = self.full_names()
         return [name for name, _ in self.records if name >= fulls[-1]] if fulls else []
 
-    def full_wanted(self, moment_ms: int, apart_ms: int) -> bool:
-        """Whether the next record should be a full one."""
+    def full_wanted(self, moment_ms: int, apart_ms: int, *, pressed: bool = False) -> bool:
+        """Whether the next record should be a full one; pressed: however small the parts, so that the log can go."""
         names = self.latest()
         if not names:
             return True
         sizes = dict(self.records)
         parts = sum(sizes[name] for name in names[1:])
         old_enough = moment_ms - moment_of(names[0]) >= apart_ms
-        return old_enough and parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN)
+        return old_enough and (pressed or parts > max(sizes[names[0]], _OUTWEIGHED_BYTES_MIN))
 
     def add(
         self, position: Position, size: int, *, full: bool, archived: Position | None = None
@@ -69,6 +69,15 @@ class Chain:
         ]
         return name, gone
 
+    def prune(self, archived: Position | None) -> list[str]:
+        """Names of records that go although no full one has come: those that were held for segments since written."""
+        fulls = self.full_names()
+        first = fulls[-2] if len(fulls) > 1 else ""
+        held = "" if archived is None else _stem(archived)
+        gone = [name for name, _ in self.records if name < first and (archived is None or name < held)]
+        self.records = [each for each in self.records if each[0] not in gone]
+        return gone
+
     def trim_ms(self) -> int | None:
         """The log before this moment is not needed by any record; None while all of it is."""
         fulls = self.full_names()
@@ -77,6 +86,11 @@ class Chain:
 
 def _stem(position: Position) -> str:
     return f"{position.ms:015d}-{position.seq:010d}"
+
+
+def is_full(name: str) -> bool:
+    """Whether a record is a full one, by its name."""
+    return name.endswith(_FULL)
 
 
 def moment_of(name: str) -> int:

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from racing.errors import StoreError, StoreUnavailableError
-from racing.store.cluster import is_cluster, said, slot_client, slot_client_async
+from racing.store.cluster import is_cluster, node_urls, said, slot_client, slot_client_async
 from racing.store.protocol import AsyncClient, SyncClient
 from racing.store.routed import RoutedClient
 
@@ -31,6 +31,10 @@ POOL_WAIT_S = 0.2
 
 AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError)
 _LOADING = ("LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM")
+
+
+_CLOSED = "the handler is closed"
+"""uvloop's RuntimeError for a write to a connection that was closed a moment before; redis-py lets it through."""
 
 
 class _Packer:
@@ -75,7 +79,11 @@ def connect_async(url: str, *, block_ms: int = 0) -> AsyncClient:
         "protocol": 2,
     }
     if is_cluster(url):
-        return RoutedClient(lambda venue: cast("AsyncClient", slot_client_async(url, venue, **options)))
+        return RoutedClient(
+            lambda venue: cast("AsyncClient", slot_client_async(url, venue, **options)),
+            lambda: dict(node_urls(url)),
+            connect_async,
+        )
     pool = redis.asyncio.BlockingConnectionPool.from_url(url, retry=AsyncRetry(NoBackoff(), 0), **options)
     return cast("AsyncClient", redis.asyncio.Redis.from_pool(pool))
 
@@ -102,6 +110,10 @@ def store_errors() -> Iterator[None]:
         yield
     except (redis.exceptions.RedisError, OSError) as exc:
         raise wrapped(exc) from exc
+    except RuntimeError as exc:
+        if not str(exc).endswith(_CLOSED):
+            raise
+        raise StoreUnavailableError(f"Redis is away: {exc}") from exc
 
 
 @asynccontextmanager

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -36,8 +36,12 @@ _LOCATE_S = 0.4
 """How long all of them together may take: half of what a writer may wait."""
 _PACE_S = 0.05
 """The map is not asked for more often than this, however many venues wait for it."""
-_MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED")
+_REPLICA = "ERR WAIT cannot be used with replica"
+_MOVING = ("MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "READONLY", "MASTERDOWN", "UNBLOCKED", _REPLICA)
 """What a node answers that does not hold the slot, or not all of it, or not now. Nothing was done then."""
+
+
+_AWAY = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError)
 
 
 class Address(NamedTuple):
@@ -75,7 +79,9 @@ class Cluster:
     nodes are asked first, for the one in doubt may not know that it was replaced.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, ask: Callable[[Address], list[Any]] | None = None) -> None:
+        """ask: what a node replies to CLUSTER SLOTS; raises as redis-py does. Default: ask it."""
+        self._ask = ask or self._ask_node
         parts = urlsplit(url)
         scheme = parts.scheme.removesuffix("+cluster")
         login, _, hosts = parts.netloc.rpartition("@")
@@ -117,6 +123,10 @@ class Cluster:
         """Take note that a node does not answer, or not as the owner of its slots."""
         self._doubted.add(node)
 
+    def trust(self, node: Address) -> None:
+        """Take note that a node takes connections: no doubt, until it fails or says that a slot is elsewhere."""
+        self._doubted.discard(node)
+
     def heard(self, node: Address, error: Exception) -> None:
         """Take note of what a node answered about a slot that is not to be had from it."""
         words = said(error).split()
@@ -133,21 +143,34 @@ class Cluster:
         return sorted({owner for owner in self._owners if owner is not None})
 
     def _learn(self, slot: int) -> None:
-        """Ask node after node, doubted ones last, until one names another owner of the slot than a doubted one."""
+        """Ask node after node until one names an owner of the slot that is not in doubt.
+
+        Doubted nodes are asked only where no other tells.
+        """
         until = time.monotonic() + _LOCATE_S
-        candidates = dict.fromkeys([*self._nodes, *self._seeds])
         doubted = set(self._doubted)
-        for node in sorted(candidates, key=lambda each: each in doubted):
-            if time.monotonic() > until:
+        told = False
+        for node in sorted(dict.fromkeys([*self._nodes, *self._seeds]), key=lambda each: each in doubted):
+            if time.monotonic() > until or (told and node in doubted):
                 return
             with contextlib.suppress(redis.exceptions.RedisError, OSError):
                 self._take(node)
+                told = True
                 if self._owners[slot] is not None and self._owners[slot] not in doubted:
                     self._doubted -= doubted
                     return
 
     def _take(self, node: Address) -> None:
         """The map as one node has it."""
+        owners: list[Address | None] = [None] * SLOTS
+        nodes: list[Address] = []
+        for first, last, *held in self._ask(node):  # the primary comes first; a node without a name is this one
+            primary, *replicas = (Address((each[0] or b"").decode() or node.host, int(each[1])) for each in held)
+            owners[first : last + 1] = [primary] * (last + 1 - first)
+            nodes += [primary, *replicas]
+        self._owners, self._nodes = owners, list(dict.fromkeys(nodes))
+
+    def _ask_node(self, node: Address) -> list[Any]:
         client: Any = redis.Redis.from_url(
             self.node_url.format(address=_shown(node)),
             retry=Retry(NoBackoff(), 0),
@@ -156,16 +179,10 @@ class Cluster:
             protocol=2,
         )
         try:
-            ranges = client.execute_command("CLUSTER SLOTS")
+            ranges: list[Any] = client.execute_command("CLUSTER SLOTS")
+            return ranges
         finally:
             client.close()
-        owners: list[Address | None] = [None] * SLOTS
-        nodes: list[Address] = []
-        for first, last, *held in ranges:  # of each range the primary comes first; a node without a name is this one
-            primary, *replicas = (Address((each[0] or b"").decode() or node.host, int(each[1])) for each in held)
-            owners[first : last + 1] = [primary] * (last + 1 - first)
-            nodes += [primary, *replicas]
-        self._owners, self._nodes = owners, list(dict.fromkeys(nodes))
 
 
 def node_urls(url: str) -> list[tuple[str, str]]:
@@ -198,7 +215,7 @@ def _shown(node: Address) -> str:
 # -- connections -----------------------------------------------------------------------------------------------
 
 
-class _Finds:
+class Seeking:
     """What connections of either kind share: the slot they are for, and what they tell the map."""
 
     cluster: Cluster
@@ -211,34 +228,39 @@ class _Finds:
         self.cluster.heard(Address(self.host, self.port), error)
         return redis.exceptions.ConnectionError(f"slot {self.slot} is on its way to another node ({said(error)})")
 
+    def doubt(self) -> None:
+        """Have the node looked up anew."""
+        self.cluster.doubt(Address(self.host, self.port))
+
+    def _trust(self) -> None:
+        self.cluster.trust(Address(self.host, self.port))
+
     def _at(self, node: Address) -> None:
         self.host, self.port = node
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """Put the node in doubt where connection or reading fails."""
-        try:
-            yield
-        except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError):
-            self.cluster.doubt(Address(self.host, self.port))
-            raise
 
-
-class _Sync(_Finds):
+class _Sync(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
         self.cluster, self.slot = cluster, slot
         super().__init__(**options)
 
     def _connect(self) -> Any:
         self._at(self.cluster.locate(self.slot))
-        with self._telling():
-            return super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        try:
+            sock = super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
+        self._trust()
+        return sock
 
     def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise
@@ -246,7 +268,7 @@ class _Sync(_Finds):
             raise self.elsewhere(exc) from exc
 
 
-class _Async(_Finds):
+class _Async(Seeking):
     def __init__(self, *, cluster: Cluster, slot: int, **options: Any) -> None:
         self.cluster, self.slot = cluster, slot
         super().__init__(**options)
@@ -254,14 +276,20 @@ class _Async(_Finds):
     async def _connect(self) -> None:
         node = self.cluster.known(self.slot)
         self._at(node if node is not None else await asyncio.to_thread(self.cluster.locate, self.slot))
-        with self._telling():
+        try:
             await super()._connect()  # type: ignore[misc]  # of the class that this is mixed into
+        except OSError:
+            self.doubt()
+            raise
+        self._trust()
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """As the client has it; a reply that the slot is elsewhere ends the connection."""
         try:
-            with self._telling():
-                return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+            return await super().read_response(*args, **options)  # type: ignore[misc]  # as above
+        except _AWAY:
+            self.doubt()
+            raise
         except redis.exceptions.ResponseError as exc:
             if not elsewhere(exc):
                 raise

@@ -7,6 +7,7 @@ one, and a digest tells the owner's own commit, whose reply was lost, from anyth
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +16,7 @@ import msgspec
 import redis
 
 from racing.errors import CorruptRecordError, FencedError, StoreUnavailableError
+from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import START, Frame, Position
 from racing.store.client import away, server_ms, store_errors
 from racing.store.keys import VenueKeys
@@ -29,7 +31,9 @@ class CommitRecord(msgspec.Struct, frozen=True):
 
     position: all entries up to it are folded and in frame. sets_position: the sorted sets are
     complete up to it. as_of_ms: server time at which nothing folded was missing. counts: what became
-    of every event so far.
+    of every event so far. log_sum: checksum of all entries folded, None where it is not known. damaged: how often a new
+    owner found the log to be other than what had been committed.
+    format: of the whole state (racing/formats.py), so that a newer one is refused before anything is written.
     """
 
     epoch: int
@@ -40,6 +44,9 @@ class CommitRecord(msgspec.Struct, frozen=True):
     as_of_ms: int
     counts: dict[str, int] = {}
     digest: str = ""
+    log_sum: int | None = None
+    damaged: int = 0
+    format: int = 1
 
 
 NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
@@ -49,11 +56,25 @@ decode_frame = msgspec.json.Decoder(Frame).decode
 
 
 def decode_commit(raw: bytes) -> CommitRecord:
-    """The commit record in its JSON. Raises CorruptRecordError on what is none."""
+    """The commit record in its JSON. Raises CorruptRecordError on what is none, NewerFormatError on a newer one."""
     try:
-        return _decode_commit(raw)
+        record = _decode_commit(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        with suppress(msgspec.MsgspecError, UnicodeDecodeError):
+            refuse_newer("the commit record", format_of(raw))
         raise CorruptRecordError(f"the commit record cannot be decoded ({exc}): {raw!r:.200}") from exc
+    refuse_newer("the commit record", record.format)
+    return record
+
+
+def log_damage(position: Position, log_sum: int | None, record: CommitRecord) -> str | None:
+    """How a log that was folded up to the commit is other than what was committed; None where it is the same."""
+    committed = Position.parse(record.position)
+    if position < committed:
+        return f"it ends at {position}, but {committed} was committed"
+    if position > committed or None in {log_sum, record.log_sum} or log_sum == record.log_sum:
+        return None
+    return f"its entries up to {position} have checksum {log_sum:08x}, but {record.log_sum:08x} was committed"
 
 
 @dataclass(slots=True)
@@ -63,6 +84,8 @@ class Batch:
     position: Position
     sets_position: Position
     as_of_ms: int
+    log_sum: int | None = None
+    damaged: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     frame: Frame | None = None
     checkpoint: tuple[str, bytes] | None = None
@@ -186,6 +209,9 @@ class Committer:
             as_of_ms=batch.as_of_ms,
             counts=batch.counts,
             digest=_digest(body),
+            log_sum=batch.log_sum,
+            damaged=last.damaged + batch.damaged,
+            format=FORMAT,
         )
         return record, [("SET", keys.commit, _encode(record)), *body]
 

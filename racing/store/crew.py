@@ -32,6 +32,7 @@ class VenueReport(msgspec.Struct):
     """One venue in one scorer. waiting: it asks for the lease; otherwise it holds it.
 
     lag_ms: age of the data of its last commit when that was written. commit_ms: how long that took: read, fold, write.
+    conflicts: how often it found here that another had committed.
     """
 
     state: State = "waiting"
@@ -39,6 +40,7 @@ class VenueReport(msgspec.Struct):
     commits: int = 0
     lag_ms: int = 0
     commit_ms: int = 0
+    conflicts: int = 0
 
 
 class ScorerReport(msgspec.Struct, frozen=True):
@@ -52,9 +54,9 @@ class ScorerReport(msgspec.Struct, frozen=True):
     venues: dict[str, VenueReport] = {}
     troubles: dict[str, Trouble] = {}
 
-    def lives(self, now_ms: int, lease_ms: int) -> bool:
-        """Whether it was heard of within a lease; a moment far ahead is from a clock that was set back."""
-        return abs(now_ms - self.at_ms) < lease_ms
+    def lives(self, now_ms: int, silence_ms: int) -> bool:
+        """Whether it was silent for less than that; a moment far ahead is from a clock that was set back."""
+        return abs(now_ms - self.at_ms) < silence_ms
 
 
 _encode = msgspec.json.Encoder().encode

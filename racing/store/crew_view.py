@@ -7,20 +7,22 @@ its true owner also when that one reports nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from racing.errors import CorruptRecordError
+from racing.errors import CorruptRecordError, StoreError
 from racing.store.client import as_text, store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
-from racing.store.crew import ScorerReport, VenueReport, decode_reports
+from racing.store.crew import ScorerReport, Trouble, VenueReport, decode_reports
 from racing.store.keys import SCORERS, VENUES, VenueKeys
 from racing.store.protocol import AsyncClient
 
 ScorerState = Literal["live", "silent"]
-VenueState = Literal["racing", "restoring", "waiting"]
-"""waiting: nobody holds its lease."""
+VenueState = Literal["racing", "restoring", "waiting", "unknown"]
+"""waiting: nobody holds its lease. unknown: the node that holds its keys does not answer."""
+_AT_ONCE = 16
+"""Venues read at a time: many enough that a node which does not answer costs little, few enough for the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,8 @@ class VenueRun:
     """One venue, who runs it, and how. None: not known, or never yet.
 
     lag_ms: age of the data of the last commit when that was written. commit_ms: how long that took. frame_age_ms: age
-    of the data that readers get. last_error: the newest that any scorer met in it.
+    of the data that readers get. conflicts: how often scorers that are known found that another had committed.
+    last_error: the newest that any scorer met in it.
     """
 
     venue: str
@@ -52,6 +55,7 @@ class VenueRun:
     lag_ms: int | None
     commit_ms: int | None
     frame_age_ms: int | None
+    conflicts: int
     last_error: str | None
     last_error_age_ms: int | None
 
@@ -65,32 +69,40 @@ class CrewView:
 
 
 async def read_crew(client: AsyncClient, *, lease_ms: int) -> CrewView:
-    """The view. Raises StoreUnavailableError. Cost: a round trip for each venue, which may be on another node."""
+    """The view. Raises StoreUnavailableError where the deployment-wide keys cannot be read.
+
+    A venue whose node does not answer is shown as unknown, the others as they are. Cost: two reads for each venue.
+    """
     async with store_errors_async():
         clock = client.pipeline(transaction=False)
         clock.time()
         ((seconds, micros),) = await clock.execute()
         raws = await client.hvals(SCORERS)
         names = sorted(as_text(name) for name in await client.hkeys(VENUES))
-        held = [
-            await asyncio.gather(client.get(VenueKeys(name).lease), client.get(VenueKeys(name).commit))
-            for name in names
-        ]
-    now_ms = int(seconds) * 1000 + int(micros) // 1000
-    return _view(now_ms, lease_ms, decode_reports(raws), zip(names, held, strict=True))
-
-
-def _view(
-    now_ms: int,
-    lease_ms: int,
-    reports: Sequence[ScorerReport],
-    venues: Iterable[tuple[str, Sequence[bytes | None]]],
-) -> CrewView:
-    runs = []
-    for venue, (lease, raw) in venues:
-        owner = as_text(lease) if lease else None
-        runs.append(_run(venue, owner, _record(raw), reports, now_ms))
+    gate = asyncio.Semaphore(_AT_ONCE)
+    held = await asyncio.gather(*(_held(client, name, gate) for name in names))
+    now_ms, reports = int(seconds) * 1000 + int(micros) // 1000, decode_reports(raws)
+    runs = [_run(name, found, reports, now_ms) for name, found in zip(names, held, strict=True)]
     return CrewView([_scorer(report, runs, now_ms, lease_ms) for report in reports], runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What a venue's own keys say: who holds its lease, and its last commit. away: why they cannot be read."""
+
+    owner: str | None = None
+    record: CommitRecord = NO_COMMIT
+    away: str | None = None
+
+
+async def _held(client: AsyncClient, venue: str, gate: asyncio.Semaphore) -> _Held:
+    keys = VenueKeys(venue)
+    try:
+        async with gate, store_errors_async():
+            lease, raw = await client.get(keys.lease), await client.get(keys.commit)
+    except StoreError as exc:
+        return _Held(away=str(exc))
+    return _Held(as_text(lease) if lease else None, _record(raw))
 
 
 def _record(raw: bytes | None) -> CommitRecord:
@@ -113,21 +125,32 @@ def _scorer(report: ScorerReport, runs: Sequence[VenueRun], now_ms: int, lease_m
     )
 
 
-def _run(venue: str, owner: str | None, record: CommitRecord, reports: Sequence[ScorerReport], now_ms: int) -> VenueRun:
-    told: VenueReport | None = next((each.venues.get(venue) for each in reports if each.name == owner), None)
+def _run(venue: str, held: _Held, reports: Sequence[ScorerReport], now_ms: int) -> VenueRun:
+    record = held.record
+    told: VenueReport | None = next((each.venues.get(venue) for each in reports if each.name == held.owner), None)
     troubles = [each.troubles[venue] for each in reports if venue in each.troubles]
+    if held.away is not None:
+        troubles.append(Trouble(held.away, now_ms))
     newest = max(troubles, key=lambda trouble: trouble.at_ms, default=None)
     raced = told is not None and told.commits > 0
-    state: VenueState = "waiting" if owner is None else "racing"
     return VenueRun(
         venue=venue,
-        owner=owner,
-        state="restoring" if told is not None and told.state == "restoring" else state,
+        owner=held.owner,
+        state=_state(held, told),
         epoch=record.epoch or None,
         frame=record.frame,
         lag_ms=told.lag_ms if told is not None and raced else None,
         commit_ms=told.commit_ms if told is not None and raced else None,
         frame_age_ms=max(0, now_ms - record.as_of_ms) if record.as_of_ms else None,
+        conflicts=sum(each.venues[venue].conflicts for each in reports if venue in each.venues),
         last_error=newest.text if newest else None,
         last_error_age_ms=max(0, now_ms - newest.at_ms) if newest else None,
     )
+
+
+def _state(held: _Held, told: VenueReport | None) -> VenueState:
+    if held.away is not None:
+        return "unknown"
+    if held.owner is None:
+        return "waiting"
+    return "restoring" if told is not None and told.state == "restoring" else "racing"

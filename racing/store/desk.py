@@ -6,6 +6,7 @@ write, and repeating it is safe where the method says so.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,16 +16,20 @@ from typing import Any
 import msgspec
 
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
-from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError
+from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
+from racing.formula import FORMULA
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
-from racing.store.durability import Durability, detect_async
+from racing.store.durability import Durability, best_of, detect_async
+from racing.store.flight import Books, read_books
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.line import Asking, Command, Pipeline
+from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
-from racing.store.scripts import Script, source
+from racing.store.routed import RoutedClient
+from racing.store.scripts import Script, bare, source
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -36,13 +41,14 @@ class Venue(msgspec.Struct, frozen=True):
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when."""
+    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
 
     version: int
     rule: dict[str, Any]
     author: str
     note: str
     at_ms: int
+    formula: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,9 @@ class Desk:
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         if self._safe:
             return await self._ask("EVAL", source(name), len(keys), *keys, *args)
+        return await self._read(name, keys, args)
+
+    async def _read(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         async with store_errors_async():
             return await self._scripts[name](keys=list(keys), args=list(args))
 
@@ -120,7 +129,7 @@ class Desk:
         now_ms = time.time_ns() // 1_000_000
         made = Venue(venue, title, now_ms)
         document = rule.model_dump(mode="json", exclude_none=True)
-        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms))
+        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA))
         fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
@@ -136,22 +145,38 @@ class Desk:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [part for runner in runners for part in (runner.product, _encode(runner))]
-        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log), args)
+        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.roll), args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
         ]
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
-        """Runner numbers of those products that are enrolled."""
-        if not products:
-            return {}
-        async with store_errors_async():
-            found = await self._client.hmget(VenueKeys(venue).products, list(products))
-        return {product: int(number) for product, number in zip(products, found, strict=True) if number is not None}
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark = UNMARKED) -> Numbers:
+        """Runner numbers of those products that are enrolled.
 
-    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
-        """Runner numbers of about so many enrolled products, whichever come first; a step takes the server 2 ms."""
+        Raises StaleNumbersError where the table of enrolments no longer holds all that it held at since.
+        """
+        keys = VenueKeys(venue)
+        reply = await self._read("read_numbers", (keys.products, keys.roll), (*since, *products))
+        if reply[0] == 0:
+            raise StaleNumbersError(f"venue {venue}: enrolments up to number {since.number} are no longer as they were")
+        found = zip(products, reply[3:], strict=True)
+        return Numbers(
+            {product: int(number) for product, number in found if number is not None}, Mark(reply[1], bytes(reply[2]))
+        )
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
+        """Runner numbers of about so many enrolled products, whichever come first; a step takes the server 2 ms.
+
+        Raises StaleNumbersError where enrolments were lost meanwhile.
+        """
+        begun = (await self.numbers(venue, ())).mark
+        found = await self._scanned(venue, at_most)
+        # those that came meanwhile might be lost and given anew before the end, unseen: only what was there is taken
+        kept = {product: number for product, number in found.items() if begun == UNMARKED or number <= begun.number}
+        return Numbers(kept, (await self.numbers(venue, (), begun)).mark)
+
+    async def _scanned(self, venue: str, at_most: int) -> dict[str, int]:
         found: dict[str, int] = {}
         cursor = 0
         while True:
@@ -174,15 +199,18 @@ class Desk:
         async with store_errors_async():
             return int(await self._client.hlen(VenueKeys(venue).products))
 
-    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Appended | RacingError]:
+    async def append_all(
+        self, venue: str, batches: Sequence[bytes | KeyedBatch], mark: Mark = UNMARKED
+    ) -> list[Appended | RacingError]:
         """Append event batches in one round trip, in order; those with a key unless it was used before.
 
-        A key that came with another body has its IdempotencyMismatchError in place of an answer, a batch that was
-        refused by the server its StoreError. After StoreUnavailableError batches with a key are safe to repeat,
-        those without may have been counted.
+        mark: the table of enrolments that all their runner numbers are of. In place of an answer a key that came with
+        another body has its IdempotencyMismatchError, a batch whose numbers are of a table that is gone its
+        StaleNumbersError, one that was refused by the server its StoreError. After StoreUnavailableError batches with
+        a key are safe to repeat, those without may have been counted.
         """
         keys = VenueKeys(venue)
-        replies = await self._line.ask([_append_command(keys, batch) for batch in batches])
+        replies = await self._line.ask([_append_command(keys, batch, mark) for batch in batches])
         return [_appended(batch, reply) for batch, reply in zip(batches, replies, strict=True)]
 
     async def answered(self, venue: str, *, key: str, digest: str) -> Appended | None:
@@ -206,37 +234,53 @@ class Desk:
     async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
         """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
         document = rule.model_dump(mode="json", exclude_none=True)
-        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000)
+        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000, FORMULA)
         entry = await self._put_rule(VenueKeys(venue), made)
         if entry is None:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
-        change = RuleChange(made.version, made.rule, made.author, made.note)
+        change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
         args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
         reply = await self._run("put_rule", (keys.rules, keys.log), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def durability(self, settings: Settings) -> Durability:
-        """What an acknowledgement promises now, as the server is set up."""
-        return await detect_async(self._client, settings)
+        """What an acknowledgement promises now, as the server is set up; on a cluster by the best of its nodes.
+
+        What is in force is asked for with each write: a node that lacks it makes only its own venues wait.
+        """
+        if not isinstance(self._client, RoutedClient):
+            return await detect_async(self._client, settings)
+        nodes = await self._client.nodes()
+        asked = (detect_async(client, settings) for client in nodes.values())
+        return best_of(dict(zip(nodes, await asyncio.gather(*asked, return_exceptions=True), strict=True)))
+
+    async def books(self, venue: str) -> Books:
+        """A venue's last commit and what is in flight after it. Raises StoreError, CorruptRecordError."""
+        return await read_books(self._client, venue)
 
     async def crew(self, *, lease_ms: int) -> CrewView:
         """The scorers and who runs each venue. Raises StoreUnavailableError."""
         return await read_crew(self._client, lease_ms=lease_ms)
 
 
-def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch) -> Command:
-    if isinstance(batch, bytes):
+def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch, mark: Mark) -> Command:
+    if isinstance(batch, KeyedBatch):
+        named = (keys.log, keys.idempotency(batch.key), keys.roll)
+        args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
+        return ("EVAL", bare(source("append_events")), 3, *named, *args, *mark)
+    if not mark.digest:
         return ("XADD", keys.log, "*", EVENTS_FIELD, batch)
-    args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
-    return ("EVAL", source("append_events"), 2, keys.log, keys.idempotency(batch.key), *args)
+    return ("EVAL", bare(source("append_batch")), 2, keys.log, keys.roll, batch, *mark)
 
 
 def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:
     if isinstance(reply, RacingError):
         return reply
+    if reply in (0, [2]):
+        return StaleNumbersError("the runner numbers of this batch are of enrolments that are gone")
     if isinstance(batch, bytes):
         return Appended(as_text(reply), b"", repeated=False)
     if reply[0] == 1:
@@ -253,4 +297,4 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "put_rule")
+_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "put_rule", "read_numbers")

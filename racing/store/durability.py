@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from racing.errors import NotDurableError, StoreError, StoreUnavailableError
@@ -141,6 +141,20 @@ async def detect_async(client: AsyncClient, settings: Settings) -> Durability:
     with _readable(), store_errors():
         sync = _flat(await client.config_get(*_WANTED))
     return durability(settings, sync, info)
+
+
+def best_of(nodes: Mapping[str, Durability | BaseException]) -> Durability:
+    """Of a cluster's nodes: what is in force at the best of them, and what was found at each.
+
+    Raises what was raised at a node where none answers, and anything but StoreUnavailableError in any case.
+    """
+    found = {name: each for name, each in nodes.items() if isinstance(each, Durability)}
+    for each in nodes.values():
+        if isinstance(each, BaseException) and not (found and isinstance(each, StoreUnavailableError)):
+            raise each
+    best = min(found.values(), key=lambda each: each.in_force == "not reached")
+    shown = (f"{name} {each.found if isinstance(each, Durability) else each}" for name, each in nodes.items())
+    return replace(best, found="; ".join(shown))
 
 
 @contextmanager

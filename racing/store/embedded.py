@@ -42,9 +42,13 @@ def server_binary() -> str:
 class EmbeddedServer:
     """One server over one data folder; adopts one that outlived its parent, found by its socket."""
 
-    def __init__(self, data_dir: Path, *, appendfsync: str = "everysec") -> None:
+    def __init__(self, data_dir: Path, *, appendfsync: str = "everysec", memory_mb: int = 0) -> None:
+        """memory_mb: what it may use, MB; 0: half of the machine's memory."""
         self._dir = data_dir.resolve()
-        self._appendfsync = appendfsync
+        self._limits = {
+            "appendfsync": appendfsync,
+            "maxmemory": str(memory_mb * 1_000_000 or _machine_bytes() // 2),
+        }
         self._process: subprocess.Popen[bytes] | None = None
         near = self._dir / "server.sock"
         if len(str(near)) > _SOCKET_MAX:
@@ -85,14 +89,15 @@ class EmbeddedServer:
                 raise StoreUnavailableError(f"the embedded server did not start: see {self._dir / 'server.log'}")
             time.sleep(0.02)
         if self._process is None:
-            self._set_sync()
+            self._set_limits()
 
-    def _set_sync(self) -> None:
-        """Have an adopted server, which another start may have set up otherwise, sync as this one was asked to."""
+    def _set_limits(self) -> None:
+        """Have an adopted server, which another start may have set up otherwise, do as this one was asked to."""
         client = connect(self.url)
         try:
             with store_errors():
-                client.config_set("appendfsync", self._appendfsync)
+                for name, value in self._limits.items():
+                    client.config_set(name, value)
         finally:
             client.close()
 
@@ -111,7 +116,7 @@ class EmbeddedServer:
             "dir": str(self._dir),
             "pidfile": str(self._dir / "server.pid"),
             "appendonly": "yes",
-            "appendfsync": self._appendfsync,
+            **self._limits,
             "no-appendfsync-on-rewrite": "no",
             "auto-aof-rewrite-min-size": _REWRITE_MIN,
             "save": "",
@@ -157,6 +162,11 @@ class EmbeddedServer:
         if self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _machine_bytes() -> int:
+    """Memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _lives(pid: int) -> bool:

@@ -23,8 +23,13 @@ class VenueKeys:
 
     venue: str
 
+    @property
+    def prefix(self) -> str:
+        """What every key of the venue begins with, and no other."""
+        return f"saima:{{{self.venue}}}:"
+
     def _key(self, name: str) -> str:
-        return f"saima:{{{self.venue}}}:{name}"
+        return f"{self.prefix}{name}"
 
     @property
     def log(self) -> str:
@@ -69,6 +74,11 @@ class VenueKeys:
     def runners(self) -> str:
         """hash: runner number -> JSON of the runner."""
         return self._key("runners")
+
+    @property
+    def roll(self) -> str:
+        """string: 16 hex characters for each runner number, a digest of all products enrolled up to it."""
+        return self._key("roll")
 
     @property
     def rules(self) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import hiredis
 import redis
 
+from racing.errors import NotDurableError
 from racing.store.client import SOCKET_TIMEOUT_S, store_errors, wrapped
-from racing.store.cluster import elsewhere, key_of, venue_of
+from racing.store.cluster import Seeking, elsewhere, key_of, venue_of
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 
@@ -83,6 +84,11 @@ class Line:
                 self._wire = _Wire(connection)
             return self._wire
 
+    def doubt(self) -> None:
+        """Hang up, and look on a cluster for the node anew: this one may have been replaced."""
+        if self._wire is not None:
+            self._wire.doubt()
+
     def close(self) -> None:
         """Hang up; who waits is told that Redis is away."""
         if self._wire is not None:
@@ -102,19 +108,24 @@ class RoutedLine:
     def __init__(self, client: RoutedClient, promise: Promise | None) -> None:
         self._client = client
         self._promise = promise
-        self._lines: dict[str, ClosableAsking] = {}
+        self._lines: dict[str, tuple[Line, Asking]] = {}
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """As Asking has it."""
         key = key_of(commands[0])
-        line = self._lines.get(venue_of(key))
-        if line is None:
-            line = self._lines[venue_of(key)] = line_over(self._client.at(key), self._promise)
-        return await line.ask(commands)
+        found = self._lines.get(venue_of(key))
+        if found is None:
+            line = Line(self._client.at(key))
+            found = self._lines[venue_of(key)] = line, (line if self._promise is None else self._promise(line))
+        try:
+            return await found[1].ask(commands)
+        except NotDurableError:
+            found[0].doubt()  # a primary without replicas may have been replaced by one of them, and not know
+            raise
 
     def close(self) -> None:
         """Hang up; who waits is told that Redis is away."""
-        for line in self._lines.values():
+        for line, _ in self._lines.values():
             line.close()
 
 
@@ -148,7 +159,7 @@ class _Wire(asyncio.Protocol):
         self._asked: deque[_Asked] = deque()
         self._reader = hiredis.Reader(replyError=redis.exceptions.ResponseError)
         self._loop = asyncio.get_running_loop()
-        self._elsewhere: Callable[[Exception], Exception] | None = getattr(connection, "elsewhere", None)
+        self._seeking = connection if isinstance(connection, Seeking) else None
         # redis-py has no public names for these; it is left a connection that is closed, and speaks no more
         self._writer: asyncio.StreamWriter = connection._writer  # noqa: SLF001  # see above; its end would be ours
         connection._reader = connection._writer = None  # noqa: SLF001  # see above
@@ -160,17 +171,26 @@ class _Wire(asyncio.Protocol):
         done: asyncio.Future[list[Any]] = self._loop.create_future()
         timer = self._loop.call_later(SOCKET_TIMEOUT_S, self._late)
         self._asked.append(_Asked(len(commands), done, timer))
-        self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
+        try:
+            self._transport.write(b"".join([hiredis.pack_command(command) for command in commands]))
+        except RuntimeError as exc:  # uvloop's word for a connection that the server closed a moment before
+            self.break_off(redis.exceptions.ConnectionError(f"the connection was lost: {exc}"))
         return [self._told(reply) for reply in await done]
 
     def _told(self, reply: Any) -> Any:
         """A reply, or the StoreError that an error reply stands for; one that the slot is elsewhere ends the wire."""
         if not isinstance(reply, redis.exceptions.RedisError):
             return reply
-        if self._elsewhere is not None and elsewhere(reply):
-            reply = self._elsewhere(reply)
+        if elsewhere(reply):
+            reply = self._seeking.elsewhere(reply) if self._seeking is not None else reply
             self.break_off(reply)
         return wrapped(reply)
+
+    def doubt(self) -> None:
+        """As Line has it."""
+        if self._seeking is not None:
+            self._seeking.doubt()
+        self.break_off(redis.exceptions.ConnectionError("the server is in doubt"))
 
     def data_received(self, data: bytes) -> None:
         """Hand out the replies that are whole."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from racing.entries import TICK_FIELD, Entry, decode_body
+from racing.entries import TICK_FIELD, Entry, entry_from
 from racing.model import Position
 from racing.store.client import store_errors
 from racing.store.keys import VenueKeys
@@ -16,7 +16,7 @@ READ_MAX = 512
 
 def entry_of(raw: tuple[bytes, dict[bytes, bytes]]) -> Entry:
     """A raw stream entry as the fold takes it; Unreadable rather than an error for an unknown body."""
-    return Entry(Position.parse(raw[0]), decode_body(raw[1]))
+    return entry_from(*raw)
 
 
 def read_after(client: SyncClient, keys: VenueKeys, after: Position, *, block_ms: int = 0) -> list[Entry]:
@@ -36,12 +36,12 @@ def entries_between(client: SyncClient, keys: VenueKeys, after: Position, last: 
 
 
 def raw_between(
-    client: SyncClient, keys: VenueKeys, after: Position, last: Position
+    client: SyncClient, keys: VenueKeys, after: Position, last: Position, *, stream: str | None = None
 ) -> Iterator[list[tuple[bytes, dict[bytes, bytes]]]]:
-    """entries_between as Redis gives them: (stream id, fields) pairs."""
+    """entries_between as Redis gives them: (stream id, fields) pairs. stream: another of the venue's streams."""
     while after < last:
         with store_errors():
-            raws = client.xrange(keys.log, min=f"({after}", max=str(last), count=READ_MAX)
+            raws = client.xrange(stream or keys.log, min=f"({after}", max=str(last), count=READ_MAX)
         if not raws:
             return
         after = Position.parse(raws[-1][0])

@@ -1,23 +1,30 @@
-"""Sorted sets that a server loaded wrongly from its file: found at take-over, and written again.
+"""What a server loaded wrongly from its file: sorted sets are written again, and decisions logged again.
 
 Redis keeps no checksum of what its append-only file holds, so a flipped bit comes back as a member or a value. That
 can only happen while a file is loaded or another server takes over, so sets are compared once for each server run.
+Decisions stand twice, in the log and in the hashes of runners and rules: what is damaged in the one is in the other.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
+from racing.entries import Runner
 from racing.errors import StoreError, StoreUnavailableError
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
 from racing.store.keys import VenueKeys, member
 from racing.store.protocol import SyncClient
+from racing.store.scripts import source
 from racing.store.sets import Command, measure_names
+
+_decode_runner = msgspec.json.Decoder(Runner).decode
 
 
 def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
@@ -90,3 +97,46 @@ def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[tuple[s
 def both(some: Changes, others: Changes) -> Changes:
     """The changes of either."""
     return Changes(np.union1d(some.runners, others.runners), np.union1d(some.keys, others.keys))
+
+
+_RELOG_MAX = 1_000
+"""Runners of one entry, as at enrolment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relogged:
+    """What was logged again: so many runners, and whether the rule."""
+
+    runners: int = 0
+    rule: bool = False
+
+
+def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
+    """Log again what a race lacks of the runners and the rule in their hashes; folded, it has them all.
+
+    What the log holds and the race has not folded yet is logged twice, which changes nothing. Cost: O(runners).
+    """
+    lacking = [number for number, runner in _runners(client, keys) if not _has(race, number, runner)]
+    runners, rule = 0, False
+    for first in range(0, len(lacking) or 1, _RELOG_MAX):
+        some = lacking[first : first + _RELOG_MAX]
+        version = "" if first else race.rule_version
+        with store_errors():
+            done = client.eval(source("relog_decisions"), 3, keys.log, keys.runners, keys.rules, version, *some)
+        runners, rule = runners + done[0], rule or bool(done[1])
+    return Relogged(runners, rule)
+
+
+def _has(race: Race, number: int, runner: Runner) -> bool:
+    return race.roster.has(number, runner.product, runner.numbers())
+
+
+def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]]:
+    """The runners that their hash holds, those that cannot be decoded left out."""
+    with store_errors():
+        for number, raw in client.hscan_iter(keys.runners, count=1000):
+            try:
+                found = (int(number), _decode_runner(raw))
+            except (msgspec.MsgspecError, ValueError):
+                continue
+            yield found

@@ -6,19 +6,27 @@ It has the methods of AsyncClient alone. Commands without a key go to the node o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from racing.store.cluster import venue_of
 from racing.store.protocol import AsyncClient, AsyncPipeline, AsyncScript
 
+Plain = Callable[[str], AsyncClient]
+
 
 class RoutedClient:
     """One plain client for each venue, made when it is first needed. Bound: as many as there are venues."""
 
-    def __init__(self, make: Callable[[str | None], AsyncClient]) -> None:
+    def __init__(
+        self, make: Callable[[str | None], AsyncClient], primaries: Callable[[], Mapping[str, str]], plain: Plain
+    ) -> None:
+        """make: the client of a venue's node. primaries: the nodes now, name -> URL. plain: the client of a URL."""
         self._make = make
+        self._primaries = primaries
+        self._plain = plain
         self._clients: dict[str, AsyncClient] = {}
+        self._nodes: dict[str, AsyncClient] = {}
 
     def at(self, key: str) -> AsyncClient:
         """The client of the node that holds a key."""
@@ -27,6 +35,13 @@ class RoutedClient:
         if found is None:
             found = self._clients[venue] = self._make(None if venue == "saima" else venue)
         return found
+
+    async def nodes(self) -> dict[str, AsyncClient]:
+        """A client of each primary as it is now, by name. Raises StoreUnavailableError where no node tells."""
+        urls = await asyncio.to_thread(self._primaries)
+        for name in urls.keys() - self._nodes.keys():
+            self._nodes[name] = self._plain(urls[name])
+        return {name: self._nodes[name] for name in urls}
 
     @property
     def connection_pool(self) -> Any:
@@ -87,6 +102,10 @@ class RoutedClient:
         """One key."""
         return await self.at(name).xadd(name, fields)
 
+    async def xrange(self, name: str, *, min: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own names
+        """One key."""
+        return await self.at(name).xrange(name, min=min, count=count)
+
     async def xread(self, streams: dict[str, str], *, block: int) -> list[Any]:
         """Streams of one venue: those of several are in several slots."""
         return await self.at(next(iter(streams))).xread(streams, block=block)
@@ -101,7 +120,7 @@ class RoutedClient:
 
     async def aclose(self) -> None:
         """Close them all."""
-        await asyncio.gather(*(client.aclose() for client in self._clients.values()))
+        await asyncio.gather(*(client.aclose() for client in (*self._clients.values(), *self._nodes.values())))
 
 
 class _RoutedScript:

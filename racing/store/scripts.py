@@ -6,10 +6,26 @@ from functools import cache
 from importlib.resources import files
 from typing import Literal
 
-Script = Literal["append_events", "recall_answer", "enrol_runners", "put_rule", "hold_lease", "drop_lease"]
+Script = Literal[
+    "append_batch",
+    "append_events",
+    "drop_lease",
+    "enrol_runners",
+    "hold_lease",
+    "put_rule",
+    "read_numbers",
+    "recall_answer",
+    "relog_decisions",
+]
 
 
 @cache
 def source(name: Script) -> str:
     """The text of ``lua/<name>.lua``; its header says keys, arguments and reply."""
     return files("racing.store").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+
+
+@cache
+def bare(text: str) -> str:
+    """A script without its comments, for one that is sent with each call."""
+    return "".join(line for line in text.splitlines(keepends=True) if not line.lstrip().startswith("--"))

@@ -1,34 +1,29 @@
 """Segment files: a stretch of a venue's log with the state at its start, outliving Redis.
 
-``magic 8 bytes | block ...``, a block being ``kind 1 byte | length u32 | crc32 u32 | bytes``, little-endian. The
-first block is the header (JSON), then the checkpoint record if the stretch does not begin with the log itself, then
-entries (msgpack of (id, fields) pairs, deflated), and last a blake2b of every byte before. Nothing of a file is given
-out before that digest was found right. A file appears under its name only when it is complete and on the disk.
+A file of blocks (racing/store/blocks.py): first the header (JSON), then the checkpoint record if the stretch does not
+begin with the log itself, then entries (msgpack of (id, fields) pairs, deflated), and last the decisions among them
+once more, to be read without the events. Nothing else of a file is given out before its digest was found right.
 """
 
 from __future__ import annotations
 
-import os
 import re
-import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
 
+from racing.entries import DECISION_FIELD
 from racing.errors import StoreError
 from racing.model import START, Position
+from racing.store.blocks import Block, DamagedFileError, read_blocks, read_blocks_of, write_blocks
 
 FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
 _MAGIC = b"SAIMASEG"
-_BLOCK = struct.Struct("<cII")
-_HEADER, _CHECKPOINT, _ENTRIES, _END = b"H", b"C", b"E", b"Z"
-_DIGEST_BYTES = 32
+_HEADER, _CHECKPOINT, _ENTRIES, _DECISIONS = b"H", b"C", b"E", b"D"
 _LEVEL = 3
 """Of deflate: packed columns gain little from more."""
 _NAME = re.compile(r"(\d{15})-(\d{10})_(\d{15})-(\d{10})_(\d+)\.seg")
@@ -37,7 +32,7 @@ RawEntry = tuple[bytes, dict[bytes, bytes]]
 """A stream id and its fields, as Redis gives them."""
 
 
-class DamagedSegmentError(StoreError):
+class DamagedSegmentError(DamagedFileError):
     """A segment file that is not what was written: its name is in the message, nothing of it may be used."""
 
 
@@ -99,23 +94,16 @@ def write_segment(folder: Path, header: Header, checkpoint: bytes | None, batche
 
     Writing the same stretch again replaces an equal file, or stands beside that of another epoch.
     """
+    return write_segment_blocks(folder, header, _body(checkpoint, batches))
+
+
+def write_segment_blocks(folder: Path, header: Header, body: Iterable[Block]) -> Path:
+    """write_segment of a body that is in blocks already: those of another segment."""
     home = venue_folder(folder, header.venue)
     home.mkdir(parents=True, exist_ok=True)
     after, last = Position.parse(header.after), Position.parse(header.last)
     path = home / f"{_named(after)}_{_named(last)}_{header.epoch}.seg"
-    waiting = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        with waiting.open("wb") as file:
-            for part in _parts(header, checkpoint, batches):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        waiting.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            waiting.unlink()
-        raise
-    _sync_folder(home)
+    write_blocks(path, _MAGIC, _with_header(header, body))
     return path
 
 
@@ -123,34 +111,25 @@ def _named(position: Position) -> str:
     return f"{position.ms:015d}-{position.seq:010d}"
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _with_header(header: Header, body: Iterable[Block]) -> Iterator[Block]:
+    yield _HEADER, msgspec.json.encode(header)
+    yield from body
 
 
-def _parts(header: Header, checkpoint: bytes | None, batches: Iterable[list[RawEntry]]) -> Iterator[bytes]:
-    digest = blake2b(digest_size=_DIGEST_BYTES)
-    for part in _body(header, checkpoint, batches):
-        digest.update(part)
-        yield part
-    yield _block(_END, digest.digest())
-
-
-def _body(header: Header, checkpoint: bytes | None, batches: Iterable[list[RawEntry]]) -> Iterator[bytes]:
-    yield _MAGIC
-    yield _block(_HEADER, msgspec.json.encode(header))
+def _body(checkpoint: bytes | None, batches: Iterable[list[RawEntry]]) -> Iterator[Block]:
     if checkpoint is not None:
-        yield _block(_CHECKPOINT, checkpoint)
+        yield _CHECKPOINT, checkpoint
+    decisions: list[RawEntry] = []
     for batch in batches:
-        rows = [(name, list(fields.items())) for name, fields in batch]
-        yield _block(_ENTRIES, zlib.compress(msgspec.msgpack.encode(rows), _LEVEL))
+        yield _ENTRIES, pack_entries(batch)
+        decisions += [entry for entry in batch if DECISION_FIELD in entry[1]]
+    yield _DECISIONS, pack_entries(decisions)
 
 
-def _block(kind: bytes, data: bytes) -> bytes:
-    return _BLOCK.pack(kind, len(data), zlib.crc32(data)) + data
+def pack_entries(batch: list[RawEntry]) -> bytes:
+    """Raw entries as the bytes of a block."""
+    rows = [(name, list(fields.items())) for name, fields in batch]
+    return zlib.compress(msgspec.msgpack.encode(rows), _LEVEL)
 
 
 # -- reading -------------------------------------------------------------------------------------------------
@@ -159,23 +138,35 @@ _decode_header = msgspec.json.Decoder(Header).decode
 _decode_rows = msgspec.msgpack.Decoder(list[tuple[bytes, list[tuple[bytes, bytes]]]]).decode
 
 
+def unpack_entries(block: bytes) -> list[RawEntry]:
+    """What pack_entries took. Raises DamagedFileError, which names no file."""
+    try:
+        return [(name, dict(fields)) for name, fields in _decode_rows(zlib.decompress(block))]
+    except (zlib.error, msgspec.MsgspecError) as exc:
+        raise DamagedFileError(f"entries that cannot be decoded: {exc}") from exc
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A segment that was found sound as a whole."""
 
     name: SegmentName
     header: Header
-    checkpoint: bytes | None
-    _blocks: list[bytes]
+    body: list[Block]
+
+    @property
+    def checkpoint(self) -> bytes | None:
+        """The state at its start; None where it begins with the log itself."""
+        return next((data for kind, data in self.body if kind == _CHECKPOINT), None)
 
     def batches(self) -> Iterator[list[RawEntry]]:
         """Its entries in log order, a block at a time. Raises DamagedSegmentError."""
-        for block in self._blocks:
-            try:
-                rows = _decode_rows(zlib.decompress(block))
-            except (zlib.error, msgspec.MsgspecError) as exc:
-                raise _damaged(self.name.path, f"entries that cannot be decoded: {exc}") from exc
-            yield [(name, dict(fields)) for name, fields in rows]
+        for kind, block in self.body:
+            if kind == _ENTRIES:
+                try:
+                    yield unpack_entries(block)
+                except DamagedFileError as exc:
+                    raise _damaged(self.name.path, str(exc)) from exc
 
 
 def read_segment(name: SegmentName) -> Segment:
@@ -183,47 +174,42 @@ def read_segment(name: SegmentName) -> Segment:
 
     Cost: the file's bytes in memory, one pass over them.
     """
+    path = name.path
     try:
-        data = name.path.read_bytes()
-    except OSError as exc:
-        raise StoreError(f"segment {str(name.path)!r} cannot be read: {exc.strerror}") from exc
-    blocks = _blocks_of(name.path, data)
-    if not blocks or blocks[0][0] != _HEADER:
-        raise _damaged(name.path, "no header")
-    header = _header_of(name.path, blocks[0][1])
-    if blocks[-1][0] != _END or blake2b(_before_end(data), digest_size=_DIGEST_BYTES).digest() != blocks[-1][1]:
-        raise _damaged(name.path, "its digest does not match its bytes")
+        header, body = _sound(path)
+    except DamagedFileError as exc:
+        raise _damaged(path, str(exc)) from exc
     if (header.after, header.last, header.epoch) != (str(name.after), str(name.last), name.epoch):
-        raise _damaged(
-            name.path, f"it holds {header.after} to {header.last} of epoch {header.epoch}, not what it names"
-        )
-    middle = blocks[1:-1]
-    if any(kind not in {_CHECKPOINT, _ENTRIES} for kind, _ in middle):
-        raise _damaged(name.path, "a block of an unknown kind")
-    checkpoints = [data for kind, data in middle if kind == _CHECKPOINT]
-    return Segment(
-        name, header, checkpoints[0] if checkpoints else None, [data for kind, data in middle if kind == _ENTRIES]
-    )
+        raise _damaged(path, f"it holds {header.after} to {header.last} of epoch {header.epoch}, not what it names")
+    return Segment(name, header, body)
 
 
-def _blocks_of(path: Path, data: bytes) -> list[tuple[bytes, bytes]]:
-    if not data.startswith(_MAGIC):
-        raise _damaged(path, "it does not begin as a segment does")
-    blocks, offset = [], len(_MAGIC)
-    while offset < len(data):
-        if offset + _BLOCK.size > len(data):
-            raise _damaged(path, f"cut off at byte {len(data)}")
-        kind, length, crc = _BLOCK.unpack_from(data, offset)
-        block = data[offset + _BLOCK.size : offset + _BLOCK.size + length]
-        if len(block) != length or zlib.crc32(block) != crc:
-            raise _damaged(path, f"the block at byte {offset} is not what its checksum promises")
-        blocks.append((kind, block))
-        offset += _BLOCK.size + length
-    return blocks
+def decisions_of(name: SegmentName) -> list[RawEntry]:
+    """The decisions of a segment; its events are passed over unread. Raises DamagedSegmentError.
+
+    Cost: a seek for each 512 entries, and the decisions in memory. A file that has no such block is read whole.
+    """
+    try:
+        blocks = list(read_blocks_of(name.path, _MAGIC, _DECISIONS))
+        if blocks:
+            return [entry for block in blocks for entry in unpack_entries(block)]
+    except DamagedFileError as exc:
+        raise _damaged(name.path, str(exc)) from exc
+    batches = read_segment(name).batches()
+    return [entry for batch in batches for entry in batch if DECISION_FIELD in entry[1]]
 
 
-def _before_end(data: bytes) -> bytes:
-    return data[: -(_BLOCK.size + _DIGEST_BYTES)]
+def _sound(path: Path) -> tuple[Header, list[Block]]:
+    """The header and the other blocks of a file that is right to its last byte. Raises DamagedFileError."""
+    blocks = read_blocks(path, _MAGIC)
+    kind, data = next(blocks, (b"", b""))
+    if kind != _HEADER:
+        raise DamagedFileError("no header")
+    header = _header_of(path, data)
+    body = list(blocks)
+    if any(kind not in {_CHECKPOINT, _ENTRIES, _DECISIONS} for kind, _ in body):
+        raise DamagedFileError("a block of an unknown kind")
+    return header, body
 
 
 def _header_of(path: Path, data: bytes) -> Header:
@@ -235,7 +221,7 @@ def _header_of(path: Path, data: bytes) -> Header:
             )
         return _decode_header(data)
     except (msgspec.MsgspecError, KeyError, TypeError) as exc:
-        raise _damaged(path, f"a header that cannot be decoded: {exc}") from exc
+        raise DamagedFileError(f"a header that cannot be decoded: {exc}") from exc
 
 
 def _damaged(path: Path, how: str) -> DamagedSegmentError:

@@ -100,6 +100,11 @@ class SetWriter:
             return self._due_ms
         return self._next_ms if self._more else None
 
+    def clock_went_back(self) -> None:
+        """Forget every moment noted: what waits is due at once."""
+        self._changed_ms, self._next_ms, self._due_ms = None, 0, 0
+        self._round.since_ms, self._round.begun_ms = None, 0
+
     def take(self, race: Race, now_ms: int) -> list[Command]:
         """The commands that belong into the commit of the race's present position; moves ``complete``."""
         changed = race.changed > 0

@@ -28,6 +28,7 @@ def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.
     if isinstance(found, FakeStore):
         monkeypatch.setattr("racing.store.desk.source", found.script)
         monkeypatch.setattr("racing.scorer.source", found.script)
+        monkeypatch.setattr("racing.store.mend.source", found.script)
     return found
 
 
@@ -49,6 +50,14 @@ def client(store: Store) -> Iterator[SyncClient]:
 async def desk(store: Store) -> AsyncIterator[Desk]:
     """The asynchronous side, as the API has it."""
     made = store.async_client()
+    yield Desk(made)
+    await made.aclose()
+
+
+@pytest.fixture
+async def real_desk(real_store: Store) -> AsyncIterator[Desk]:
+    """The asynchronous side, on a real server."""
+    made = real_store.async_client()
     yield Desk(made)
     await made.aclose()
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import msgspec
 import pytest
+import redis
 from msgspec import structs
 
 from racing.crew import Scorer, own_name
+from racing.doctor import scorers_found
 from racing.entries import Runner
 from racing.rule import parse_rule
 from racing.settings import Settings
@@ -26,10 +29,11 @@ from racing.store.crew import (
     read_reports,
     write_report,
 )
+from racing.store.crew_view import read_crew
 from racing.store.desk import Desk
 from racing.store.keys import VENUES as VENUES_KEY
 from racing.store.keys import VenueKeys
-from racing.store.protocol import SyncClient
+from racing.store.protocol import AsyncClient, SyncClient
 from racing.verify import verify
 from tests.contract.appends import append
 from tests.contract.servers import RealStore, Store
@@ -105,7 +109,9 @@ class Running:
 
     def start(self, name: str) -> None:
         halt = threading.Event()
-        thread = threading.Thread(target=Scorer(self._url, name, Settings(frame_ms=0)).run, args=(halt,))
+        thread = threading.Thread(
+            target=Scorer(self._url, name, Settings(frame_ms=0, redis_url=self._url)).run, args=(halt,)
+        )
         thread.start()
 
         def stop() -> None:
@@ -288,6 +294,50 @@ async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, c
     run = (await desk.crew(lease_ms=LEASE_MS)).venues[0]
     assert (run.owner, run.state, run.epoch) == ("one", "restoring", None)
     assert run.last_error == "the commit record cannot be decoded"
+
+
+def test_doctor_says_whether_scorers_live_and_who_fell_silent(client: SyncClient) -> None:
+    assert scorers_found(client, Settings()).grade == "problem"
+    now_ms = server_ms(client)
+    write_report(client, report("one", at_ms=now_ms, a=racing(), b=racing(), c=VenueReport()))
+    write_report(client, report("two", at_ms=now_ms))
+    found = scorers_found(client, Settings())
+    assert (found.grade, found.found) == ("ok", "2 live, with 0, 2 venues")
+    write_report(client, report("two", at_ms=now_ms - LEASE_MS))
+    found = scorers_found(client, Settings())
+    assert (found.grade, found.found) == ("warning", "1 live, with 2 venues; 1 fell silent")
+    assert "two" in found.advice
+
+
+class CutOff:
+    """A client to which the node of one venue does not answer."""
+
+    def __init__(self, client: AsyncClient, venue: str) -> None:
+        self._client = client
+        self._tag = f"{{{venue}}}"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    async def get(self, name: str) -> bytes | None:
+        if self._tag in name:
+            raise redis.exceptions.ConnectionError("refused")
+        return await self._client.get(name)
+
+
+async def test_venue_whose_node_does_not_answer_is_unknown_and_hides_no_other(
+    store: Store, client: SyncClient, desk: Desk
+) -> None:
+    await opened(desk, ["a", "b"])
+    client.eval(store.script("hold_lease"), 1, VenueKeys("b").lease, "one", 60_000)
+    made = store.async_client()
+    try:
+        first, second = (await read_crew(cast("AsyncClient", CutOff(made, "a")), lease_ms=LEASE_MS)).venues
+    finally:
+        await made.aclose()
+    assert (first.state, first.owner, first.epoch, first.frame_age_ms) == ("unknown", None, None, None)
+    assert first.last_error == "Redis is away: refused"
+    assert (second.state, second.owner, second.last_error) == ("racing", "one", None)
 
 
 async def test_view_of_a_deployment_without_venues_is_empty(desk: Desk) -> None:

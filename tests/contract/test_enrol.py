@@ -8,6 +8,7 @@ import pytest
 
 from racing.entries import Enrolment, Runner
 from racing.errors import StoreUnavailableError
+from racing.formats import FORMAT
 from racing.model import START
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
@@ -42,8 +43,10 @@ async def test_numbers_count_from_zero_in_order_of_enrolment(desk: Desk, client:
 
 async def test_the_first_numbers_are_all_of_a_small_venue_and_about_so_many_of_a_large_one(desk: Desk) -> None:
     assert await desk.first_numbers(VENUE, at_most=10) == {}
-    enrolled = await desk.enrol(VENUE, [runner(f"p-{n}") for n in range(20_000)])
-    numbers = {each.product: each.runner for each in enrolled}
+    numbers: dict[str, int] = {}
+    for first in range(0, 20_000, 1_000):  # as many as a caller passes at most
+        enrolled = await desk.enrol(VENUE, [runner(f"p-{n}") for n in range(first, first + 1_000)])
+        numbers |= {each.product: each.runner for each in enrolled}
     assert await desk.first_numbers(VENUE, at_most=100_000) == numbers
     some = await desk.first_numbers(VENUE, at_most=1_000)
     assert 1_000 <= len(some) < 20_000
@@ -70,6 +73,11 @@ async def test_one_entry_tells_of_all_that_are_new_or_changed_and_of_no_other(de
     mixed = await desk.enrol(VENUE, [runner("a"), runner("c"), runner("b", "new title")])
     assert [(each.runner, each.state) for each in mixed] == [(0, "unchanged"), (2, "enrolled"), (1, "changed")]
     assert enrolments(client)[1].runners == [(2, runner("c")), (1, runner("b", "new title"))]
+
+
+async def test_enrolment_made_by_the_server_says_its_format(desk: Desk, client: SyncClient) -> None:
+    await desk.enrol(VENUE, [runner("a")])
+    assert enrolments(client)[0].format == FORMAT
 
 
 async def test_thousand_products_are_one_entry(desk: Desk, client: SyncClient) -> None:

@@ -221,6 +221,32 @@ def test_tick_is_due_when_a_step_is_due_and_nothing_came(track: Track) -> None:
     assert owner.wait_ms(due_ms - 1) == 1
 
 
+def test_clock_that_is_set_back_an_hour_holds_up_neither_frames_nor_sets_nor_heartbeats(track: Track) -> None:
+    """What was paced by moments that the clock will not see again for an hour is due at once."""
+    track.begin()
+    owner = track.owner()
+    track.click(0)
+    track.settle(owner)
+    back_ms = track.now_ms - 3_600_000
+    track.click(1, 1)
+    frames = len(track.frames())
+    owner.step(read_after(track.client, track.keys, owner.race.position), back_ms)
+    assert 0 < owner.pause_ms(back_ms) <= Settings().frame_ms
+    assert len(track.frames()) == frames + 1
+    assert track.frames()[-1].slots[0].runner == 1
+    assert track.commit().sets_position == track.last()
+    assert track.sets() == sets_of(owner.race)
+    assert owner.step([], back_ms + HEARTBEAT_MS) is not None
+
+
+def test_loop_does_not_sleep_until_a_clock_that_was_set_back_is_where_it_was(track: Track) -> None:
+    track.begin()
+    owner = track.owner()
+    track.click(0)
+    track.step(owner)
+    assert owner.pause_ms(track.now_ms - 3_600_000) <= Settings().frame_ms
+
+
 def test_ticks_alone_let_the_scores_fall_back_to_nothing(track: Track) -> None:
     track.begin()
     track.click(2, 2)

@@ -18,16 +18,25 @@ KEYS = VenueKeys("hall-1")
 SCRIPTS: tuple[Script, ...] = get_args(Script)
 
 USES: dict[Script, tuple[list[str], list[list[str]]]] = {
+    "append_batch": ([KEYS.log, KEYS.roll], [["packed", "0", "0123456789abcdef"], ["packed", "0", ""]]),
+    "read_numbers": ([KEYS.products, KEYS.roll], [["-1", "", "a"], ["0", "0123456789abcdef", "a"]]),
     "append_events": (
-        [KEYS.log, KEYS.idempotency("k")],
-        [["packed", "digest", "1000", "{}"], ["packed", "digest", "1000", "{}"], ["packed", "other", "1000", "{}"]],
+        [KEYS.log, KEYS.idempotency("k"), KEYS.roll],
+        [
+            ["packed", "digest", "1000", "{}", "0", "0123456789abcdef"],
+            *[["packed", digest, "1000", "{}", "-1", ""] for digest in ("digest", "digest", "other")],
+        ],
     ),
     "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
     "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
+    "relog_decisions": (
+        [KEYS.log, KEYS.runners, KEYS.rules],
+        [["", "0"], ["1", "0", "7"], ["0"]],
+    ),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
 }
@@ -114,7 +123,7 @@ def test_cluster_refuses_a_script_that_touches_another_slot(real_store: RealStor
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_script_says_what_it_needs_and_takes_keys_from_keys_alone(name: Script) -> None:
     text = source(name)
-    assert text.startswith("#!lua\n")
+    assert re.match(r"#!lua( flags=[a-z-]+)?\n", text)
     for part in ("KEYS:", "ARGV:", "Reply:", "Cost:"):
         assert f"\n-- {part} " in text
     calls = re.findall(r"redis\.call\('(\w+)', (\S+?)[,)]", text)

@@ -36,7 +36,7 @@ class Running:
     def start(self, name: str, url: str = "unix://fake", **settings: object) -> Callable[[], None]:
         """Run a scorer; returns what stops it."""
         halt = threading.Event()
-        scorer = Scorer(url, name, Settings(**settings))  # type: ignore[arg-type]  # pydantic checks them
+        scorer = Scorer(url, name, Settings(redis_url=url, **settings))  # type: ignore[arg-type]  # pydantic checks them
         thread = threading.Thread(target=scorer.run, args=(halt,))
         thread.start()
         self._ends.append((halt, thread))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-from racing.entries import DECISION_FIELD, EVENTS_FIELD, TICK_FIELD, Enrolment, RuleChange, encode_decision
+from racing.entries import (
+    DECISION_FIELD,
+    EVENTS_FIELD,
+    SUM_FIELD,
+    TICK_FIELD,
+    Enrolment,
+    RuleChange,
+    encode_decision,
+    sum_of,
+)
 from racing.events import EventBatch
 from racing.model import Frame, Position
 from racing.race import Race
@@ -18,6 +27,8 @@ from racing.store.protocol import SyncClient
 from racing.store.reads import members
 from racing.store.sets import measure_names
 from tests.laws.logs import body_of, rule_of
+
+Raw = tuple[bytes, dict[bytes, bytes]]
 
 START_MS = 1_800_000_000_000
 """Log time at which hand-raced venues begin: an edge of every bucket length used."""
@@ -34,7 +45,7 @@ class Track:
         self.raw = cast("Any", client)
         self.venue = venue
         self.keys = VenueKeys(venue)
-        self.settings = Settings(**settings)
+        self.settings = Settings(**{"redis_url": "redis://elsewhere", **settings})  # no segment files unless asked for
         self.now_ms = START_MS
         self.versions = 0
         self.raw.hset(VENUES, venue, b'{"venue":"hall-1","title":"Hall 1","created_ms":0}')
@@ -57,6 +68,13 @@ class Track:
     def click(self, *runners: int, after_ms: int = 0) -> Position:
         """A batch of one click for each runner named."""
         return self.write(clicks(runners), after_ms=after_ms)
+
+    def rewrite(self, change: Callable[[list[Raw]], list[Raw]]) -> None:
+        """Give the log other entries, as a server does that loads a damaged file."""
+        raws = change(self.raw.xrange(self.keys.log))
+        self.raw.delete(self.keys.log)
+        for name, fields in raws:
+            self.raw.xadd(self.keys.log, fields, id=name)
 
     # -- the owner -----------------------------------------------------------------------------------
 
@@ -126,7 +144,8 @@ def _fields(body: dict[str, Any], version: int) -> dict[bytes, bytes]:
     if isinstance(meant, EventBatch):
         return {EVENTS_FIELD: meant.pack()}
     if isinstance(meant, (RuleChange, Enrolment)):
-        return {DECISION_FIELD: encode_decision(meant)}
+        decision = encode_decision(meant)
+        return {DECISION_FIELD: decision, SUM_FIELD: sum_of(decision)}
     return {TICK_FIELD: b"1"}
 
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 
-from tests.faults import crash_points, fuzz, kills, reply_drops, simulation, takeover, torn_file
-
-EXERCISES = {
-    "crash_points": crash_points.main,
-    "fuzz": fuzz.main,
-    "kills": kills.main,
-    "reply_drops": reply_drops.main,
-    "simulation": simulation.main,
-    "takeover": takeover.main,
-    "torn_file": torn_file.main,
-}
+EXERCISES = (
+    "away",
+    "backlog",
+    "clock_jumps",
+    "crash_points",
+    "disk_full",
+    "failover",
+    "fuzz",
+    "kills",
+    "memory_full",
+    "overload",
+    "reply_drops",
+    "simulation",
+    "soak",
+    "state_machine",
+    "takeover",
+    "torn_file",
+)
 
 
 def main() -> int:
@@ -22,7 +30,8 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1] not in EXERCISES:
         sys.stderr.write(f"{__doc__}\nexercises: {', '.join(EXERCISES)}\n")
         return 2
-    return EXERCISES[sys.argv[1]](sys.argv[2:])
+    run: int = import_module(f"tests.faults.{sys.argv[1]}").main(sys.argv[2:])
+    return run
 
 
 sys.exit(main())

@@ -23,6 +23,7 @@ from racing.store.commit import read_commit
 from racing.store.crew import read_reports
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
 from tests.faults.kills import RULE
 from tests.laws.logs import batch_of
 from tests.stack import ROOT
@@ -32,6 +33,11 @@ RUNNERS = 50
 SOON_S = 30.0
 _END_S = 10.0
 _TRIES, _LOOKS, _LOOK_S = 40, 4, 0.004
+
+
+def patient(url: str) -> SyncClient:
+    """A client that waits for its answer: on a busy machine a server may stand still for longer than a scorer waits."""
+    return connect(url, block_ms=int(1000 * SOON_S))
 
 
 class Crew:
@@ -47,7 +53,7 @@ class Crew:
             "SAIMA_LOG_LEVEL": "warning",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        self._client: Any = connect(url)
+        self._client: Any = patient(url)
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> int:
@@ -181,7 +187,7 @@ class Load(threading.Thread):
 
     def run(self) -> None:
         """Append until stopped."""
-        client = connect(self._url)
+        client = patient(self._url)
         while not self._halt.is_set():
             for venue, counts in self.journal.items():
                 runners = self._rng.choices(range(RUNNERS), k=self._batch)

@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import httpx2
+
 from racing.errors import StoreError
-from racing.store.client import connect
+from racing.store.client import connect, store_errors
 from racing.store.commit import NO_COMMIT, CommitRecord, read_commit
 from racing.store.keys import VenueKeys
+from racing.verify import verify
+from tests.cluster import TestCluster, running_cluster
+from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.senders import KINDS, Event, Journal, Sender
-from tests.stack import Stack
-from tests.waiting import until
+from tests.stack import ROOT, Stack
+from tests.waiting import free_port, until
 
 PRODUCTS = [f"p-{index}" for index in range(400)]
+_RACING = frozenset(PRODUCTS)
 RULE = {
     "window_s": 3600,
     "bucket_s": 5,
@@ -26,6 +41,11 @@ RULE = {
         {"metric": "pay_amount", "signal": "root", "weight": 1},
     ],
 }
+VENUE = {"safe": "hall-1", "fast": "hall-2"}
+"""On two nodes."""
+FALLS = ("kill", "takeover", "pause")
+"""kill: -9. takeover: the replica takes over by itself, the primary goes on until it hears of it. pause: SIGSTOP until
+the replica has taken over; then it goes on, with what was in its sockets, until it hears of its fall."""
 _SENDERS = 3
 _SOON_S = 30.0
 
@@ -47,11 +67,12 @@ class PlainSender(Sender):
 class Load:
     """Senders that send to a venue for as long as this is entered."""
 
-    def __init__(self, stack: Stack, venue: str, *, seed: int) -> None:
-        self.journal = Journal()
+    def __init__(self, base: str, venue: str, *, seed: int, journal: Journal | None = None) -> None:
+        """base: address of the API."""
+        self.journal = journal if journal is not None else Journal()
         rng = random.Random(seed)
         self._senders = [
-            PlainSender(stack.base, venue, PRODUCTS, self.journal, seed=rng.getrandbits(32)) for _ in range(_SENDERS)
+            PlainSender(base, venue, PRODUCTS, self.journal, seed=rng.getrandbits(32)) for _ in range(_SENDERS)
         ]
 
     def __enter__(self) -> Self:
@@ -96,34 +117,47 @@ def open_venue(stack: Stack, venue: str) -> None:
     assert enrolled.status_code == 201, enrolled.text
 
 
-def counted(url: str, venue: str, journal: Journal) -> Counted:
-    """Compare the journal with the totals, once everything in the log is folded and the sets are complete.
+Totals = dict[str, Counter[tuple[str, str]]]
+"""Per measure, ``count`` or ``amount``: totals by (kind, product)."""
 
-    wrong_amounts: of the products whose events are all there, those whose amounts are not.
-    """
+
+def totals(url: str, venue: str) -> Totals:
+    """What the venue's sorted sets hold, once everything in its log is folded and they are complete."""
     client: Any = connect(url, venue=venue)
     keys = VenueKeys(venue)
     try:
         until(lambda: _complete(client, keys), within_s=_SOON_S, what=f"everything in {venue} is folded")
-        counts, amounts = journal.recount()
         products = {int(number): product.decode() for product, number in client.hgetall(keys.products).items()}
-        found = _totals(client, keys, "count", products)
-        found_amounts = _totals(client, keys, "amount", products)
+        return {measure: _totals(client, keys, measure, products) for measure in ("count", "amount")}
     finally:
         client.close()
-    cells = counts.keys() | found.keys()
+
+
+def counted(url: str, venue: str, journal: Journal, earlier: Totals | None = None) -> Counted:
+    """Compare a journal with the venue's totals, less those of an earlier moment.
+
+    wrong_amounts: of the products whose events are all there, those whose amounts are not.
+    """
+    counts, amounts = journal.recount()
+    found = totals(url, venue)
+    if earlier is not None:
+        for measure, before in earlier.items():
+            found[measure].subtract(before)
+    cells = {*counts, *found["count"]}
+    differences = {cell: found["count"][cell] - counts[cell] for cell in cells}
     return Counted(
         acknowledged=journal.events,
-        lost=sum(max(0, counts[cell] - found[cell]) for cell in cells),
-        doubled=sum(max(0, found[cell] - counts[cell]) for cell in cells),
-        wrong_amounts=sum(counts[cell] == found[cell] and amounts[cell] != found_amounts[cell] for cell in cells),
+        lost=-sum(min(0, more) for more in differences.values()),
+        doubled=sum(max(0, more) for more in differences.values()),
+        wrong_amounts=sum(not more and amounts[cell] != found["amount"][cell] for cell, more in differences.items()),
     )
 
 
 def _complete(client: Any, keys: VenueKeys) -> bool:
     try:
         commit: CommitRecord = read_commit(client, keys)
-        last = client.xrevrange(keys.log, count=1)[0][0].decode()
+        with store_errors():
+            last = client.xrevrange(keys.log, count=1)[0][0].decode()
     except StoreError:
         return False
     return commit != NO_COMMIT and commit.position == commit.sets_position == last
@@ -133,6 +167,168 @@ def _totals(client: Any, keys: VenueKeys, measure: str, products: dict[int, str]
     found: Counter[tuple[str, str]] = Counter()
     for kind in sorted(set(KINDS)):
         for member, value in client.zrange(keys.sums("total", f"{kind}:{measure}"), 0, -1, withscores=True):
-            if (product := products[int(member)]) in PRODUCTS:
+            if (product := products[int(member)]) in _RACING:
                 found[kind, product] = int(value)
     return found
+
+
+# -- the exercise --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Result:
+    """What a run of failovers came to.
+
+    It holds if in safe mode nothing acknowledged is lost; in fast mode no more than was acknowledged while replication
+    was held up; and if nothing is doubled or otherwise wrong in either.
+    lost: in safe mode. events_lost_after_failover: in fast mode; acknowledged_in_stall: the bound on them, what was
+    acknowledged from the stall's begin to the first batch after the fall. recovery_s_max: from the fall until 15
+    batches were acknowledged; in safe mode not before the old primary is back as a replica.
+    """
+
+    rounds: int
+    mode: str = "safe, fast"
+    rounds_by_mode: dict[str, int] = field(default_factory=dict)
+    falls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(FALLS, 0))
+    acknowledged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    wrong_amounts: int = 0
+    events_lost_after_failover: int = 0
+    acknowledged_in_stall: int = 0
+    losses_beyond_stall: int = 0
+    not_acknowledged: int = 0
+    recovery_s_max: float = 0.0
+    differences: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether every bound was kept."""
+        wrong = self.lost or self.doubled or self.wrong_amounts or self.losses_beyond_stall
+        return bool(self.acknowledged and not wrong and not self.differences and not self.troubles)
+
+
+def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
+    """So many failovers, the first half of them (rounded up) in safe mode, the others in fast mode."""
+    begun_s = time.monotonic()
+    result = Result(rounds)
+    rng = random.Random(seed)
+    with running_cluster(relayed=True) as cluster, _running(cluster, result) as bases:
+        for mode, times in (("safe", (rounds + 1) // 2), ("fast", rounds // 2)):
+            result.rounds_by_mode[mode] = times
+            journal = Journal()
+            for number in range(times):
+                _round(cluster, bases[mode], VENUE[mode], journal, result, rng)
+                tell(
+                    f"{mode} {number + 1} of {times}: {journal.events} acknowledged, {result.lost} lost,"
+                    f" {result.events_lost_after_failover} in fast mode, {result.doubled} doubled"
+                )
+            result.acknowledged += journal.events
+            result.not_acknowledged += journal.retries
+            result.troubles += journal.troubles[:5]
+            if times:
+                client = connect(cluster.url, venue=VENUE[mode])
+                result.differences += verify(client, VENUE[mode]).differences
+                client.close()
+    result.seconds = round(time.monotonic() - begun_s, 1)
+    return result
+
+
+@contextlib.contextmanager
+def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
+    """One deployment with a venue for each mode, and an API in each: its address by mode."""
+    with tempfile.TemporaryDirectory(prefix="saima-") as folder:
+        stack = Stack(Path(folder), SAIMA_REDIS_URL=cluster.url, SAIMA_LEASE_MS="1000")
+        stack.serve()
+        port = free_port()
+        environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "SAIMA_LOG_LEVEL": "warning",
+            "SAIMA_REDIS_URL": cluster.url,
+            "SAIMA_PORT": str(port),
+            "SAIMA_DURABILITY": "safe",
+            "SAIMA_SAFE_REPLICAS": "1",
+        }
+        with stack.log.open("ab") as out:
+            safe = subprocess.Popen(stack.command("api"), stdout=out, stderr=out, env=environment, cwd=ROOT)
+        bases = {"safe": f"http://127.0.0.1:{port}", "fast": stack.base}
+        try:
+            stack.wait_ready()
+            for mode in bases:
+                open_venue(stack, VENUE[mode])
+            until(lambda: _ready(bases["safe"]), within_s=_SOON_S, what="the API in safe mode is ready")
+            yield bases
+        except BaseException:
+            sys.stderr.write(stack.said())
+            raise
+        finally:
+            safe.terminate()
+            try:
+                safe.wait(_SOON_S)
+            finally:
+                safe.kill()
+                stack.stop()
+                result.troubles += [line for line in stack.log.read_text().splitlines() if "unexpected error" in line]
+
+
+def _ready(base: str) -> bool:
+    with contextlib.suppress(httpx2.HTTPError):
+        return bool(httpx2.get(f"{base}/readyz", timeout=1).status_code == 200)
+    return False
+
+
+def _round(cluster: TestCluster, base: str, venue: str, journal: Journal, result: Result, rng: random.Random) -> None:
+    """One failover under load, with replication held up before it; then count what this round sent."""
+    earlier, sent = totals(cluster.url, venue), Journal()
+    primary = cluster.owner(venue)
+    replica = cluster.replica_of(primary)
+    with Load(base, venue, seed=rng.getrandbits(32), journal=sent) as load:
+        load.more(15)
+        before_stall = sent.events  # what is acknowledged after this moment may be in the stall
+        assert primary.relay is not None
+        primary.relay.stall()
+        time.sleep(rng.uniform(0.3, 1.2))
+        fall = rng.choice(FALLS)
+        result.falls[fall] += 1
+        if fall == "kill":
+            primary.kill()
+        elif fall == "takeover":
+            replica.client.execute_command("CLUSTER FAILOVER", "TAKEOVER")
+        else:
+            primary.signal(signal.SIGSTOP)
+        fallen_s = time.monotonic()
+        until(lambda: cluster.serves(replica, venue), within_s=_SOON_S, what="the replica has taken over")
+        primary.signal(signal.SIGCONT)
+        until(lambda: primary.role() != "master", within_s=_SOON_S, what="the old primary is gone or knows of its fall")
+        primary.relay.flow()
+        if primary.process is None:  # in safe mode nothing is acknowledged before there is a replica again
+            primary.start()
+        load.more(1)
+        in_stall = sent.events - before_stall  # with what was answered before, and only just heard
+        load.more(14)
+        result.recovery_s_max = max(result.recovery_s_max, round(time.monotonic() - fallen_s, 2))
+    cluster.settled()
+    found = counted(cluster.url, venue, sent, earlier)
+    journal.acknowledged += sent.acknowledged
+    journal.retries += sent.retries
+    journal.troubles += sent.troubles
+    result.doubled += found.doubled
+    result.wrong_amounts += found.wrong_amounts
+    if venue == VENUE["safe"]:
+        result.lost += found.lost
+        return
+    result.events_lost_after_failover += found.lost
+    result.acknowledged_in_stall += in_stall
+    result.losses_beyond_stall += max(0, found.lost - in_stall)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exercise from the command line."""
+    return run_from_command_line("failover", run, arguments, rounds=100, about=__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

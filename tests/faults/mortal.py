@@ -26,8 +26,9 @@ from racing.store.protocol import AsyncClient, SyncClient
 from tests.contract.lossy import Requests
 from tests.waiting import until
 
-_GREETINGS = {"CLIENT", "HELLO", "SELECT"}
-"""What a new connection says first: nothing is at stake."""
+_IDLE_TALK = {"CLIENT", "HELLO", "SELECT", "UNWATCH"}
+"""What connections say at their beginning, and when they are given back: nothing is at stake."""
+_DEAD = "a dead process sends nothing"
 
 
 class Died(BaseException):
@@ -57,17 +58,21 @@ class Fate:
 
 
 def _cut(data: Any) -> list[tuple[str, bytes]]:
-    """The commands of one write, greetings left out."""
+    """The commands of one write, idle talk left out."""
     raw = b"".join(data) if isinstance(data, list) else bytes(data)
-    return [(name, each) for name, each in Requests().add(raw) if name not in _GREETINGS]
+    return [(name, each) for name, each in Requests().add(raw) if name not in _IDLE_TALK]
 
 
 def mortal_client(url: str, fate: Fate) -> SyncClient:
     """A client as the scorer has it, on connections that die."""
 
     class Mortal(redis.UnixDomainSocketConnection):
+        dead = False  # of all connections of this process
+
         def send_packed_command(self, command: Any, check_health: bool = True) -> None:
             untyped: Any = super()
+            if Mortal.dead:
+                raise redis.exceptions.ConnectionError(_DEAD)
             commands = _cut(command)
             delivered = fate.delivered([name for name, _ in commands])
             if delivered is None:
@@ -78,6 +83,7 @@ def mortal_client(url: str, fate: Fate) -> SyncClient:
             for _ in range(delivered):
                 with contextlib.suppress(redis.exceptions.RedisError):
                     untyped.read_response()
+            Mortal.dead = True
             untyped.disconnect()
             raise Died
 
@@ -90,7 +96,11 @@ def mortal_async_client(url: str, fate: Fate) -> AsyncClient:
     """A client as the API has it, on connections that die."""
 
     class Mortal(redis.asyncio.UnixDomainSocketConnection):
+        dead = False  # of all connections of this process
+
         async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            if Mortal.dead:
+                raise redis.exceptions.ConnectionError(_DEAD)
             commands = _cut(command)
             delivered = fate.delivered([name for name, _ in commands])
             if delivered is None:
@@ -101,6 +111,7 @@ def mortal_async_client(url: str, fate: Fate) -> AsyncClient:
             for _ in range(delivered):
                 with contextlib.suppress(redis.exceptions.RedisError):
                     await super().read_response()
+            Mortal.dead = True
             await self.disconnect()
             raise Died
 

@@ -31,7 +31,7 @@ from tests.faults.senders import Journal, Sender
 from tests.stack import Stack
 from tests.waiting import until
 
-LONG_DROPS = 3_000
+LONG_DROPS = 1_500
 QUICK_S = 33.0
 """The first reply of each of some 30 kinds is dropped, at which the race stands still for the first 10 s."""
 _EVERY = 6

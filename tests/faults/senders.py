@@ -26,6 +26,7 @@ _PAUSE_S = 0.05
 """Between two tries."""
 _BREATH_S = 0.01
 """Between two batches, so that senders leave the processor to what they test."""
+_ID_SHARE = 0.3
 _POOL_MAX = 400
 _FIELDS = ("type", "product", "amount", "id", "ts_ms")
 
@@ -113,6 +114,8 @@ class Sender(threading.Thread):
         *,
         keyed: bool = True,
         refunds: bool = True,
+        breath_s: float = _BREATH_S,
+        id_share: float = _ID_SHARE,
     ) -> None:
         super().__init__(name=f"sender-{seed}", daemon=True)
         self._url = f"{base}/v1/venues/{venue}/events"
@@ -120,6 +123,8 @@ class Sender(threading.Thread):
         self._journal = journal
         self._keyed = keyed
         self._refunds = refunds
+        self._breath_s = breath_s
+        self._id_share = id_share if keyed else 1.0
         self._rng = random.Random(seed)
         self._halt = threading.Event()
 
@@ -130,7 +135,7 @@ class Sender(threading.Thread):
     def run(self) -> None:
         """Send until stopped."""
         with httpx2.Client(timeout=_TIMEOUT_S) as client:
-            while not self._halt.wait(_BREATH_S):
+            while not self._halt.wait(self._breath_s):
                 events = self._batch()
                 body = json.dumps({"events": [event.json() for event in events]}).encode()
                 if self._deliver(client, body):
@@ -179,6 +184,6 @@ class Sender(threading.Thread):
             type=kind,
             product=self._products[min(int(rng.expovariate(0.1)), len(self._products) - 1)],
             amount=rng.randrange(1, 100_000) if kind == "pay" else None,
-            id=f"{rng.getrandbits(64):x}" if rng.random() < 0.3 or not self._keyed else None,
+            id=f"{rng.getrandbits(64):x}" if rng.random() < self._id_share else None,
             ts_ms=time.time_ns() // 1_000_000 - rng.randrange(20_000) if rng.random() < 0.3 else None,
         )

@@ -1,7 +1,7 @@
 """Scorers paused for longer than their lease, or killed: others take their venues over, and what wakes writes nothing.
 
 Three scorers share six venues under load. In each round one is stopped (SIGSTOP), in the middle of a commit where that
-can be met, until the others race all of its venues; then it goes on as if nothing had been. Every fifth round one more
+can be met, until the others race all of its venues; then it goes on as if nothing had been. Every fourth round one more
 is killed and a new one joins.
 Times are the server's own, from its MONITOR; what must have been counted is counted again from the sender's journal.
 """
@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from racing.store.client import connect
 from racing.store.commit import read_commit
 from racing.store.embedded import EmbeddedServer
 from racing.store.keys import VenueKeys
 from racing.verify import verify
-from tests.faults.crews import SOON_S, Crew, Load, crew, open_venues
+from tests.faults.crews import SOON_S, Crew, Load, crew, open_venues, patient
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.watched import Seen, watched
 from tests.waiting import until
@@ -36,8 +35,8 @@ SCORERS = 3
 LEASE_MS = 3_000
 GRACE_S = 1.0
 """A take-over may take so much longer than the lease."""
-QUICK_ROUNDS = 5
-_KILL_EVERY = 5
+QUICK_ROUNDS = 4
+_KILL_EVERY = 4
 _BATCH, _PAUSE_S = 100, 0.004
 
 
@@ -106,7 +105,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, lease_ms: int = LEAS
         server.start()
         ends.callback(server.stop)
         asyncio.run(open_venues(server.url, VENUES))
-        client = connect(server.url)
+        client = patient(server.url)
         ends.callback(client.close)
         with (
             watched(server.url) as seen,

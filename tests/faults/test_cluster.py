@@ -9,7 +9,7 @@ import pytest
 
 from racing.store.cluster import slot_of
 from tests.cluster import TestCluster, running_cluster
-from tests.faults.failover import Counted, Load, counted, open_venue
+from tests.faults.failover import Load, counted, open_venue
 from tests.stack import Stack
 from tests.waiting import until
 
@@ -81,7 +81,7 @@ def test_doctor_looks_at_every_node(stack: Stack, cluster: TestCluster) -> None:
 
 def test_a_planned_failover_loses_and_doubles_nothing(stack: Stack, cluster: TestCluster) -> None:
     venue = "hall-1"
-    with Load(stack, venue, seed=1) as load:
+    with Load(stack.base, venue, seed=1) as load:
         for _ in range(2):
             load.more(20)
             cluster.switch_over(venue)
@@ -89,25 +89,34 @@ def test_a_planned_failover_loses_and_doubles_nothing(stack: Stack, cluster: Tes
     agrees(stack, cluster, venue, load)
 
 
-def test_a_slot_moved_under_load_loses_and_doubles_nothing(stack: Stack, cluster: TestCluster) -> None:
+def test_slots_moved_under_load_lose_and_double_nothing(stack: Stack, cluster: TestCluster) -> None:
+    """Key by key, with the venue's keys on two nodes for a while; and back, all at once."""
     venue = "hall-2"
-    with Load(stack, venue, seed=2) as load:
+    before = cluster.owner(venue)
+    with Load(stack.base, venue, seed=2) as load:
         load.more(20)
-        before = cluster.owner(venue)
         cluster.move_slot(venue, cluster.other_primary(venue))
         assert cluster.owner(venue) is not before
+        load.more(20)
+        cluster.move_slot_at_once(venue, before)
         load.more(20)
     agrees(stack, cluster, venue, load)
 
 
-def test_a_killed_primary_is_survived_and_nothing_is_doubled(stack: Stack, cluster: TestCluster) -> None:
-    """What its replica had not got yet is lost, in fast mode: the rest of the race goes on from what it had."""
-    venue = "hall-4"
-    with Load(stack, venue, seed=3) as load:
+def test_a_killed_primary_is_survived_and_others_notice_nothing(stack: Stack, cluster: TestCluster) -> None:
+    """The one that also has the list of venues. What its replica had not got yet is lost, in fast mode."""
+    venue, other = "hall-4", "hall-1"
+    killed = cluster.owner(venue)
+    assert cluster.serves(killed, "saima"), "that node has the deployment-wide keys as well"
+    with Load(stack.base, venue, seed=3) as load:
         load.more(20)
-        killed, _ = cluster.fail_over(venue)
+        killed.kill()
+        events = {"events": [{"type": "click", "product": "star"}]}
+        assert stack.post(f"/v1/venues/{other}/events", events).status_code == 202
+        assert stack.get(f"/v1/venues/{other}/slots?limit=1")["stale"] is False
+        assert stack.ready()
         load.more(20)
-    found: Counted = counted(cluster.url, venue, load.journal)
+    found = counted(cluster.url, venue, load.journal)
     assert (found.doubled, found.wrong_amounts, load.journal.troubles) == (0, 0, [])
     assert found.lost < found.acknowledged / 10
     assert stack.run("verify", venue, "--json").returncode == 0

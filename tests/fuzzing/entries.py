@@ -26,6 +26,7 @@ from racing.entries import (
     decode_body,
     encode_decision,
 )
+from racing.errors import NewerFormatError
 from racing.model import Position
 from racing.race import Race
 from tests.fuzzing.bodies import NOW_MS, PRODUCTS, RULE, Outcome, race_of
@@ -65,7 +66,9 @@ def valid_decisions() -> list[bytes]:
 
 def sealed(record: bytes) -> bytes:
     """A mutated packed record with its checksum put right: as if whoever wrote it had meant it so."""
-    return record[:1] + struct.pack("<I", zlib.crc32(record[5:])) + record[5:] if len(record) > 5 else record
+    if len(record) < 6 or not record[0]:
+        return record
+    return record[:1] + struct.pack("<I", zlib.crc32(record[5:], record[0] - 1)) + record[5:]
 
 
 def extremes(rng: random.Random, count: int) -> Iterator[bytes]:
@@ -112,6 +115,9 @@ def try_entries(entries: Iterator[Fields]) -> Outcome:
             if outcome.tried % _RESTORED_EVERY == 0 or len(race.products) > _RUNNERS_MAX:
                 _check_restored(race)
                 race = race_of(PRODUCTS)
+        except NewerFormatError:  # said so, and soundly: whoever goes on without it would lose it
+            outcome.outcomes["newer"] += 1
+            race = race_of(PRODUCTS)
         except Exception as exc:  # noqa: BLE001  # any is what is looked for
             outcome.crashed(b"".join(fields.values()), exc)
             race = race_of(PRODUCTS)

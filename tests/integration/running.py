@@ -40,7 +40,7 @@ class Running:
     """The parts, each of which can be stopped by itself."""
 
     def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
-        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync)
+        self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync, memory_mb=settings.memory_mb)
         self._halt = threading.Event()
         if not scorer:
             self._halt.set()
@@ -129,7 +129,7 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    service = Running(folder, load_settings(**{"frame_ms": 10, **given}), scorer=scorer)
+    service = Running(folder, load_settings(**{"frame_ms": 10, "data_dir": folder, **given}), scorer=scorer)
     try:
         service.start()
         yield service

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from racing.store.client import connect
@@ -219,3 +220,36 @@ def test_server_that_outlived_its_killed_parent_is_adopted(stack: Stack) -> None
     assert stack.stop() == 0
     assert not lives(after["api"])
     assert stack.pid("server") is None
+
+
+# -- moving a venue ------------------------------------------------------------------------------------------
+
+
+def test_venue_exported_while_it_races_races_on_under_another_id(running: Stack, tmp_path: Path) -> None:
+    before = counted(running)
+    click(running)
+    wait_counted(running, before + 1)
+    options = ("--data-dir", str(running.data_dir))
+    assert running.run("export", VENUE, str(tmp_path / "file"), *options).returncode == 0
+    moved = running.run("import", str(tmp_path / "file"), "--as", "hall-moved", *options)
+    assert (moved.returncode, moved.stdout.partition(" ")[0]) == (0, "hall-moved")
+    body = {"events": [{"type": "click", "product": "b"}]}
+    until(
+        lambda: running.post("/v1/venues/hall-moved/events", body, **{"Idempotency-Key": "m"}).status_code == 202,
+        within_s=SOON_S,
+        what="the moved venue takes events",
+    )
+    until(
+        lambda: running.get("/v1/venues/hall-moved")["counts"].get("counted") == before + 2,
+        within_s=SOON_S,
+        what="what was counted there counts here, and one more",
+    )
+    assert running.run("verify", "hall-moved", "--whole", *options).returncode == 0
+    deleted = running.run("venue", "delete", "hall-moved", "--yes", *options)
+    assert (deleted.returncode, deleted.stdout.partition(":")[0]) == (0, "hall-moved is gone")
+    assert httpx2.get(f"{running.base}/v1/venues/hall-moved").status_code == 404
+    left = connect(running.redis_url).scan_iter(match=f"{VenueKeys('hall-moved').prefix}*", count=1000)
+    assert set(left) <= {VenueKeys("hall-moved").lease.encode()}
+    again = running.run("import", str(tmp_path / "file"), *options)
+    assert again.returncode == 1
+    assert "exists already" in again.stderr

@@ -6,6 +6,7 @@ run by a real Lua 5.1. test_server.py holds it against a real server.
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -144,6 +145,21 @@ class Server:
             self._expiry[key] = self._now_ms() + int(options[words.index(b"PX") + 1])
         self._touch(key)
         return Status("OK")
+
+    def _strlen(self, args: Args) -> Any:
+        return len(self.peek(args[0]) or b"")
+
+    def _getrange(self, args: Args) -> Any:
+        held: bytes = self.peek(args[0]) or b""
+        low, high = (int(each) + len(held) if int(each) < 0 else int(each) for each in args[1:])
+        return held[max(0, low) : high + 1]
+
+    def _setrange(self, args: Args) -> Any:
+        held: bytes = self.peek(args[0]) or b""
+        at = int(args[1])
+        self.data[args[0]] = held[:at].ljust(at, b"\0") + args[2] + held[at + len(args[2]) :]
+        self._touch(args[0])
+        return len(self.data[args[0]])
 
     def _del(self, args: Args) -> Any:
         return sum(self._drop(key) for key in args)
@@ -327,8 +343,8 @@ class Server:
         if name not in self.loaded:
             raise RefusedError("NOSCRIPT No matching script. Please use EVAL.")
         keys, given = args[2 : 2 + count], args[2 + count :]
-        reply = _SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), _lua.table_from({b"call": self._call}))
-        return _from_lua(reply)
+        called = _lua.table_from({b"call": self._call, b"sha1hex": _sha1hex})
+        return _from_lua(_SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), called, _CJSON))
 
     def _call(self, *words: Any) -> Any:
         return _to_lua(self.execute([_word(word) for word in words]))
@@ -342,8 +358,31 @@ def _compiled(text: bytes) -> bytes:
     name = sha1(text, usedforsecurity=False).hexdigest().encode()
     if name not in _SCRIPTS:
         body = text.partition(b"\n")[2] if text.startswith(b"#!") else text
-        _SCRIPTS[name] = _lua.execute(b"return function(KEYS, ARGV, redis)\n" + body + b"\nend")
+        _SCRIPTS[name] = _lua.execute(b"return function(KEYS, ARGV, redis, cjson)\n" + body + b"\nend")
     return name
+
+
+def _sha1hex(text: bytes) -> bytes:
+    return sha1(text, usedforsecurity=False).hexdigest().encode()
+
+
+def _decoded(text: bytes) -> Any:
+    return _table(json.loads(text))
+
+
+def _table(value: Any) -> Any:
+    match value:
+        case dict():
+            return _lua.table_from({key.encode(): _table(each) for key, each in value.items()})
+        case list():
+            return _lua.table_from([_table(each) for each in value])
+        case str():
+            return value.encode()
+        case _:
+            return value
+
+
+_CJSON = _lua.table_from({b"decode": _decoded})
 
 
 def _word(value: Any) -> bytes:

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Give up the lease of a venue, if the caller holds it.
 -- KEYS: 1 lease (string)
 -- ARGV: 1 name of the process

@@ -1,17 +1,29 @@
 #!lua
 -- Give each new product the next runner number, keep every runner's data, and log what changed as one entry.
--- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)
+-- The roll holds 16 hex characters for each number: the digest of all products up to it.
+-- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)
 -- ARGV: product, runner JSON, product, runner JSON, ... (each product once)
 -- Reply: {entry id or '', number, state, number, state, ...}; state: 0 unchanged, 1 new, 2 changed
--- Cost: O(products). Bound: as many as are passed; the caller passes at most 1,000.
-local reply, writes, logged = {''}, {}, {}
+-- Cost: O(products), and once O(all) where a roll is missing. Bound: the caller passes at most 1,000.
+local reply, writes, logged, rolled = {''}, {}, {}, {}
 local next_number = redis.call('HLEN', KEYS[1])
+local from = math.min(math.floor(redis.call('STRLEN', KEYS[4]) / 16), next_number)
+local digest = from > 0 and redis.call('GETRANGE', KEYS[4], from * 16 - 16, from * 16 - 1) or ''
+local function roll(product)
+  digest = string.sub(redis.sha1hex(digest .. ' ' .. product), 1, 16)
+  rolled[#rolled + 1] = digest
+end
+for number = from, next_number - 1 do
+  local read, runner = pcall(cjson.decode, redis.call('HGET', KEYS[2], string.format('%d', number)) or '')
+  roll(read and type(runner) == 'table' and tostring(runner.product) or '')
+end
 for i = 1, #ARGV, 2 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
   local number, state = known, 0
   if not known then
     number, state = string.format('%d', next_number), 1
     next_number = next_number + 1
+    roll(ARGV[i])
   elseif redis.call('HGET', KEYS[2], known) ~= ARGV[i + 1] then
     state = 2
   end
@@ -22,12 +34,15 @@ for i = 1, #ARGV, 2 do
   reply[#reply + 1] = number
   reply[#reply + 1] = state
 end
+if #rolled > 0 then
+  redis.call('SETRANGE', KEYS[4], from * 16, table.concat(rolled))
+end
 if #writes > 0 then
   for _, write in ipairs(writes) do
     redis.call('HSET', KEYS[1], write[1], write[2])
     redis.call('HSET', KEYS[2], write[2], write[3])
   end
-  local entry = '{"type":"enrol","runners":[' .. table.concat(logged, ',') .. ']}'
-  reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry)
+  local entry = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
+  reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
 end
 return reply

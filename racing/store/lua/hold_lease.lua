@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- Take the lease of a venue, or renew it, unless another process holds it. For liveness only: safety is the epoch.
 -- KEYS: 1 lease (string)
 -- ARGV: 1 name of the process  2 time to hold (ms)

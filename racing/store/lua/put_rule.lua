@@ -9,4 +9,4 @@ if current ~= ARGV[1] then
   return {0, current}
 end
 redis.call('HSET', KEYS[1], ARGV[2], ARGV[3], 'current', ARGV[2])
-return {1, redis.call('XADD', KEYS[2], '*', 'decision', ARGV[4])}
+return {1, redis.call('XADD', KEYS[2], '*', 'decision', ARGV[4], 'sum', redis.sha1hex(ARGV[4]))}

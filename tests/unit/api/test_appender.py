@@ -12,9 +12,10 @@ import pytest
 from api.appender import _ENTRY_MAX_EVENTS, WAITING_MAX_EVENTS, Appender
 from api.ingest import Rows, Taken
 from api.packed import PackedTaken
-from racing.errors import IdempotencyMismatchError, StoreUnavailableError
+from racing.errors import IdempotencyMismatchError, StaleNumbersError, StoreUnavailableError
 from racing.events import EventBatch
 from racing.store.desk import Appended, Desk, KeyedBatch
+from racing.store.numbers import Mark, Numbers
 
 SECRET = bytes(32)
 MISMATCH = IdempotencyMismatchError("another body")
@@ -27,12 +28,14 @@ class GatedDesk:
 
     def __init__(self) -> None:
         self.calls: list[Batches] = []
+        self.marks: list[Mark] = []
         self._gates: list[asyncio.Future[None]] = []
         self._begun = asyncio.Event()
 
-    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Any]:
+    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch], mark: Mark) -> list[Any]:
         assert venue == "hall-1"
         self.calls.append(list(batches))
+        self.marks.append(mark)
         call, gate = len(self.calls), asyncio.get_running_loop().create_future()
         self._gates.append(gate)
         self._begun.set()
@@ -317,3 +320,38 @@ async def test_the_log_holds_the_events_of_those_who_are_told_so_once_and_no_oth
         found.setdefault(entry, []).extend(runners)
     assert found == logged
     assert len(told) < len(senders)
+
+
+async def test_who_came_while_the_log_was_silent_hears_of_it_with_those_who_waited_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not after a second time-out: nobody waits much longer than one."""
+    monkeypatch.setattr("api.appender.APPEND_MAX_S", 0.05)
+    monkeypatch.setattr("api.appender._LONG_S", 0.01)
+    appender, desk, first = await busy()
+    second = sent(appender, taken(1))
+    for task in (first, second):
+        with pytest.raises(StoreUnavailableError, match="no reply within"):
+            await task
+    assert len(desk.calls) == 1, "for the second nothing was sent"
+
+
+# ------------------------------------------------------------------------------------------------ numbers
+
+
+async def test_batches_of_dropped_numbers_are_told_and_the_others_are_appended_under_their_mark() -> None:
+    """Two tables in one group: only the newest can be the one that stands."""
+    appender, desk, _ = await busy()
+    old, new = Numbers({"a": 1}, Mark(1, b"old")), Numbers({"a": 2}, Mark(2, b"new"))
+    before = asyncio.create_task(appender.append(taken(1), numbers=old))
+    after = [
+        asyncio.create_task(appender.append(taken(2), numbers=new)),
+        asyncio.create_task(appender.append(taken(2), keyed("k", taken(2)), new)),
+    ]
+    await passed_on(before, *after)
+    desk.let_through()
+    assert sorted(runners_of(entry) for entry in await desk.begun(2)) == [[2], [2]]
+    assert desk.marks[-1] == new.mark
+    desk.let_through()
+    assert isinstance((await asyncio.gather(before, return_exceptions=True))[0], StaleNumbersError)
+    assert {(await each).entry for each in after} == {"2-0", "2-1"}

@@ -34,6 +34,7 @@ from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
 from racing.settings import load_settings
 from racing.store.desk import Appended, Desk, KeyedBatch, RuleVersion, Venue
+from racing.store.numbers import Mark, Numbers
 
 NOW_MS = 1_763_740_805_250
 BODY_MAX = 2_048
@@ -41,6 +42,7 @@ JSON = "application/json"
 EVENTS = "/v1/venues/hall-1/events"
 SLOTS = "/v1/venues/hall-1/slots"
 NUMBERS = {"p-1": 0, "p-2": 7}
+MARK = Mark(7, b"digest up to 7")
 VENUE = Venue("hall-1", "Hall", 1)
 FRAME = Frame("hall-1", 7, 1, "5-0", NOW_MS, 1, 2, 0, (Slot(1, 0, "p-1", 2.0, ()), Slot(2, 7, "p-2", 1.0, ())))
 
@@ -62,13 +64,14 @@ class MemoryDesk:
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         return RuleVersion(1, DEFAULT_RULE.model_dump(mode="json", exclude_none=True), "a", "", 0)
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
-        return {product: NUMBERS[product] for product in products if product in NUMBERS}
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:
+        return Numbers({product: NUMBERS[product] for product in products if product in NUMBERS}, MARK)
 
-    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
-        return dict(NUMBERS)
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
+        return Numbers(NUMBERS, MARK)
 
-    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch]) -> list[Any]:
+    async def append_all(self, venue: str, batches: Sequence[bytes | KeyedBatch], mark: Mark) -> list[Any]:
+        assert mark == MARK
         if self._error is not None:
             raise self._error
         return [self._append(batch) for batch in batches]

@@ -14,12 +14,13 @@ import pytest
 from api import frames as module
 from api.frames import STALE_MS, Frames, VenueView
 from racing.entries import Runner
-from racing.errors import StoreUnavailableError
+from racing.errors import StaleNumbersError, StoreUnavailableError
 from racing.model import Frame, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
 from racing.store.desk import RuleVersion, Venue
 from racing.store.keys import VenueKeys
+from racing.store.numbers import Mark, Numbers
 
 AWAY = StoreUnavailableError("Redis is away")
 
@@ -167,14 +168,22 @@ class FakeStore:
         await asyncio.sleep(0)
         return self.version
 
-    async def numbers(self, venue: str, products: Sequence[str]) -> dict[str, int]:
-        self._answer("numbers", list(products))
-        return {product: self.products[product] for product in products if product in self.products}
+    def _mark(self) -> Mark:
+        return Mark(len(self.products) - 1, b"-".join(map(str.encode, self.products)))
 
-    async def first_numbers(self, venue: str, *, at_most: int) -> dict[str, int]:
+    async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:
+        self._answer("numbers", list(products))
+        if not self._mark().digest.startswith(since.digest):
+            raise StaleNumbersError("lost")
+        found = {product: self.products[product] for product in products if product in self.products}
+        read = Numbers(found, self._mark())
+        await asyncio.sleep(0)
+        return read
+
+    async def first_numbers(self, venue: str, *, at_most: int) -> Numbers:
         self._answer("first_numbers", at_most)
         await asyncio.sleep(0)
-        return dict(list(self.products.items())[: min(at_most, self.ahead)])
+        return Numbers(dict(list(self.products.items())[: min(at_most, self.ahead)]), self._mark())
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         self._answer("runners", list(numbers))
@@ -288,7 +297,7 @@ async def test_the_first_miss_reads_ahead_once_however_many_wait(frames: Frames,
     assert first["p-1"] == 1
     assert second["p-4"] == 4
     assert await frames.numbers(view, {"p-0", "p-2"}) == {f"p-{n}": n for n in (0, 1, 2, 4)}
-    assert [what for what, _ in store.asked] == ["first_numbers", "numbers", "numbers"]
+    assert [what for what, _ in store.asked] == ["first_numbers", "numbers"]
 
 
 async def test_the_memory_for_numbers_is_bounded(
@@ -300,6 +309,42 @@ async def test_the_memory_for_numbers_is_bounded(
     view = view_of(read_ahead=True)
     await frames.numbers(view, {"p-0", "p-1", "p-2"})
     assert await frames.numbers(view, {"p-2", "p-3"}) == {"p-2": 2, "p-3": 3}
+
+
+async def test_numbers_of_lost_enrolments_are_dropped_when_another_product_is_looked_up(
+    frames: Frames, store: FakeStore
+) -> None:
+    """A failover lost b, and c got its number: b is unknown from then on."""
+    store.products = {"a": 0, "b": 1}
+    view = view_of(read_ahead=True)
+    assert await frames.numbers(view, {"a", "b"}) == {"a": 0, "b": 1}
+    store.products = {"a": 0, "c": 1}
+    assert await frames.numbers(view, {"b", "c"}) == {"c": 1}
+    assert await frames.numbers(view, {"a", "b", "c"}) == {"a": 0, "c": 1}
+
+
+async def test_numbers_that_were_read_before_and_after_a_loss_are_not_mixed(frames: Frames, store: FakeStore) -> None:
+    """Two lookups are under way at once; between them c took the number that b had."""
+    store.products = {"a": 0, "b": 1}
+    view = view_of(read_ahead=True)
+    before = asyncio.create_task(frames.numbers(view, {"b"}))
+    await asyncio.sleep(0)
+    store.products = {"a": 0, "c": 1}
+    after = asyncio.create_task(frames.numbers(view, {"c"}))
+    await asyncio.gather(before, after)
+    assert view.numbers["c"] == 1
+    assert "b" not in view.numbers
+
+
+async def test_numbers_that_are_forgotten_stay_whole_for_batches_under_way(frames: Frames, store: FakeStore) -> None:
+    store.products = {"a": 0}
+    view = view_of(read_ahead=True)
+    old = await frames.numbers(view, {"a"})
+    frames.forget(view, old)
+    store.products = {"a": 0, "b": 1}
+    assert await frames.numbers(view, {"b"}) == {"b": 1}
+    frames.forget(view, old)  # by another batch of that time: nothing is dropped twice
+    assert (old, view.numbers) == ({"a": 0}, {"b": 1})
 
 
 # ------------------------------------------------------------------------------------------------ following

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racing.columns import VERSION, Array, narrow, pack, unpack
-from racing.errors import CorruptRecordError
+from racing.columns import Array, narrow, pack, unpack
+from racing.errors import CorruptRecordError, NewerFormatError
+from racing.formats import FORMAT
 from tests.laws.logs import law
 
 _INT64 = st.integers(-(2**63), 2**63 - 1)
@@ -33,11 +34,11 @@ _HEADERS = st.dictionaries(
 )
 
 
-def _record(head: Any, body: bytes = b"", *, version: int = VERSION) -> bytes:
+def _record(head: Any, body: bytes = b"", *, version: int = FORMAT) -> bytes:
     """A record of any header with a sound checksum."""
     packed = msgspec.msgpack.encode(head)
     rest = struct.pack("<I", len(packed)) + packed + body
-    return struct.pack("<BI", version, zlib.crc32(rest)) + rest
+    return struct.pack("<BI", version, zlib.crc32(rest, version - 1)) + rest
 
 
 @pytest.mark.parametrize("size", [0, 1, 8])
@@ -46,9 +47,16 @@ def test_a_record_shorter_than_its_prefix_is_refused(size: int) -> None:
         unpack(pack({}, {})[:size])
 
 
-def test_a_record_of_another_version_is_refused_by_its_number() -> None:
-    with pytest.raises(CorruptRecordError, match=f"version {VERSION + 1} is not {VERSION}"):
-        unpack(_record({"columns": []}, version=VERSION + 1))
+def test_a_record_of_a_newer_version_is_refused_by_its_number() -> None:
+    with pytest.raises(NewerFormatError, match=f"has format {FORMAT + 1}, this Saima reads up to {FORMAT}"):
+        unpack(_record({"columns": []}, version=FORMAT + 1))
+
+
+def test_a_wrong_byte_in_the_version_is_damage_and_not_a_newer_version() -> None:
+    whole = pack({"a": 1}, {})
+    for version in set(range(256)) - {FORMAT}:
+        with pytest.raises(CorruptRecordError, match="checksum"):
+            unpack(bytes([version]) + whole[1:])
 
 
 def test_a_wrong_checksum_is_refused() -> None:
@@ -95,7 +103,7 @@ def test_a_header_nested_without_end_is_refused() -> None:
     rest = struct.pack("<I", 200_000) + b"\x91" * 200_000
 
     with pytest.raises(CorruptRecordError, match="header"):
-        unpack(struct.pack("<BI", VERSION, zlib.crc32(rest)) + rest)
+        unpack(struct.pack("<BI", FORMAT, zlib.crc32(rest)) + rest)
 
 
 @law(100)

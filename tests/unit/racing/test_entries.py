@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from racing.entries import (
@@ -19,7 +20,9 @@ from racing.entries import (
     decode_body,
     encode_decision,
 )
+from racing.errors import NewerFormatError
 from racing.events import EventBatch
+from racing.formats import FORMAT, format_of
 from tests.laws.logs import batch_of
 
 
@@ -76,6 +79,22 @@ def test_events_are_packed_columns() -> None:
 )
 def test_a_decision_is_read_back_as_it_was(decision: RuleChange | Enrolment) -> None:
     assert decision == decode_body({DECISION_FIELD: encode_decision(decision)})
+
+
+@pytest.mark.parametrize("kind", ["rule", "enrol", "a type of tomorrow"])
+def test_decision_of_a_newer_saima_is_neither_guessed_at_nor_passed_over(kind: str) -> None:
+    raw = msgspec.json.encode({"type": kind, "format": FORMAT + 1, "version": 2, "rule": {}, "runners": []})
+    with pytest.raises(NewerFormatError, match=f"has format {FORMAT + 1}, this Saima reads up to {FORMAT}"):
+        decode_body({DECISION_FIELD: raw})
+
+
+def test_decision_says_in_which_format_it_is_written() -> None:
+    assert format_of(encode_decision(RuleChange(1, {}))) == FORMAT
+
+
+def test_decision_logged_before_there_were_formats_is_of_the_first_and_scored_by_the_first_formula() -> None:
+    body = decode_body({DECISION_FIELD: b'{"type":"rule","version":1,"rule":{}}'})
+    assert body == RuleChange(1, {}, format=1, formula=1)
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,21 @@ def test_gauges_of_a_venue_that_is_forgotten_are_shown_no_more() -> None:
     assert 'saima_fold_lag_ms{venue="given-up"}' not in text
     metrics.set("saima_fold_lag_ms", "given-up", 7)
     assert 'saima_fold_lag_ms{venue="given-up"} 7.0' in generate_latest(metrics.registry).decode()
+
+
+def test_lease_has_one_owner_in_the_metrics_or_none() -> None:
+    """The one before would else seem to run the venue still."""
+    metrics = Metrics(CollectorRegistry())
+
+    def shown() -> list[str]:
+        lines = generate_latest(metrics.registry).decode().splitlines()
+        return [line for line in lines if line.startswith("saima_lease_owner{")]
+
+    metrics.owner("v", None)
+    metrics.owner("v", "one")
+    metrics.owner("w", "one")
+    metrics.owner("v", "two")
+    assert shown() == ['saima_lease_owner{owner="one",venue="w"} 1.0', 'saima_lease_owner{owner="two",venue="v"} 1.0']
+    metrics.owner("v", None)
+    metrics.forget("w")
+    assert shown() == []

@@ -51,9 +51,12 @@ class _Venue:
         return found
 
     def counted(self) -> dict[str, int]:
-        """The counts that are not 0."""
+        """The counts that are not 0, but for the sum that they balance with."""
         counts = self.race.counts
-        return {name: value for name in counts.__struct_fields__ if (value := getattr(counts, name))}
+        assert counts.accepted == counts.settled()
+        return {
+            name: value for name in counts.__struct_fields__ if (value := getattr(counts, name)) and name != "accepted"
+        }
 
 
 # -- refusals ------------------------------------------------------------------------------------------------

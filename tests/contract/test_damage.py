@@ -1,0 +1,162 @@
+"""A log that is not what was committed: found by the next owner, who goes on with what is sound of it, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from racing.entries import DECISION_FIELD, EVENTS_FIELD, Runner
+from racing.rule import parse_rule
+from racing.scorer import VenueScorer
+from racing.store.desk import Desk
+from racing.store.protocol import SyncClient
+from racing.verify import verify
+from tests.contract.track import CLICKS, Raw, Track, sets_of
+from tests.laws.logs import rule_of
+
+DOUBLE = rule_of({"metric": "click", "signal": "level", "weight": 2}, board={"slots": 3})
+
+
+@pytest.fixture
+def track(client: SyncClient) -> Track:
+    """A venue whose last checkpoint comes before a rule, an enrolment, a batch and a tick."""
+    made = Track(client)
+    made.begin()
+    owner = made.owner()
+    made.settle(owner)
+    made.click(0, 0, 1)
+    made.settle(owner)
+    made.now_ms += 2000 - made.now_ms % 2000 + 10
+    made.click(2)
+    made.settle(owner)
+    made.write({"rule": DOUBLE}, after_ms=10)
+    made.write({"enrol": {3: {}}})
+    made.click(1, 1)
+    made.write({"tick": True})
+    made.settle(owner)
+    assert made.commit().damaged == 0
+    return made
+
+
+def at(raws: list[Raw], field: bytes) -> int:
+    """Where the last entry with a field is."""
+    return max(index for index, (_, fields) in enumerate(raws) if field in fields)
+
+
+def flip(field: bytes, place: int) -> Callable[[list[Raw]], list[Raw]]:
+    """One bit of a field of the last entry that has it."""
+
+    def change(raws: list[Raw]) -> list[Raw]:
+        index = at(raws, field)
+        name, fields = raws[index]
+        value = bytearray(fields[field])
+        value[place] ^= 1
+        return [*raws[:index], (name, {**fields, field: bytes(value)}), *raws[index + 1 :]]
+
+    return change
+
+
+def lose(raws: list[Raw]) -> list[Raw]:
+    index = at(raws, EVENTS_FIELD)
+    return raws[:index] + raws[index + 1 :]
+
+
+def lose_the_end(raws: list[Raw]) -> list[Raw]:
+    return raws[: at(raws, EVENTS_FIELD)]
+
+
+def move(raws: list[Raw]) -> list[Raw]:
+    """The last entry, by one place within its millisecond."""
+    *before, (name, fields) = raws
+    ms, _, seq = name.partition(b"-")
+    return [*before, (ms + b"-" + str(int(seq) + 1).encode(), fields)]
+
+
+def settled(track: Track, owner: VenueScorer) -> None:
+    """Let an owner fold and write all there is, and see that what it shows agrees."""
+    track.settle(owner)
+    assert track.sets() == sets_of(owner.race)
+    assert track.frames()[-1].slots == owner.race.slots()
+    assert owner.race.counts.accepted == owner.race.counts.settled()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [flip(EVENTS_FIELD, -1), flip(EVENTS_FIELD, 2), flip(DECISION_FIELD, 40), lose, lose_the_end, move],
+    ids=["flipped batch", "flipped checksum", "flipped decision", "lost entry", "lost end", "moved entry"],
+)
+def test_damaged_log_is_found_by_the_next_owner_and_what_is_shown_is_that_of_the_rest(
+    track: Track, change: Callable[[list[Raw]], list[Raw]]
+) -> None:
+    track.rewrite(change)
+    with capture_logs() as lines:
+        owner = track.owner()
+
+    assert next(line["event"] for line in lines if line["log_level"] == "error").startswith("log damaged")
+    settled(track, owner)
+    assert track.commit().damaged == 1
+
+
+def test_sound_log_is_no_damage_to_the_next_owner(track: Track) -> None:
+    track.rewrite(list)
+    with capture_logs() as lines:
+        owner = track.owner()
+
+    assert not [line for line in lines if line["log_level"] == "error"]
+    settled(track, owner)
+    assert track.commit().damaged == 0
+
+
+def test_damage_is_told_for_as_long_as_the_venue_lives(track: Track) -> None:
+    track.rewrite(lose)
+    settled(track, track.owner())
+    settled(track, track.owner())
+
+    assert track.commit().damaged == 1
+    assert any("damaged" in note for note in verify(track.client, track.venue).notes)
+
+
+@pytest.mark.parametrize("change", [flip(EVENTS_FIELD, -1), lose, move], ids=["flipped", "lost", "moved"])
+def test_verify_names_a_log_that_is_not_what_was_committed(
+    track: Track, change: Callable[[list[Raw]], list[Raw]]
+) -> None:
+    assert verify(track.client, track.venue).clean
+    track.rewrite(change)
+
+    assert any(line.startswith("log: ") for line in verify(track.client, track.venue).differences)
+
+
+def test_decision_that_is_damaged_before_it_is_folded_is_passed_over_and_counted(track: Track) -> None:
+    track.write({"rule": CLICKS}, after_ms=10)
+    track.rewrite(flip(DECISION_FIELD, 60))
+    owner = track.owner()
+    track.settle(owner)
+
+    assert (owner.race.rule_version, owner.race.counts.unreadable) == (2, 1)
+
+
+@pytest.mark.parametrize("at_place", [30, -30])
+async def test_damaged_enrolment_and_rule_are_logged_again_from_their_hashes(
+    desk: Desk, client: SyncClient, at_place: int
+) -> None:
+    await desk.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
+    track = Track(client)
+    await desk.enrol(track.venue, [Runner(f"p-{index}", "m", "title", entry_score=index) for index in range(3)])
+    await desk.put_rule(track.venue, parse_rule(DOUBLE), after=1, author="test", note="")
+    owner = track.owner()
+    track.now_ms = owner.race.moment_ms
+    track.settle(owner)
+    right = (owner.race.rule_version, owner.race.products, owner.race.slots())
+
+    def change(raws: list[Raw]) -> list[Raw]:
+        return [flip(DECISION_FIELD, at_place)([raw])[0] for raw in raws]
+
+    track.rewrite(change)
+    track.raw.delete(track.keys.checkpoints)
+    owner = track.owner()
+    settled(track, owner)
+
+    assert (owner.race.rule_version, owner.race.products, owner.race.slots()) == right
+    assert owner.race.counts.unreadable == 3

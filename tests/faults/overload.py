@@ -1,0 +1,240 @@
+"""Three times more events than are worked off: goodput stays, refusals are quick, and readers hardly notice (R11).
+
+Capacity is what is counted in a second of a closed loop; then an open loop offers three times that. Senders and readers
+are processes of their own; senders run at low priority, as the processors that they take here are elsewhere in truth.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from racing.errors import StoreError
+from racing.store.client import connect
+from racing.store.commit import NO_COMMIT, CommitRecord, read_commit
+from racing.store.keys import VenueKeys
+from racing.store.load import read_memory
+from tests.faults.exercise import Tell, run_from_command_line, silent
+from tests.faults.flood import Answers, Plan, flood
+from tests.faults.parts import PRODUCTS, VENUE, Parts
+from tests.waiting import until
+
+ROUNDS = 5
+QUICK_ROUNDS = 1
+_TIMES = 3
+_EVENTS = 1_000
+"""Of a batch."""
+_PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 8, 64, 32
+_READS_PER_S = 200
+_CALM_S, _PEAK_S, _OVER_S = 4.0, 6.0, 8.0
+_AHEAD_MAX_MS = 2_000
+_GOODPUT_MIN, _READS_TIMES_MAX, _REFUSED_MS_MAX = 0.9, 2.0, 50.0
+_GROWN_MB_MAX = 128.0
+"""What a process may have grown by at the end of the overload: 64 MB of bodies may wait, and their room."""
+_SETTLED_S = 30.0
+
+
+@dataclass
+class Result:
+    """What came of it. It holds if every bound of R11 was kept, and the count is right to the event."""
+
+    rounds: int = 0
+    acknowledged: int = 0
+    lost: int = 0
+    doubled: int = 0
+    peak_events_per_s: int = 0
+    offered_events_per_s: int = 0
+    goodput_events_per_s: int = 0
+    goodput_share_min: float = 1_000.0
+    statuses: dict[str, int] = field(default_factory=dict)
+    refused_ms_p50: float = 0.0
+    refused_ms_p99: float = 0.0
+    without_retry_after: int = 0
+    unanswered: int = 0
+    read_ms_p99_calm: float = 0.0
+    read_ms_p99_overload: float = 0.0
+    read_times_max: float = 0.0
+    reads_failed: int = 0
+    lag_ms_max: int = 0
+    grown_mb_max: float = 0.0
+    memory_share_max: float = 0.0
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether every bound was kept."""
+        return bool(
+            self.acknowledged
+            and self.statuses.get("503")
+            and set(self.statuses) <= {"202", "503"}
+            and not (self.lost or self.doubled or self.reads_failed or self.unanswered or self.without_retry_after)
+            and self.goodput_share_min >= _GOODPUT_MIN
+            and self.read_times_max <= _READS_TIMES_MAX
+            and self.refused_ms_p99 <= _REFUSED_MS_MAX
+            and self.grown_mb_max <= _GROWN_MB_MAX
+        )
+
+
+def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
+    """Calm, peak, and three times the peak, so many times; then count."""
+    begun_s = time.monotonic()
+    result = Result(rounds=rounds)
+    with (
+        tempfile.TemporaryDirectory(prefix="saima-") as folder,
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+    ):
+        parts = Parts(Path(folder), SAIMA_LOG_AHEAD_MAX_MS=str(_AHEAD_MAX_MS))
+        try:
+            parts.start()
+            for number in range(rounds):
+                _Round(parts, pool, result).run(_batch(seed + number))
+                tell(f"{number + 1} of {rounds}: {result}")
+            counted = _settled(parts).counts["counted"]
+            result.lost = max(0, result.acknowledged - counted)
+            result.doubled = max(0, counted - result.acknowledged)
+        except BaseException:
+            tell(parts.said()[-4000:])
+            raise
+        finally:
+            parts.stop()
+    result.seconds = round(time.monotonic() - begun_s, 1)
+    return result
+
+
+def _batch(seed: int) -> bytes:
+    """One request, encoded once."""
+    rng = np.random.default_rng(seed)
+    rows = [{"type": "click", "product": PRODUCTS[number]} for number in rng.integers(0, len(PRODUCTS), _EVENTS)]
+    body = json.dumps({"events": rows}).encode()
+    head = f"POST /v1/venues/{VENUE}/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+class _Round:
+    """One round over running parts."""
+
+    def __init__(self, parts: Parts, pool: ProcessPoolExecutor, result: Result) -> None:
+        self._parts = parts
+        self._pool = pool
+        self._address = ("127.0.0.1", parts.port)
+        self._result = result
+
+    def run(self, batch: bytes) -> None:
+        """Calm, peak, overload."""
+        result = self._result
+        calm_ms = self._read_ms(self._reads(_CALM_S))
+        peak, _ = self._send(Plan(batch, _PEAK_CONNECTIONS, _PEAK_S))
+        _settled(self._parts)
+        before_mb = self._resident_mb()
+        reads = self._reads(_OVER_S)
+        goodput, over = self._send(Plan(batch, _CONNECTIONS, _OVER_S, _TIMES * peak / _EVENTS))
+        over_ms = self._read_ms(reads)
+        grown_mb = max(after - before for after, before in zip(self._resident_mb(), before_mb, strict=True))
+        refused_ms = over.of(503) or [0.0]
+        result.refused_ms_p50 = max(result.refused_ms_p50, _percentile(refused_ms, 50))
+        result.refused_ms_p99 = max(result.refused_ms_p99, _percentile(refused_ms, 99))
+        result.peak_events_per_s, result.goodput_events_per_s = round(peak), round(goodput)
+        result.offered_events_per_s = round(len(over.statuses) * _EVENTS / _OVER_S)
+        result.goodput_share_min = min(result.goodput_share_min, round(goodput / peak, 3))
+        result.read_ms_p99_calm, result.read_ms_p99_overload = calm_ms, over_ms
+        result.read_times_max = max(result.read_times_max, round(over_ms / calm_ms, 2))
+        result.grown_mb_max = max(result.grown_mb_max, round(grown_mb, 1))
+
+    def _reads(self, seconds: float) -> Future[Answers]:
+        request = f"GET /v1/venues/{VENUE}/slots?limit=50 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        return self._pool.submit(flood, self._address, Plan(request, _READERS, seconds, _READS_PER_S))
+
+    def _read_ms(self, reads: Future[Answers]) -> float:
+        """p99 of reads, from when each was due."""
+        answers = reads.result()
+        self._result.reads_failed += sum(status != 200 for status in answers.statuses) + answers.unanswered
+        return _percentile(answers.since_due_ms, 99)
+
+    def _send(self, plan: Plan) -> tuple[float, Answers]:
+        """(events counted in a second, answers)."""
+        sending = self._pool.submit(_politely, self._address, plan)
+        goodput = self._goodput(sending, plan.seconds)
+        answers, result = sending.result(), self._result
+        for status, number in Counter(answers.statuses).items():
+            result.statuses[str(status)] = result.statuses.get(str(status), 0) + number
+        result.acknowledged += _EVENTS * sum(status == 202 for status in answers.statuses)
+        result.unanswered += answers.unanswered
+        result.without_retry_after += answers.without_retry_after
+        return goodput, answers
+
+    def _goodput(self, sending: Future[Answers], seconds: float) -> float:
+        """Events counted in a second while senders send, but for their first and last second."""
+        client: Any = connect(self._parts.server.url)
+        begun_s = time.monotonic()
+        seen: list[tuple[int, float]] = []
+        while not sending.done() and (passed_s := time.monotonic() - begun_s) < seconds - 1:
+            if passed_s > 1:
+                commit = _commit(client)
+                seen.append((commit.counts.get("counted", 0), time.monotonic()))
+                lag_ms = time.time_ns() // 1_000_000 - commit.as_of_ms if commit.epoch else 0
+                self._result.lag_ms_max = max(self._result.lag_ms_max, lag_ms)
+                share = round(read_memory(client).share, 3)
+                self._result.memory_share_max = max(self._result.memory_share_max, share)
+            time.sleep(0.1)
+        client.close()
+        (first, first_s), (last, last_s) = seen[0], seen[-1]
+        return (last - first) / (last_s - first_s)
+
+    def _resident_mb(self) -> list[float]:
+        return [psutil.Process(self._parts.pid(name)).memory_info().rss / 1e6 for name in ("api", "scorer")]
+
+
+def _politely(address: tuple[str, int], plan: Plan) -> Answers:
+    os.nice(10)
+    try:
+        return flood(address, plan)
+    finally:
+        os.nice(-10)
+
+
+def _percentile(values: list[float], percent: float) -> float:
+    return round(float(np.percentile(values, percent)), 2)
+
+
+def _commit(client: Any) -> CommitRecord:
+    try:
+        return read_commit(client, VenueKeys(VENUE))
+    except StoreError:
+        return NO_COMMIT
+
+
+def _settled(parts: Parts) -> CommitRecord:
+    """The commit once everything in the log is folded."""
+    client: Any = connect(parts.server.url)
+
+    def found() -> CommitRecord | None:
+        commit = _commit(client)
+        last = client.xrevrange(VenueKeys(VENUE).log, count=1)[0][0].decode()
+        return commit if commit.position == last else None
+
+    try:
+        return until(found, within_s=_SETTLED_S, what="everything is folded")
+    finally:
+        client.close()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exercise from the command line."""
+    return run_from_command_line("overload", run, arguments, rounds=ROUNDS, about=__doc__, quick=QUICK_ROUNDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

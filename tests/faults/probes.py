@@ -1,0 +1,73 @@
+"""One look at a time from outside: a write that is tried once, a read, and whether the board moves."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from tests.faults.parts import RULE, VENUE
+
+_VENUE = "probes"
+"""A venue of their own: nobody knows of a write that was tried once whether it was counted."""
+_BODY = b'{"events":[{"type":"click","product":"p"}]}'
+_JSON = {"Content-Type": "application/json"}
+
+
+@dataclass
+class Refusals:
+    """What writes were answered that could not be taken: each must be 503 with Retry-After, and soon."""
+
+    writes_refused: int = 0
+    writes_wrong: int = 0
+    refused_s_max: float = 0.0
+
+
+class Probes:
+    """A client for looks; use it as a context."""
+
+    def __init__(self, base: str) -> None:
+        self._client = httpx2.Client(base_url=base, timeout=5)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._client.close()
+
+    def open(self) -> None:
+        """Make their venue."""
+        made = self._client.post("/v1/venues", json={"venue": _VENUE, "rule": RULE})
+        assert made.status_code == 201, made.text
+        runner = {"product": "p", "merchant": "m", "title": "t"}
+        enrolled = self._client.post(f"/v1/venues/{_VENUE}/runners", json=runner)
+        assert enrolled.status_code == 201, enrolled.text
+
+    def taken(self) -> bool:
+        """Whether a write is acknowledged."""
+        return self._post().status_code == 202
+
+    def refused(self, into: Refusals) -> httpx2.Response:
+        """The answer to a write while none can be taken; takes note of it."""
+        asked_s = time.monotonic()
+        answer = self._post()
+        into.refused_s_max = max(into.refused_s_max, round(time.monotonic() - asked_s, 3))
+        into.writes_refused += answer.status_code == 503
+        into.writes_wrong += answer.status_code != 503 or "retry-after" not in answer.headers
+        return answer
+
+    def _post(self) -> httpx2.Response:
+        return self._client.post(f"/v1/venues/{_VENUE}/events", content=_BODY, headers=_JSON)
+
+    def served(self) -> bool:
+        """Whether a read is answered."""
+        return self._client.get(f"/v1/venues/{VENUE}/slots?limit=5").status_code == 200
+
+    def fresh(self) -> bool:
+        """Whether the board is not marked, and shows what was committed less than a second ago."""
+        answer = self._client.get(f"/v1/venues/{VENUE}/slots?limit=5")
+        age_ms = int(answer.headers.get("saima-age-ms", 1_000_000))
+        return answer.status_code == 200 and answer.json()["stale"] is False and age_ms < 1_000

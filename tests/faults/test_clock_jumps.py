@@ -1,0 +1,11 @@
+"""Every sequence of three jumps of the clock: python -m tests.faults clock_jumps runs the same."""
+
+from __future__ import annotations
+
+from tests.faults.clock_jumps import run
+
+
+def test_clock_that_jumps_breaks_no_window_and_holds_up_no_frame() -> None:
+    result = run(1000)
+    assert result.holds, result
+    assert result.rounds == 375
