@@ -110,7 +110,8 @@ def _entries(seed: int, count: int) -> Outcome:
 
 def _add(total: Outcome, part: Outcome) -> None:
     total.tried += part.tried
-    total.outcomes += part.outcomes
+    for what, times in part.outcomes.items():
+        total.became(what, times)
     total.crashes += part.crashes
     total.told += part.told
 
@@ -126,7 +127,7 @@ def _over_http(count: int, seed: int, result: Result, over: Callable[[], bool]) 
                 break
             outcome.tried += 1
             answer = service.http.post(path, content=body, headers={"content-type": media_type})
-            outcome.outcomes[str(answer.status_code)] += 1
+            outcome.became(str(answer.status_code))
             try:
                 taken += _taken(answer)
             except (AssertionError, ValueError, KeyError) as exc:

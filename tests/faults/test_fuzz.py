@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tests.faults.fuzz import Amounts, run
+from tests.faults.fuzz import Amounts, main, run
 from tests.fuzzing.bodies import mutated_bodies, try_bodies
 from tests.fuzzing.entries import mutated_entries, try_entries
 
@@ -15,6 +17,14 @@ def test_no_body_and_no_entry_crashes_anything_or_stops_the_race() -> None:
     assert result.holds, result
     assert (result.bodies.tried, result.entries.tried, result.http.tried) == (30_000, 4_000, 300)
     assert result.acknowledged > 10
+
+
+def test_the_result_is_one_object_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--json", "--quick", "--bodies", "200", "--entries", "100", "--http", "0", "--cases", "0"]
+    assert main(arguments) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["rounds"], told["lost"], told["doubled"], told["holds"]) == (300, 0, 0, True)
 
 
 def test_mutants_are_of_every_kind() -> None:

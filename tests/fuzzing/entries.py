@@ -111,12 +111,12 @@ def try_entries(entries: Iterator[Fields]) -> Outcome:
     for fields in entries:
         outcome.tried += 1
         try:
-            outcome.outcomes[_folded(race, fields)] += 1
+            outcome.became(_folded(race, fields))
             if outcome.tried % _RESTORED_EVERY == 0 or len(race.products) > _RUNNERS_MAX:
                 _check_restored(race)
                 race = race_of(PRODUCTS)
         except NewerFormatError:  # said so, and soundly: whoever goes on without it would lose it
-            outcome.outcomes["newer"] += 1
+            outcome.became("newer")
             race = race_of(PRODUCTS)
         except Exception as exc:  # noqa: BLE001  # any is what is looked for
             outcome.crashed(b"".join(fields.values()), exc)

@@ -1,7 +1,7 @@
 """A Redis in memory for the simulation: what Saima's store asks of one, over RESP2, by a clock that is passed in.
 
 Not a general Redis: an unknown command is an error that names it, and the run fails. The Lua scripts are the real ones,
-run by a real Lua 5.1. test_server.py holds it against a real server.
+run by a real Lua 5.1. tests/contract/test_simulated_server.py holds it against a real server.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ class Status(str):
 
 class RefusedError(Exception):
     """An error reply."""
+
+
+_WRONG_TYPE = RefusedError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
 @dataclass(slots=True)
@@ -99,7 +102,7 @@ class Server:
         if held is None:
             held = self.data[key] = kind()
         elif not isinstance(held, kind):
-            raise RefusedError("WRONGTYPE Operation against a key holding the wrong kind of value")
+            raise _WRONG_TYPE
         self._touch(key)
         return held
 
@@ -132,7 +135,8 @@ class Server:
     # -- keys and strings ------------------------------------------------------------------------------
 
     def _get(self, args: Args) -> Any:
-        return self.peek(args[0])
+        held = self.peek(args[0])
+        return _WRONG_TYPE if held is not None and not isinstance(held, bytes) else held
 
     def _set(self, args: Args) -> Any:
         key, value, *options = args
@@ -151,8 +155,11 @@ class Server:
 
     def _getrange(self, args: Args) -> Any:
         held: bytes = self.peek(args[0]) or b""
-        low, high = (int(each) + len(held) if int(each) < 0 else int(each) for each in args[1:])
-        return held[max(0, low) : high + 1]
+        first, last = int(args[1]), int(args[2])
+        if last < first < 0:
+            return b""
+        low, high = (max(0, each + len(held)) if each < 0 else each for each in (first, last))
+        return held[low : high + 1]
 
     def _setrange(self, args: Args) -> Any:
         held: bytes = self.peek(args[0]) or b""
@@ -343,11 +350,11 @@ class Server:
         if name not in self.loaded:
             raise RefusedError("NOSCRIPT No matching script. Please use EVAL.")
         keys, given = args[2 : 2 + count], args[2 + count :]
-        called = _lua.table_from({b"call": self._call, b"sha1hex": _sha1hex})
-        return _from_lua(_SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), called, _CJSON))
-
-    def _call(self, *words: Any) -> Any:
-        return _to_lua(self.execute([_word(word) for word in words]))
+        _scripted.append(self)
+        try:
+            return _from_lua(_SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), _REDIS, _CJSON))
+        finally:
+            _scripted.pop()
 
 
 class ZSet(dict[bytes, float]):
@@ -382,6 +389,14 @@ def _table(value: Any) -> Any:
             return value
 
 
+def _call(*words: Any) -> Any:
+    return _to_lua(_scripted[-1].execute([_word(word) for word in words]))
+
+
+_scripted: list[Server] = []
+"""Whose script runs."""
+# Lua is handed what lives for ever: of Python objects that come and go it may call another one in the same place.
+_REDIS = _lua.table_from({b"call": _call, b"sha1hex": _sha1hex})
 _CJSON = _lua.table_from({b"decode": _decoded})
 
 
