@@ -27,8 +27,8 @@ NUMBER_MAX = 1e15
 
 
 NUMBERS_AHEAD_MAX = 100_000
-"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was not
-given, and room for all below it would take the memory that the race needs."""
+"""Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was
+never given, and room for all below it would take the memory that the race needs."""
 
 
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from racing.errors import CorruptRecordError, FencedError, NotFoundError, StoreError
-from racing.model import Position
+from racing.model import START, Position
 from racing.scorer import VenueThread, restore
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import connect, store_errors
-from racing.store.commit import CommitRecord, Committer, read_commit
+from racing.store.commit import NO_COMMIT, CommitRecord, Committer, encode_commit, last_frame, read_commit
 from racing.store.keys import VenueKeys
 from racing.store.mend import Relogged, relog
 from racing.store.protocol import SyncClient
@@ -54,7 +56,7 @@ def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WI
         raise NotFoundError(f"there is no venue {venue!r}")
     try:
         dropped = _dropped(client, keys)
-        again = _relogged(client, keys)
+        again = _relogged(client, keys, settings)
         with store_errors():
             client.delete(keys.sets_run)
         fence = _fenced(client, keys, within_s)
@@ -68,18 +70,23 @@ def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WI
 
 
 def _dropped(client: SyncClient, keys: VenueKeys) -> bool:
-    """Whether the commit record was damaged, and had to go. Its owner, if there is one, is fenced by that."""
+    """Whether the commit record was damaged, and one of before the first commit had to take its place.
+
+    Its owner, if there is one, is fenced by that. Frames go on from the last one.
+    """
     try:
         read_commit(client, keys)
     except CorruptRecordError:
+        frame = last_frame(client, keys)
+        shown = NO_COMMIT if frame is None else replace(NO_COMMIT, epoch=frame.epoch, frame=frame.frame)
         with store_errors():
-            client.delete(keys.commit)
+            client.set(keys.commit, encode_commit(shown).decode())
         return True
     return False
 
 
-def _relogged(client: SyncClient, keys: VenueKeys) -> Relogged:
-    race, _, _ = restore(client, keys, read_commit(client, keys))
+def _relogged(client: SyncClient, keys: VenueKeys, settings: Settings) -> Relogged:
+    race, _, _ = restore(client, keys, read_commit(client, keys), segments=settings.segments_folder)
     return relog(client, keys, race)
 
 
@@ -107,12 +114,21 @@ def _stand_by(url: str, venue: str, settings: Settings) -> Iterator[VenueThread]
 
 
 def _waited(client: SyncClient, keys: VenueKeys, fence: CommitRecord, within_s: float) -> CommitRecord:
-    """The first commit after the fence with which the sets are right up to there."""
-    until_s = time.monotonic() + within_s
-    wanted = Position.parse(fence.position)
-    while time.monotonic() < until_s:
+    """A commit after the fence with which the sets are right up to where the log ended then.
+
+    One that has no member to write left, unless there is none in half the time.
+    """
+    begun_s, wanted = time.monotonic(), _log_end(client, keys)
+    while (waited_s := time.monotonic() - begun_s) < within_s:
         found = read_commit(client, keys)
-        if found.epoch != fence.epoch and found.number and Position.parse(found.sets_position) >= wanted:
+        right = found.epoch != fence.epoch and found.number and Position.parse(found.sets_position) >= wanted
+        if right and (found.sets_position == found.position or waited_s > within_s / 2):
             return found
         time.sleep(_LOOK_S)
     raise StoreError(f"venue {keys.venue}: its sets were not written anew within {within_s:.0f} s: saima scorers")
+
+
+def _log_end(client: SyncClient, keys: VenueKeys) -> Position:
+    with store_errors():
+        raws = client.xrevrange(keys.log, count=1)
+    return Position.parse(raws[0][0]) if raws else START

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -251,26 +251,27 @@ def restore(
 ) -> tuple[Race, Chain, SetWriter]:
     """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
 
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. A
-    damaged entry is passed over and counted, and the log told from what was committed by its checksum. Raises
-    StoreError where neither suffices. check_sets: compare the sorted sets, and write them anew where one is wrong;
-    FencedError where that cannot be told, for another owner has taken over.
+    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. The
+    log is told from what was committed by its checksum: segment files make up for damaged entries that they hold, the
+    others are passed over and counted. Raises StoreError where neither suffices. check_sets: compare the sorted sets,
+    and write them anew where one is wrong; FencedError where that cannot be told, for another owner has taken over.
     """
     past = Past(client, keys, segments)
     race, chain = begun(client, keys, past)
+    begun_at = race.position
     sets = SetWriter(keys, Position.parse(record.sets_position))
     stale = race.position > sets.complete
     lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
     last = past.archived_until if lost else Position.parse(record.position)
-    for entries in past.between(race.position, last, owner=True):
-        written = [entry for entry in entries if entry.position <= sets.complete]
-        race.apply(written)
-        if written:
-            race.take_changes()
-        race.apply(entries[len(written) :])
-        meanwhile()
+    _fold_up(race, past.between(race.position, last, owner=True), sets, meanwhile)
+    damage = log_damage(race.position, race.log_sum, record)
+    if damage and past.archived_until > begun_at:
+        log.error("log damaged, reading segment files instead", venue=keys.venue, reason=damage)
+        race, chain = begun(client, keys, past)
+        _fold_up(race, past.between(race.position, last), sets, meanwhile)
+        damage = log_damage(race.position, race.log_sum, record)
     pending = race.take_changes()
-    if damage := log_damage(race.position, race.log_sum, record):
+    if damage:
         log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
     if stale or damage:
         pending = everything(race)
@@ -282,6 +283,17 @@ def restore(
         pending = both(pending, everything(race))
     sets.begin(pending, race, removals)
     return race, chain, sets
+
+
+def _fold_up(race: Race, past: Iterable[list[Entry]], sets: SetWriter, meanwhile: Callable[[], None]) -> None:
+    """Fold batches of entries; changes up to where the sets are complete are not to be written again."""
+    for entries in past:
+        written = [entry for entry in entries if entry.position <= sets.complete]
+        race.apply(written)
+        if written:
+            race.take_changes()
+        race.apply(entries[len(written) :])
+        meanwhile()
 
 
 def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:

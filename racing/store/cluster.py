@@ -8,7 +8,6 @@ a node says about a slot that is not its own, or not just now, ends the connecti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -95,6 +94,7 @@ class Cluster:
         self._nodes: list[Address] = []
         self._doubted: set[Address] = set()
         self._asked_s = -1.0
+        self._trouble = ""
 
     def known(self, slot: int) -> Address | None:
         """The node of a slot, if it is known and not in doubt; asks nobody."""
@@ -116,7 +116,7 @@ class Cluster:
                 self._asked_s = time.monotonic()
             found = found or self._owners[slot]
         if found is None:
-            raise redis.exceptions.ConnectionError(f"no node of the cluster holds slot {slot}")
+            raise redis.exceptions.ConnectionError(f"no node of the cluster holds slot {slot}{self._trouble}")
         return found
 
     def doubt(self, node: Address) -> None:
@@ -153,12 +153,15 @@ class Cluster:
         for node in sorted(dict.fromkeys([*self._nodes, *self._seeds]), key=lambda each: each in doubted):
             if time.monotonic() > until or (told and node in doubted):
                 return
-            with contextlib.suppress(redis.exceptions.RedisError, OSError):
+            try:
                 self._take(node)
-                told = True
-                if self._owners[slot] is not None and self._owners[slot] not in doubted:
-                    self._doubted -= doubted
-                    return
+            except (redis.exceptions.RedisError, OSError) as exc:
+                self._trouble = f": {_shown(node)}: {exc}"
+                continue
+            told, self._trouble = True, ""
+            if self._owners[slot] is not None and self._owners[slot] not in doubted:
+                self._doubted -= doubted
+                return
 
     def _take(self, node: Address) -> None:
         """The map as one node has it."""

@@ -55,6 +55,11 @@ _decode_commit = msgspec.json.Decoder(CommitRecord).decode
 decode_frame = msgspec.json.Decoder(Frame).decode
 
 
+def encode_commit(record: CommitRecord) -> bytes:
+    """A commit record as it is kept."""
+    return _encode(record)
+
+
 def decode_commit(raw: bytes) -> CommitRecord:
     """The commit record in its JSON. Raises CorruptRecordError on what is none, NewerFormatError on a newer one."""
     try:

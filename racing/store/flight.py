@@ -13,6 +13,7 @@ from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
 from racing.store.keys import VenueKeys
 from racing.store.log import READ_MAX, entry_of
 from racing.store.protocol import AsyncClient
+from racing.store.routed import client_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def read_books(client: AsyncClient, venue: str) -> Books:
         raw = await client.get(keys.commit)
         commit = decode_commit(raw) if raw else NO_COMMIT
         raws = await client.xrange(keys.log, min=f"({commit.position}", count=READ_MAX)
-        clock = client.pipeline(transaction=False)
+        clock = client_at(client, keys.log).pipeline(transaction=False)
         clock.time()
         ((seconds, micros),) = await clock.execute()
     return Books(commit, flight_of([entry_of(raw) for raw in raws]), int(seconds) * 1000 + int(micros) // 1000)

@@ -123,6 +123,11 @@ class RoutedClient:
         await asyncio.gather(*(client.aclose() for client in (*self._clients.values(), *self._nodes.values())))
 
 
+def client_at(client: AsyncClient, key: str) -> AsyncClient:
+    """The client of the node that holds a key: where there is but one server, the client itself."""
+    return client.at(key) if isinstance(client, RoutedClient) else client
+
+
 class _RoutedScript:
     def __init__(self, routed: RoutedClient, script: str) -> None:
         self._routed = routed

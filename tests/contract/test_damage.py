@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -10,11 +11,13 @@ from structlog.testing import capture_logs
 from racing.entries import DECISION_FIELD, EVENTS_FIELD, Runner
 from racing.rule import parse_rule
 from racing.scorer import VenueScorer
+from racing.store.archive import archive
+from racing.store.checkpoints import Chain
 from racing.store.desk import Desk
 from racing.store.protocol import SyncClient
 from racing.verify import verify
 from tests.contract.track import CLICKS, Raw, Track, sets_of
-from tests.laws.logs import rule_of
+from tests.laws.logs import rule_of, state
 
 DOUBLE = rule_of({"metric": "click", "signal": "level", "weight": 2}, board={"slots": 3})
 
@@ -160,3 +163,40 @@ async def test_damaged_enrolment_and_rule_are_logged_again_from_their_hashes(
 
     assert (owner.race.rule_version, owner.race.products, owner.race.slots()) == right
     assert owner.race.counts.unreadable == 3
+
+
+def test_segment_files_make_up_for_damaged_entries_that_they_hold(client: SyncClient, tmp_path: Path) -> None:
+    """The newest checkpoints are damaged too, so that what the files hold must be folded again."""
+    track = Track(client, segments_dir=tmp_path)
+    track.begin()
+    owner = track.owner()
+    for _ in range(8):
+        track.click(0, 1, after_ms=1100)
+        track.settle(owner)
+    track.raw.hset(track.keys.checkpoints, *full_now(track, owner))
+    assert archive(track.client, track.keys, tmp_path, owner.epoch)
+    track.click(2, after_ms=3000)
+    track.settle(owner)
+    right = state(owner.race)
+
+    def enrolment(raws: list[Raw]) -> list[Raw]:
+        return [*raws[:1], *flip(DECISION_FIELD, 60)(raws[1:2]), *raws[2:]]
+
+    track.rewrite(enrolment)
+    for name, record in track.raw.hgetall(track.keys.checkpoints).items():
+        track.raw.hset(track.keys.checkpoints, name, record[:-1] + bytes([record[-1] ^ 1]))
+    with capture_logs() as lines:
+        owner = track.owner()
+
+    said = [line["event"] for line in lines if line["log_level"] == "error"]
+    assert said[:2] == ["checkpoint damaged, going back to a sound one", "log damaged, reading segment files instead"]
+    assert state(owner.race) == right
+    settled(track, owner)
+    assert track.commit().damaged == 0
+
+
+def full_now(track: Track, owner: VenueScorer) -> tuple[str, bytes]:
+    """A full checkpoint of an owner's race as it stands, by its name."""
+    race = owner.race
+    name, _ = Chain().add(race.position, 1, full=True)
+    return name, race.checkpoint(full=True)[0]

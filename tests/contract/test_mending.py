@@ -118,4 +118,5 @@ async def test_damaged_commit_record_is_made_anew_from_checkpoint_and_log(
     counts(store.client(), VENUE, 3)
     after = read_commit(store.client(), KEYS)
     assert after.epoch > before.epoch
+    assert after.frame > before.frame > 0
     assert verify(store.client(), VENUE).clean

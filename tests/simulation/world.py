@@ -1,7 +1,7 @@
 """One simulated deployment: API processes, scorers, senders and an operator, around one server, by one plan.
 
-Saima's own code runs as it is, over redis-py: scorers from ``racing.crew.Scorer.run`` on, API processes from
-``api.sending.send`` on. Replaced are only its clock, its threads, its chance and what redis-py connects to.
+Saima's own code runs as it is: scorers from ``racing.crew.Scorer.run`` on, API processes from ``api.sending.send`` on,
+both over redis-py. Replaced are only its clock, its threads, its chance and what redis-py connects to.
 """
 
 from __future__ import annotations
