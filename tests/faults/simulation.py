@@ -18,7 +18,7 @@ from tests.simulation.judge import Verdict
 from tests.simulation.run import simulate
 
 ROUNDS = 10_000
-QUICK_S = 40.0
+QUICK_S = 30.0
 """The short form ends after so long, whatever the machine."""
 _QUICK_ROUNDS = 500
 _AGAIN_EVERY = 20

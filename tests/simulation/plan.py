@@ -17,8 +17,9 @@ _TERMS: list[dict[str, Any]] = [
     {"ratio": ["pay", "click"], "signal": "rate", "weight": 5, "prior": 4},
 ]
 _LASTS_S = (0.05, 0.3, 0.8, 1.5)
-_JUMPS_S = (-3600.0, -20.0, -1.0, 0.5, 5.0, 60.0)
-"""How far the server's clock is set; ahead by less than answers to an Idempotency-Key are kept."""
+_JUMPS_S = (-3600.0, -5.0, -1.0, 0.5, 5.0, 60.0)
+"""How far the server's clock is set: ahead by less than answers to an Idempotency-Key are kept; back by so little that
+the lease of an owner that dies just then ends before the run must have settled, or by more than any lease lasts."""
 _CLOCK_JUMPS = 0.05
 _CUTS = ((2, 1), (2, 2), (4, 2), (6, 2), (6, 3))
 

@@ -180,6 +180,12 @@ class Server:
         self._expiry[args[0]] = self._now_ms() + int(args[1])
         return 1
 
+    def _pttl(self, args: Args) -> Any:
+        if self.peek(args[0]) is None:
+            return -2
+        expiry = self._expiry.get(args[0])
+        return -1 if expiry is None else int(expiry - self._now_ms())
+
     def _type(self, args: Args) -> Any:
         held = self.peek(args[0])
         names = {bytes: "string", Stream: "stream", ZSet: "zset", dict: "hash"}
