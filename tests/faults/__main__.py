@@ -12,6 +12,7 @@ EXERCISES = (
     "crash_points",
     "disk_full",
     "failover",
+    "fuzz",
     "kills",
     "memory_full",
     "overload",
