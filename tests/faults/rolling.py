@@ -158,6 +158,7 @@ class Fleet:
             **os.environ,
             "SAIMA_REDIS_URL": self._url,
             "SAIMA_SEGMENTS_DIR": str(self._folder / "segments"),
+            "SAIMA_KEYS": "off",
             "SAIMA_LEASE_MS": "2000",
             "SAIMA_LOG_LEVEL": "warning",
             "OPENBLAS_NUM_THREADS": "1",
