@@ -131,7 +131,8 @@ def _folded(race: Race, fields: Fields) -> str:
     race.apply([Entry(Position(race.position.ms + 13, 0), body)])
     refused = race.counts.unreadable - unreadable
     assert refused == 1 if isinstance(body, Unreadable) else refused in (0, 1), "a bad entry is counted once"
-    assert len(race.products) <= runners + NUMBERS_AHEAD_MAX, "an entry has made more runners than there is room for"
+    room = NUMBERS_AHEAD_MAX + (len(body.runners) if isinstance(body, Enrolment) else 0)
+    assert len(race.products) <= runners + room, "an entry has made more runners than there is room for"
     counted = race.counts.counted
     race.apply([Entry(Position(race.position.ms + 1, 0), _good())])
     assert race.counts.counted == counted + 1, "the race no longer counts"
