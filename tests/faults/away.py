@@ -213,7 +213,7 @@ def _end(parts: Parts, name: Name, result: Result) -> None:
     result.ended_s_max = max(result.ended_s_max, round(time.monotonic() - asked_s, 3))
     result.ends[name] = result.ends.get(name, 0) + 1
     parts.run(name)
-    until(parts.ready, within_s=30, what=f"the API is ready after {name} was ended")
+    until(parts.ready, within_s=90, what=f"the API is ready after {name} was ended")
 
 
 def _last_ready_s(client: httpx2.Client, asked_s: float) -> float:
