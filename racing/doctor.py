@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from racing.errors import RacingError, StoreError
+from racing.exposure import look_around, look_at_server
 from racing.settings import Settings
 from racing.sizing import FULL_AT, Plan, memory_needed
 from racing.store import reads
@@ -47,7 +48,8 @@ class Finding:
 def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     """All findings, server first, then each venue. Raises StoreUnavailableError when there is no server."""
     venues = _venues(client, settings, lambda _: client)
-    return [*_server(client, settings), _segments(settings), scorers_found(client, settings), *venues]
+    around = _around(client, settings)
+    return [*_server(client, settings), *around, _segments(settings), scorers_found(client, settings), *venues]
 
 
 def plan_of(needs: Sequence[str], settings: Settings) -> Plan:
@@ -90,7 +92,8 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
             client.close()
     shared = connect(url)
     try:
-        found = [scorers_found(shared, settings), *_venues(shared, settings, lambda venue: connect(url, venue=venue))]
+        found = [*_around(shared, settings), scorers_found(shared, settings)]
+        found += _venues(shared, settings, lambda venue: connect(url, venue=venue))
     except StoreError as exc:
         found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
     return [*findings, _segments(settings), *found]
@@ -99,7 +102,12 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
 def _server(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
-    return [_version(info), _role(info), _memory(info), *_persistence(client, settings, info)]
+    access = [Finding(*look) for look in look_at_server(client, settings, info)]
+    return [_version(info), _role(info), _memory(info), *_persistence(client, settings, info), *access]
+
+
+def _around(client: SyncClient, settings: Settings) -> list[Finding]:
+    return [Finding(*look) for look in look_around(client, settings)]
 
 
 def _cluster(client: SyncClient) -> Finding:

@@ -32,6 +32,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
+    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
     "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
     "relog_decisions": (
         [KEYS.log, KEYS.runners, KEYS.rules],
@@ -66,6 +67,14 @@ def test_lease_is_renewed_by_its_holder(store: Store, run: Callable[..., int]) -
     run("hold_lease", "one", 1_000)
     assert run("hold_lease", "one", 60_000) == 1
     assert 55_000 < store.raw.pttl(KEYS.lease) <= 60_000
+
+
+def test_lease_longer_than_any_goes_to_whoever_asks(store: Store, run: Callable[..., int]) -> None:
+    """Its holder died, and the server's clock was set back by an hour before the lease had ended."""
+    run("hold_lease", "one", 1_000)
+    store.raw.pexpire(KEYS.lease, 3_601_000)
+    assert run("hold_lease", "two", 1_000) == 1
+    assert run("hold_lease", "one", 1_000) == 0
 
 
 def test_lease_that_ended_goes_to_whoever_asks(store: Store, run: Callable[..., int]) -> None:

@@ -138,7 +138,8 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    service = Running(folder, load_settings(**{"frame_ms": 10, "data_dir": folder, **given}), scorer=scorer)
+    given = {"frame_ms": 10, "keys": "off", "data_dir": folder, **given}
+    service = Running(folder, load_settings(**given), scorer=scorer)
     try:
         service.start()
         yield service
