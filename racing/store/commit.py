@@ -161,8 +161,9 @@ class Committer:
 
     def _resolve(self, record: CommitRecord) -> None:
         """After a lost reply: quiet if the commit is there, else FencedError."""
-        self._pipe.reset()
         try:
+            with store_errors():
+                self._pipe.reset()  # asks the server too, which may not answer
             found = read_commit(self._client, self._keys)
         except StoreUnavailableError as exc:
             raise FencedError(f"venue {self._keys.venue}: a commit's reply was lost and Redis is away") from exc

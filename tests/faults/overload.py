@@ -48,7 +48,7 @@ _AHEAD_MAX_MS = 2_000
 _GOODPUT_MIN, _READS_TIMES_MAX, _REFUSED_MS_MAX, _BESIDE_MS_MAX = 0.9, 2.0, 50.0, 50.0
 _GROWN_MB_MAX = 128.0
 """What a process may have grown by at the end of the overload: 64 MB of bodies may wait, and their room."""
-_SETTLED_S = 30.0
+_SETTLED_S = 90.0
 
 
 @dataclass

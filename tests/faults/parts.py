@@ -33,7 +33,7 @@ RULE: dict[str, Any] = {
     ],
 }
 """A window longer than any run, so that its sums are what was ever sent; a checkpoint every 5 s."""
-SOON_S = 30.0
+SOON_S = 90.0
 
 
 class Parts:
