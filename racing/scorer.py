@@ -90,14 +90,13 @@ class VenueScorer:
             keys,
             record,
             segments=settings.segments_folder,
-            check_sets=self._unchecked_run is not None,
+            check_sets=record.compare or self._unchecked_run is not None,
             meanwhile=meanwhile,
         )
         self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
-        self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -133,7 +132,7 @@ class VenueScorer:
         self._committed_ms = now_ms
         self._damaged = False
         self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
-        if self._unchecked_run is not None and batch.sets_position >= self._restored:
+        if self._unchecked_run is not None and batch.compared:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
         if batch.frame is not None:
@@ -205,6 +204,7 @@ class VenueScorer:
         batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
+        batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         METRICS.set("saima_remembered_ids", self._keys.venue, race.remembered_ids)
         return batch
