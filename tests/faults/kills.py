@@ -41,7 +41,7 @@ RULE = {
 """A window longer than any run, so that its sums are what was ever sent; a checkpoint every 5 s."""
 
 _SENDERS = 4
-_RECOVERY_S = 60.0
+_RECOVERY_S = 30.0
 _AT_ONCE = 0.3
 """Share of kills that do not wait until the one before is mended."""
 

@@ -173,12 +173,13 @@ class Sender(threading.Thread):
         rng, journal = self._rng, self._journal
         events = [self._event() for _ in range(rng.randrange(1, 50))]
         with journal.lock:
-            if journal.issued and rng.random() < 0.5:
-                events += rng.sample(list(journal.issued), min(5, len(journal.issued)))
             if self._refunds and journal.paid and rng.random() < 0.2:
                 paid = rng.choice(list(journal.paid))
                 events.append(Event("refund", paid.product, id=paid.id))
+            again = list(journal.issued)
             journal.issued.extend(event for event in events if event.id is not None)
+            if again and rng.random() < 0.5:
+                events += rng.sample(again, min(5, len(again)))
         rng.shuffle(events)
         return tuple(events)
 
