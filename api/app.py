@@ -16,13 +16,16 @@ from starlette.staticfiles import StaticFiles
 
 from api import errors, openapi
 from api.admission import Admission
+from api.cors import Cors
 from api.drain import DrainingServer
 from api.fastpath import fast_protocol
 from api.frames import Frames
+from api.grants import Grants
+from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, machines, scorers, slots, venues
+from api.routes import events, live, machines, runners, scorers, slots, venues
 from api.service import Service
-from racing.errors import StoreError
+from racing.errors import RacingError, StoreError
 from racing.settings import Settings
 from racing.store.client import connect_async
 from racing.store.desk import Desk
@@ -35,8 +38,16 @@ PAGES = str(files("api").joinpath("pages"))
 _READ_BLOCK_MS = 1_000
 
 
+class UnguardedRouteError(RacingError):
+    """A fault of ours: a route that is neither public by list nor guarded."""
+
+
 def create_app(settings: Settings, url: str) -> FastAPI:
-    """The application over one Redis. Connects when it starts, and again whenever Redis comes back."""
+    """The application over one Redis. Connects when it starts, and again whenever Redis comes back.
+
+    Raises UnguardedRouteError if a route is neither public by list nor guarded.
+    """
+    guarded = settings.keys == "on"
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -44,17 +55,22 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         safe = settings.durability == "safe"
         line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
         desk = Desk(client, line, safe=safe)
-        frames = Frames(desk, client, reader)
-        app.state.service = Service(settings, desk, frames)
+        frames = Frames(desk, client, reader, guarded=guarded)
+        grants = Grants(client, settings.key_requests_per_s)
+        app.state.service = Service(settings, desk, frames, grants)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
             await _tell_durability(desk, settings)
         await frames.start()
+        if guarded:
+            await grants.start()
         admission = Admission(app.state.service, client)
         admission.start()
         yield
         await admission.stop()
         await frames.stop()
+        if guarded:
+            await grants.stop()
         line.close()
         await client.aclose()
         await reader.aclose()
@@ -65,15 +81,24 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         summary="Real-time slot ranking for promotion venues (赛马)",
         servers=[{"url": "/", "description": "this service"}],
         lifespan=lifespan,
+        docs_url="/docs" if settings.api_docs else None,
+        redoc_url="/redoc" if settings.api_docs else None,
+        openapi_url="/openapi.json" if settings.api_docs else None,
         telemetry={"tracing": False},
     )
+    app.state.settings = settings
     errors.install(app)
-    for router in (venues.router, events.router, slots.router, scorers.router, machines.router):
+    routers = (venues, runners, events, slots, live, scorers, machines)
+    for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
     app.add_middleware(BodyLimit, most=settings.body_max_bytes)
+    app.add_middleware(Cors, origins=settings.cors_origins, served=app)
     app.add_middleware(SecurityHeaders)
     _pages(app)
+    open_by_mistake = unguarded(app)
+    if open_by_mistake:
+        raise UnguardedRouteError(f"routes that say not what they need: {', '.join(open_by_mistake)}")
     return app
 
 

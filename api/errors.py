@@ -138,6 +138,12 @@ CODES = {
         "Wait as Retry-After says.",
         "more than 100 requests a second with this key",
     ),
+    "head_too_large": Code(
+        431,
+        "Headers too large",
+        "Send fewer and shorter headers. The connection is closed.",
+        "more than 64 headers, or 16384 bytes of them: send fewer",
+    ),
     "internal": Code(
         500,
         "Internal error",

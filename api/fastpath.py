@@ -10,6 +10,7 @@ the heads asked that it has parsed, and the same bytes ask the same.
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
@@ -21,12 +22,14 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.bodies import JSON, NDJSON
 from api.errors import ProblemError, answer, answer_to
-from api.frames import VenueView, is_stale
+from api.frames import Slots, VenueView, is_stale
+from api.grants import Grant
 from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
 from racing.errors import OverloadedError, RacingError
+from racing.settings import Settings
 
 log = structlog.get_logger("saima.api")
 
@@ -41,18 +44,26 @@ _MEDIA_TYPES = {
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
 
-_HEADS_MAX, _HEAD_MAX_BYTES = 8, 1_024
+_VARY = b"vary: Origin\r\n"
+_BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
+HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
+"""Headers of a request, and bytes of its first line and headers together."""
+_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
 """Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class _Read(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a GET asks: so many slots, unless they are those that the client names."""
+    """What the head of a GET asks: so many slots, unless they are those that the client names.
+
+    authorization: its key, where keys are in force.
+    """
 
     venue: str
     limit: int
     if_none_match: str | None
+    authorization: bytes | None
     length: int = 0
 
 
@@ -63,6 +74,7 @@ class _Batch(msgspec.Struct, frozen=True, gc=False):
     media_type: str
     key: str | None
     length: int
+    authorization: bytes
 
 
 _Asked = _Read | _Batch
@@ -87,11 +99,13 @@ class _Exchange:
         "media_type",
         "message_event",
         "response_complete",
+        "told",
         "view",
     )
 
-    def __init__(self, view: VenueView, media_type: str, key: str | None) -> None:
+    def __init__(self, view: VenueView, media_type: str, key: str | None, told: bytes) -> None:
         self.view = view
+        self.told = told
         self.media_type = media_type
         self.key = key
         self.body: list[bytes] = []
@@ -115,8 +129,13 @@ class FastProtocol(HttpToolsProtocol):
 
     fast_app: ClassVar[FastAPI]
     body_max_bytes: ClassVar[int]
+    keyed: ClassVar[bool]
+    cors: ClassVar[bool]
+    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
     _default_headers: tuple[Any, bytes] = (None, b"")
     _between = True  # no message has begun that has not ended
+    _in_head = False  # a message has begun whose head is not complete
+    _head_bytes = _came = 0  # what came of it before this part, and with it
     _read_s = 0.0  # when the last read was answered
     _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
 
@@ -134,19 +153,56 @@ class FastProtocol(HttpToolsProtocol):
             if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
                 return
             self._chunk = data
+        self._came = len(data) + self._head_bytes
         super().data_received(data)
         self._chunk = b""
+        self._head_bytes = self._came if self._in_head else 0
+        if self._head_bytes > HEAD_MAX_BYTES and not self.transport.is_closing():
+            self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, in the one shape of errors, and end the connection."""
+        self._end_with(answer("malformed", msg))
+
+    def _refuse_head(self) -> None:
+        self._came = HEAD_MAX_BYTES + 1  # whatever else comes is looked at, and passed over
+        detail = f"more than {HEADERS_MAX} headers, or {HEAD_MAX_BYTES} bytes of them: send fewer"
+        self._end_with(answer("head_too_large", detail))
+
+    def _end_with(self, response: Response) -> None:
+        """Answer this, unless the answer before it is still being written, and end the connection."""
+        before: Any = self.cycle
+        if before is None or before.response_complete:
+            status, head, body = _parts(response)
+            self._write(status, head, _CLOSE, body=body)
+            self.cycle = _ANSWERED  # what else comes of this request is passed over
+        self.transport.close()
+
+    def _is_passed_over(self) -> bool:
+        """Whether the head that is complete is answered no more, or goes beyond the bounds, and then is refused."""
+        if self.transport.is_closing():
+            return True
+        headers = self.headers
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in headers)
+        if len(headers) <= HEADERS_MAX and size <= HEAD_MAX_BYTES:
+            return False
+        self._refuse_head()
+        return True
 
     def on_message_begin(self) -> None:
         """A request begins; what uvicorn needs for it is made when it is known that uvicorn answers."""
         self._between = False
+        self._in_head = True
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
         """Answer a read; begin a batch; pass anything else on."""
+        self._in_head = False
         url, headers = self.url, self.headers
+        if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
+            return
         chunk, self._chunk = self._chunk, b""
         if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
             asked = self._asked(url, headers)
@@ -182,16 +238,17 @@ class FastProtocol(HttpToolsProtocol):
             return None
         method = self.parser.get_method()
         if what == b"slots" and method == b"GET" and not (mark and not query):
-            return _read_of(venue.decode(), query, headers)
+            return _read_of(venue.decode(), query, headers, self.odd_in_reads)
         if what == b"events" and method == b"POST":
-            return _batch_of(venue.decode(), headers, self.body_max_bytes)
+            asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
+            return None if self.cors and any(name == b"origin" for name, _ in headers) else asked
         return None
 
     def _remember(self, chunk: bytes, asked: _Asked) -> None:
         """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
         head = chunk[: chunk.find(b"\r\n\r\n") + 4]
         whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
-        if not whole or len(head) > _HEAD_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
+        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
             return
         if len(self._heads) >= _HEADS_MAX:
             self._heads.clear()
@@ -200,24 +257,43 @@ class FastProtocol(HttpToolsProtocol):
     def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
         """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
         service: Service = self.fast_app.state.service
+        if isinstance(asked, _Read):
+            view = service.frames.open_views.get(asked.venue)
+            return view is not None and self._read(service, view, asked)
         view = service.frames.views.get(asked.venue)
         if view is None:
             return False
-        if isinstance(asked, _Read):
-            self._read(view, asked)
-            return True
+        told = b""
+        if self.keyed:
+            grant = service.grants_in_force().known.get(asked.authorization)
+            if grant is None or not grant.takes_batch(asked.venue):
+                return False
+            told = grant.bucket.lines()
         self._unset_keepalive_if_required()
-        exchange: Any = _Exchange(view, asked.media_type, asked.key)
+        exchange: Any = _Exchange(view, asked.media_type, asked.key, told)
         self.cycle = exchange
         if body is not None:
             exchange.body.append(body)
             self._take(exchange)
         return True
 
-    def _read(self, view: VenueView, asked: _Read) -> None:
+    def _read(self, service: Service, view: VenueView, asked: _Read) -> bool:
+        """Whether it was answered; not for a key that was not resolved within the last second, or has no quota left."""
         age_ms = view.age()
-        slots = view.slots(asked.limit, stale=is_stale(age_ms))
-        age = b"" if age_ms is None else b"saima-age-ms: %d\r\n" % age_ms
+        if asked.authorization is None:
+            self._show(view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
+            return True
+        grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
+        if grant is None or not grant.bucket.take(time.monotonic()):
+            return False
+        made = view.detailed if grant.sees_details(asked.venue) else view.slots
+        self._show(made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
+        return True
+
+    def _show(self, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
+        if self.cors:
+            told += _VARY
+        age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
         self.cycle = _ANSWERED
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
@@ -284,10 +360,10 @@ class FastProtocol(HttpToolsProtocol):
             return
         end = b"" if exchange.keep_alive else _CLOSE
         if isinstance(found, bytes):
-            self._write(202, _TAKEN % len(found), end, body=found)
+            self._write(202, _TAKEN % len(found), exchange.told, end, body=found)
         else:
             status, head, body = _overloaded(str(found)) if isinstance(found, OverloadedError) else _refused(found)
-            self._write(status, head, end, body=body)
+            self._write(status, head, exchange.told, end, body=body)
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
@@ -320,7 +396,10 @@ def _overloaded(detail: str) -> tuple[int, bytes, bytes]:
 
 def _refused(exc: Exception) -> tuple[int, bytes, bytes]:
     """(status, lines of the head, body) of a refusal."""
-    response = _refusal(exc)
+    return _parts(_refusal(exc))
+
+
+def _parts(response: Response) -> tuple[int, bytes, bytes]:
     lines = [b"%b: %b\r\n" % pair for pair in (*response.raw_headers, (b"x-content-type-options", b"nosniff"))]
     return response.status_code, b"".join(lines), bytes(response.body)
 
@@ -332,8 +411,8 @@ def _refusal(exc: Exception) -> Response:
     return answer("internal", "an unexpected error; it is logged")
 
 
-def _read_of(venue: str, query: bytes, headers: Headers) -> _Read | None:
-    limit, known = _limit(query), None
+def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
+    limit, known, key = _limit(query), None, None
     if limit is None:
         return None
     for name, value in headers:
@@ -341,9 +420,11 @@ def _read_of(venue: str, query: bytes, headers: Headers) -> _Read | None:
             if known is not None:
                 return None
             known = value
-        elif name in {b"content-length", b"transfer-encoding"}:
-            return None
-    return _Read(venue, limit, None if known is None else known.decode("latin-1"))
+        elif name in odd:
+            if name != b"authorization" or key is not None:
+                return None
+            key = value
+    return _Read(venue, limit, None if known is None else known.decode("latin-1"), key)
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
@@ -355,7 +436,8 @@ def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | Non
     if not plain or media_type is None or int(length) > body_max_bytes:
         return None
     key = given.get(b"idempotency-key")
-    return _Batch(venue, media_type, None if key is None else key.decode("latin-1"), int(length))
+    named = None if key is None else key.decode("latin-1")
+    return _Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
 
 
 def _limit(query: bytes) -> int | None:
@@ -369,5 +451,17 @@ def _limit(query: bytes) -> int | None:
 
 
 def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
-    """The protocol of a server that serves this application."""
-    return type("ServedProtocol", (FastProtocol,), {"fast_app": app, "body_max_bytes": body_max_bytes})
+    """The protocol of a server that serves this application.
+
+    Where other sites may read answers, the plain routes answer what names its origin: they say so.
+    """
+    settings: Settings = app.state.settings
+    keyed, cors = settings.keys == "on", bool(settings.cors_origins)
+    given = {
+        "fast_app": app,
+        "body_max_bytes": body_max_bytes,
+        "keyed": keyed,
+        "cors": cors,
+        "odd_in_reads": _BODY_OF_READ | ({b"origin"} if cors else set()) | ({b"authorization"} if keyed else set()),
+    }
+    return type("ServedProtocol", (FastProtocol,), given)

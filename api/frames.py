@@ -40,7 +40,14 @@ CACHE_CONTROL = "public, max-age=0, s-maxage=1, stale-while-revalidate=1, stale-
 """A shared cache asks at most once a second; an exclusion is everywhere within 2 s."""
 
 _encode = msgspec.json.Encoder().encode
+_HEAD = ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
+_DETAILS = frozenset({"runners", "stock"})
+"""Counts: with scores and terms they are told only where the venue makes its details public."""
 _SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
+
+
+PRIVATE_CACHE_CONTROL = "private, max-age=0"
+"""For what only some keys see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +65,9 @@ class Slots:
     length: bytes
 
     @classmethod
-    def of(cls, body: bytes, etag: str, *, stale: bool) -> Slots:
+    def of(cls, body: bytes, etag: str, *, stale: bool, cache_control: str = CACHE_CONTROL) -> Slots:
         """The answer with this body under this ETag."""
-        headers = {"etag": etag, "cache-control": CACHE_CONTROL, **({"saima-stale": "true"} if stale else {})}
+        headers = {"etag": etag, "cache-control": cache_control, **({"saima-stale": "true"} if stale else {})}
         lines = "".join(
             f"{name}: {value}\r\n" for name, value in {**headers, "x-content-type-options": "nosniff"}.items()
         )
@@ -89,8 +96,11 @@ class VenueView:
     numbers: Numbers = field(default_factory=Numbers)
     read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    public_details: bool = True
+    cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
+    _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -111,50 +121,79 @@ class VenueView:
 
     def show(self, frame: Frame, runners: dict[int, Runner]) -> None:
         """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
-        self.frame, self.runners, self._slots = frame, runners, {}
+        self.frame, self.runners, self._slots, self._details = frame, runners, {}, {}
         self.shown.set()
         self.shown = asyncio.Event()
 
+    def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
+        """Make this the venue's own data."""
+        self.venue, self.public_details = venue, public_details
+        self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
+        self._slots, self._details = {}, {}
+
     def slots(self, limit: int, *, stale: bool) -> Slots:
-        """The answer of GET slots; its ETag is the frame's name, apart for the answer that is marked stale."""
+        """The answer of GET slots; its ETag is the frame's name, apart for one that is stale or without details."""
         key = (min(limit, len(self.frame.slots)), stale)
         known = self._slots.get(key)
         if known is None:
             if len(self._slots) >= _BODIES_MAX:
                 self._slots.clear()
-            etag = f'"{self.frame.name}{"-stale" if stale else ""}"'
-            known = self._slots[key] = Slots.of(self._encode(limit, stale=stale), etag, stale=stale)
+            known = self._slots[key] = Slots.of(
+                self._encode(limit, stale=stale, details=self.public_details),
+                self._etag(stale=stale, details=self.public_details),
+                stale=stale,
+                cache_control=self.cache_control,
+            )
         return known
 
-    def _encode(self, limit: int, *, stale: bool) -> bytes:
+    def detailed(self, limit: int, *, stale: bool) -> Slots:
+        """The answer of GET slots to a key that sees scores and signals where they are not public."""
+        if self.public_details:
+            return self.slots(limit, stale=stale)
+        key = (min(limit, len(self.frame.slots)), stale)
+        known = self._details.get(key)
+        if known is None:
+            if len(self._details) >= _BODIES_MAX:
+                self._details.clear()
+            body, etag = self._encode(limit, stale=stale, details=True), self._etag(stale=stale, details=True)
+            known = self._details[key] = Slots.of(body, etag, stale=stale, cache_control=PRIVATE_CACHE_CONTROL)
+        return known
+
+    def _etag(self, *, stale: bool, details: bool) -> str:
+        return f'"{self.frame.name}{"" if details else "-brief"}{"-stale" if stale else ""}"'
+
+    def _encode(self, limit: int, *, stale: bool, details: bool) -> bytes:
         frame = self.frame
+        shown = [name for name in _SHOWN if details or name not in _DETAILS]
         slots = []
         for slot in frame.slots[:limit]:
             runner = self.runners.get(slot.runner)
-            given = {name: value for name in _SHOWN if (value := getattr(runner, name, None)) is not None}
+            given = {name: value for name in shown if (value := getattr(runner, name, None)) is not None}
             slots.append(
                 {
                     "slot": slot.slot,
                     "product": slot.product,
                     **given,
-                    "score": slot.score,
-                    "terms": slot.terms,
+                    **({"score": slot.score, "terms": slot.terms} if details else {}),
                 }
             )
-        head = {
-            name: getattr(frame, name)
-            for name in ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
-        }
+        head = {name: getattr(frame, name) for name in _HEAD if details or name not in _DETAILS}
         return _encode({**head, "stale": stale, "slots": slots})
 
 
 class Frames:
-    """All venues of the deployment as this process sees them, kept fresh by one task."""
+    """All venues of the deployment as this process sees them, kept fresh by one task.
 
-    def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient) -> None:
+    guarded: whether keys are in force. Without them every venue is open with all its details.
+    """
+
+    def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient, *, guarded: bool = False) -> None:
         self._desk = desk
         self._feed = feed_over(client, reader)
+        self._guarded = guarded
         self.views: dict[str, VenueView] = {}
+        self.open_views: dict[str, VenueView] = {} if guarded else self.views
+        """Those whose slots anyone may read."""
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
@@ -181,14 +220,21 @@ class Frames:
 
         Raises StoreUnavailableError where a venue is not seen and nobody can tell whether there is one.
         """
-        found = self.views.get(venue)
-        if found is None and time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
+        if venue not in self.views:
+            await self.look_again(venue)
+        return self.views.get(venue)
+
+    async def look_again(self, venue: str | None = None) -> None:
+        """List the venues, unless that was done less than 200 ms ago.
+
+        Raises StoreUnavailableError where they could not be listed, and the venue is not one that is known.
+        """
+        if time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
             with suppress(StoreError):  # told below, with the venue's name
                 await self.refresh()
-            found = self.views.get(venue)
-        if found is None and not self._listed_ok:
-            raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")
-        return found
+        if venue not in self.views and not self._listed_ok:
+            which = "which venues there are" if venue is None else f"whether there is a venue {venue[:80]!r}"
+            raise StoreUnavailableError(f"Redis is away: nobody can tell {which}")
 
     async def refresh(self) -> None:
         """Take note of venues that are new or gone. Raises StoreError."""
@@ -201,10 +247,14 @@ class Frames:
             raise
         for name in before - set(listed):  # a venue made since then is not in the list, and not gone
             self.views.pop(name, None)
+            self.open_views.pop(name, None)
         trouble: StoreError | None = None
-        for name in listed.keys() - self.views.keys():
+        for name, venue in listed.items():
             try:
-                await self._see(listed[name])
+                if name not in self.views:
+                    await self._see(venue)
+                elif venue != self.views[name].venue:
+                    self.take(venue)
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
         self._listed_ok = trouble is None
@@ -215,6 +265,17 @@ class Frames:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
         self.views.setdefault(venue.venue, VenueView(venue, empty, parse_rule(version.rule), version.version))
+        self.take(venue)
+
+    def take(self, venue: Venue) -> None:
+        """Take note of a venue's own data."""
+        view, access = self.views[venue.venue], venue.access
+        public_slots = not self._guarded or access.slots_public
+        view.take(venue, public_details=not self._guarded or access.details_public, public_slots=public_slots)
+        if public_slots:
+            self.open_views[venue.venue] = view
+        else:
+            self.open_views.pop(venue.venue, None)
 
     async def refresh_rule(self, view: VenueView) -> None:
         """Read the venue's current rule anew: what kinds of events it takes."""
@@ -323,4 +384,3 @@ class Frames:
                 view.commit = decode_commit(last.raw)
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
-                METRICS.race_counts(name, view.commit.counts)

@@ -222,6 +222,9 @@ _decode_event = msgspec.json.Decoder(EventIn).decode
 _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _VALUE_MAX = 80
+_JSON_KINDS = {b"[": "a list", b'"': "a text", b"n": "null", b"t": "true", b"f": "false"}
+NOT_REPEATED = "; what came is personal and not repeated"
+"""Ends the reason of a wrong user id: answers, and logs that keep them, name no shopper."""
 
 
 def batch_of_lines(body: bytes) -> bytes:
@@ -289,7 +292,7 @@ def _reason(raw: msgspec.Raw) -> str:
     try:
         fields = _decode_fields(raw)
     except msgspec.ValidationError:
-        return f"event: must be an object, not {_cut(raw)}"
+        return f"event: must be an object, not {_JSON_KINDS.get(bytes(raw)[:1], 'a number')}"  # it may hold a user id
     for name, value in fields.items():
         if name not in _FIELDS:
             return f"{name[:_VALUE_MAX]}: no such field; an event has {', '.join(_FIELDS)}"
@@ -297,7 +300,7 @@ def _reason(raw: msgspec.Raw) -> str:
         try:
             decoder.decode(value)
         except msgspec.ValidationError:
-            return f"{name}: must be {must_be}, not {_cut(value)}"
+            return f"{name}: must be {must_be}{NOT_REPEATED if name == 'user' else f', not {_cut(value)}'}"
     required = (each.name for each in msgspec.structs.fields(EventIn) if each.required)
     missing = next((name for name in required if name not in fields), None)
     return "event: a field comes more than once" if missing is None else f"{missing}: is required"

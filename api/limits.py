@@ -8,7 +8,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import answer
 
-CSP = "default-src 'self'; img-src 'self' data: https:; frame-ancestors 'none'"
+CSP = (
+    "default-src 'self'; img-src 'self' data: https:; object-src 'none'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+READER_CSP = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net;"
+    " style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com;"
+    " font-src https://fonts.gstatic.com; img-src 'self' data: https:; worker-src blob:; object-src 'none';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+"""Of the reader of the API's description, whose scripts come from elsewhere."""
+_READERS = ("/docs", "/redoc")
 
 
 class BodyLimit:
@@ -44,21 +55,23 @@ class BodyLimit:
 
 
 class SecurityHeaders:
-    """Tell browsers not to guess types, and bind pages to what this service serves."""
+    """Tell browsers not to guess types, bind pages to what this service serves, and tell callers of their quota."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on; add the headers as the answer begins."""
+        state = scope.setdefault("state", {}) if scope["type"] == "http" else {}
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
-                page = headers.get("content-type", "").startswith("text/html")
-                if page and not scope["path"].startswith(("/docs", "/redoc")):
-                    headers["Content-Security-Policy"] = CSP
+                headers.update(state.get("told", {}))
+                if headers.get("content-type", "").startswith("text/html"):
+                    reader = scope["path"].startswith(_READERS)
+                    headers["Content-Security-Policy"] = READER_CSP if reader else CSP
                     headers["Referrer-Policy"] = "no-referrer"
             await send(message)
 

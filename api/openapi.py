@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from api.errors import CODES, Problem, problem
+from api.guard import SCHEME
 from api.ingest import batch_schemas
 from api.packed import packed_schemas
 from racing.rule import DEFAULT_RULE
@@ -16,9 +17,15 @@ _REF = "#/components/schemas/{model}"
 _ERRORS = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 500, 503)
 """Declared for every operation, so that a client can rely on the one shape."""
 _HEADERS = {
+    401: {"WWW-Authenticate": {"description": "Bearer", "required": True, "schema": {"type": "string"}}},
     405: {"Allow": {"description": "the methods that there are", "required": True, "schema": {"type": "string"}}},
     429: {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}},
     503: {"Retry-After": {"description": "seconds", "required": True, "schema": {"type": "integer"}}},
+}
+_KEY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "an API key, as `saima key create` prints it; where a call without one is taken, it is shown less",
 }
 _FRAMEWORKS_OWN = ("HTTPValidationError", "ValidationError")
 
@@ -46,6 +53,7 @@ def complete(document: dict[str, Any], *, events_max: int) -> dict[str, Any]:
     schemas["Rule"]["examples"] = [DEFAULT_RULE.model_dump(mode="json", exclude_none=True)]
     schemas |= packed_schemas(_REF.replace("model", "name"))
     schemas |= batch_schemas(_REF.replace("model", "name"), events_max=events_max)
+    components["securitySchemes"] = {SCHEME: _KEY}
     components["responses"] = {_name(status): _error(status) for status in _ERRORS}
     for path in document["paths"].values():
         for operation in path.values():

@@ -20,6 +20,7 @@ from msgspec import Meta
 from api.ingest import (
     AMOUNT_MAX,
     KIND_MAX,
+    NOT_REPEATED,
     TIME_MAX_MS,
     USER_MAX,
     Door,
@@ -279,5 +280,5 @@ def _wrong(came: PackedColumns, index: int, kind: str, ts_ms: int) -> str | None
         return f"ids: {ID_WORDS}, not {name[:80]!r}"
     user = None if came.users is None else came.users[index]
     if user is not None and not is_user(user):
-        return f"users: must be a text of 1 to {USER_MAX} characters, not {user[:80]!r}"
+        return f"users: must be a text of 1 to {USER_MAX} characters{NOT_REPEATED}"
     return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, Self
 
+import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from racing.documents import Strict, wrong
 from racing.entries import Runner
 from racing.model import ID_PATTERN
 from racing.rule import Rule
+from racing.store.desk import Access
 
 
 def _addressable(name: str) -> str:
@@ -56,12 +58,37 @@ def header(description: str, *, kind: str = "string", required: bool = True) -> 
     return {"description": description, "required": required, "schema": {"type": kind}}
 
 
+class AccessDoc(Strict):
+    """What a venue lets whom do while keys are in force."""
+
+    slots_public: bool = Field(default=True, description="anyone may read its slots, without a key")
+    details_public: bool = Field(default=False, description="with scores, signals, stock and counts")
+    beacon_kinds: list[Annotated[str, Field(min_length=1, max_length=32)]] = Field(
+        [], max_length=64, description="event kinds that publishable keys may send", examples=[["impression", "click"]]
+    )
+    merchants_may: list[Literal["stock", "price", "withdraw"]] = Field(
+        [], max_length=3, description="what merchants may do to their own products", examples=[["stock"]]
+    )
+
+    @classmethod
+    def of(cls, access: Access) -> Self:
+        """The document of what the store keeps."""
+        return cls.model_validate_json(msgspec.json.encode(access))
+
+    def access(self) -> Access:
+        """What the store keeps."""
+        return Access(self.slots_public, self.details_public, tuple(self.beacon_kinds), tuple(self.merchants_may))
+
+
 class VenueIn(Strict):
     """A venue (会场) to create."""
 
     venue: Id = Field(examples=["hall-1"])
     title: Text | None = Field(None, description="shown to people; the id by default", examples=["Double 11 main hall"])
     rule: Rule | None = Field(None, description="the first rule; the default rule where absent", examples=[None])
+    access: AccessDoc | None = Field(
+        None, description="who may do what; anyone may read the slots where absent", examples=[None]
+    )
 
 
 class VenueOut(BaseModel):
@@ -71,10 +98,13 @@ class VenueOut(BaseModel):
     title: str = Field(examples=["Double 11 main hall"])
     created_ms: int = Field(examples=[1763740800000])
     slots: int = Field(examples=[50], description="slots (坑位) on the page")
-    runners: int = Field(examples=[1200], description="products enrolled")
+    runners: int | None = Field(
+        None, examples=[1200], description="products enrolled; this and counts: null unless they are public"
+    )
     rule_version: int = Field(examples=[3])
     frame: int = Field(examples=[48210], description="number of the current frame; 0 before the first")
-    counts: dict[str, int] = Field(
+    counts: dict[str, int] | None = Field(
+        None,
         examples=[{"counted": 90210, "late": 3, "future": 0, "duplicate": 12}],
         description="what became of every event since the race began, as of the last commit",
     )
@@ -132,6 +162,42 @@ class RunnersIn(Strict):
         return self
 
 
+class RunnerChange(Strict):
+    """What changes of a product: what is left out stays."""
+
+    stock: Annotated[int, Field(ge=0, le=10**9)] | None = Field(None, examples=[480])
+    price: Money | None = Field(None, examples=[18900])
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.changes():
+            raise wrong("names nothing to change: give stock or price")
+        return self
+
+    def changes(self) -> dict[Literal["stock", "price"], int]:
+        """The new values."""
+        given: dict[Literal["stock", "price"], int | None] = {"stock": self.stock, "price": self.price}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class RunnerChanged(BaseModel):
+    """What was changed, and its entry in the log."""
+
+    product: str = Field(examples=["p-1001"])
+    entry: str = Field(examples=["1763740800123-0"])
+    stock: int | None = Field(None, examples=[480])
+    price: int | None = Field(None, examples=[18900])
+
+
+class TicketOut(BaseModel):
+    """A ticket: opens one private live stream of the venue, once."""
+
+    ticket: str = Field(
+        examples=["3q2-7wAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], description="for the query of its address"
+    )
+    expires_in_s: int = Field(examples=[60])
+
+
 class EnrolledOut(BaseModel):
     """What became of one product."""
 
@@ -144,6 +210,16 @@ class EnrolledList(BaseModel):
     """What became of each product, in the order sent."""
 
     runners: list[EnrolledOut]
+
+
+class RunnerDoc(BaseModel):
+    """A product and its data as it stands."""
+
+    model_config = ConfigDict(extra="allow")
+
+    product: str = Field(examples=["p-1001"])
+    merchant: str = Field(examples=["m-7"])
+    title: str = Field(examples=["Noise-cancelling earbuds"])
 
 
 class RunnerOut(BaseModel):
@@ -207,8 +283,8 @@ class SlotOut(BaseModel):
     stock: int | None = Field(None, examples=[500])
     image: str | None = Field(None, examples=["https://img.example/p-1001.webp"])
     url: str | None = Field(None, examples=["https://shop.example/p-1001"])
-    score: float = Field(examples=[12.31])
-    terms: list[TermOut]
+    score: float | None = Field(None, examples=[12.31], description="this and terms: absent unless they are public")
+    terms: list[TermOut] | None = None
 
 
 class SlotsOut(BaseModel):
@@ -220,7 +296,7 @@ class SlotsOut(BaseModel):
     position: str = Field(examples=["1763740800123-0"], description="log entry up to which everything is counted")
     at_ms: int = Field(examples=[1763740800123])
     rule_version: int = Field(examples=[3])
-    runners: int = Field(examples=[1200])
+    runners: int | None = Field(None, examples=[1200], description="as score")
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
     slots: list[SlotOut]
 

@@ -36,12 +36,14 @@ class _Answer(msgspec.Struct):
 class Sent(msgspec.Struct, frozen=True, gc=False):
     """A request to append: its body and what its headers said. Raises ProblemError for a key that is none.
 
+    only: event kinds that this sender may send, any where it is None.
     tries: so often it is sent again with other numbers, where a failover lost the enrolments of those it had.
     """
 
     body: bytes
     media_type: str
     key: str | None
+    only: frozenset[str] | None = None
     tries: int = 3
 
     def __post_init__(self) -> None:
@@ -61,7 +63,9 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     came = _came(sent, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
-    sorted_out = _sorted_out(service, view, came)  # no wait from here on: the numbers are those that are submitted
+    sorted_out = _sorted_out(
+        service, view, came, sent.only
+    )  # no wait from here on: the numbers are those that are submitted
     if sent.key is not None and not len(sorted_out[0]):
         return await _answered_before(service, view, sent, sorted_out[1])
     future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -115,12 +119,15 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
         await service.frames.refresh_rule(view)
 
 
-def _door(service: Service, view: VenueView) -> Door:
-    return Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms())
+def _door(service: Service, view: VenueView, only: frozenset[str] | None = None) -> Door:
+    kinds = view.kinds
+    if only is not None:
+        kinds = {kind: code for kind, code in kinds.items() if kind in only}
+    return Door(view.venue.venue, view.rule, kinds, view.numbers, service.now_ms())
 
 
-def _sorted_out(service: Service, view: VenueView, came: Came) -> SortedOut:
-    door = _door(service, view)
+def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
+    door = _door(service, view, only)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
 
 

@@ -12,6 +12,7 @@ from fastapi import Depends, Path, Request
 from api.appender import Appender
 from api.errors import ProblemError
 from api.frames import Frames, VenueView
+from api.grants import Grants
 from api.ingest import RecentIds
 from api.turns import Turns
 from racing.model import ID_PATTERN
@@ -26,6 +27,7 @@ class Service:
     settings: Settings
     desk: Desk
     frames: Frames
+    grants: Grants | None = None
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
@@ -50,6 +52,11 @@ class Service:
             found = self.appenders.setdefault(venue, Appender(self.desk, venue, await self.secret()))
         return found
 
+    def grants_in_force(self) -> Grants:
+        """The keys: to be asked only while they are in force."""
+        assert self.grants is not None, "keys are in force, and nobody knows them"
+        return self.grants
+
     def now_ms(self) -> int:
         """Wall clock of this process, ms: for limits at the door and dates; the race has its own time."""
         return time.time_ns() // 1_000_000
@@ -69,11 +76,16 @@ VenueName = Annotated[
 ]
 
 
+def no_venue(venue: str) -> ProblemError:
+    """The one answer for a venue that does not exist, or not for this caller."""
+    return ProblemError("not_found", f"there is no venue {venue[:80]!r}: GET /v1/venues lists what there is")
+
+
 async def view_of(venue: VenueName, service: Serving) -> VenueView:
     """The venue in the path; 404 where it does not exist."""
     view = await service.frames.view(venue)
     if view is None:
-        raise ProblemError("not_found", f"there is no venue {venue[:80]!r}: GET /v1/venues lists what there is")
+        raise no_venue(venue)
     return view
 
 

@@ -4,7 +4,8 @@
 
 Every user asks at a constant rate (``constant_throughput``), so load does not fall when the service slows down,
 as long as there are users enough; what could not be sent in time is told at the end. The venue is made if it is
-missing. For costs and delays on one machine use ``python -m loadtests.bench``: this is for a deployment.
+missing. The key is that in SAIMA_KEY, else the admin key in the data folder of this machine's service. For costs and
+delays on one machine use ``python -m loadtests.bench``: this is for a deployment.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from locust.runners import WorkerRunner
 from loadtests.bodies import Form, Mix, make_bodies, supply_of_bodies
 from loadtests.shapes import SHAPES
 from loadtests.traffic import Traffic, product_of, rule_document
+from racing.admin_key import headers_for
+from racing.settings import load_settings
 
 BATCH = 100
 RUNNERS = 2_000
@@ -81,8 +84,18 @@ class Named(LoadTestShape):
         return None if users is None else (users, shape.spawn_per_s)
 
 
+def key_of(environment: Environment) -> dict[str, str]:
+    """The headers that carry the key; none where there is none."""
+    return headers_for(environment.host or "", load_settings().data_dir)
+
+
 class _User(FastHttpUser):
     abstract = True
+    sends_key = True
+
+    def __init__(self, environment: Environment) -> None:
+        self.default_headers = key_of(environment) if self.sends_key else None
+        super().__init__(environment)
 
     def on_start(self) -> None:
         """Where to ask, and a seeded choice of what."""
@@ -124,6 +137,7 @@ class Shopper(_User):
 
     weight = 7
     wait_time = paced(1)
+    sends_key = False
 
     def on_start(self) -> None:
         """No frame known yet."""
@@ -197,7 +211,7 @@ def open_venue(environment: Environment, **_: Any) -> None:
     if isinstance(environment.runner, WorkerRunner):
         return
     venue = given_to(environment).venue
-    with httpx2.Client(base_url=environment.host or "", timeout=30) as client:
+    with httpx2.Client(base_url=environment.host or "", timeout=30, headers=key_of(environment)) as client:
         made = client.post("/v1/venues", json={"venue": venue, "rule": rule_document()})
         if made.status_code != _EXISTS:
             made.raise_for_status()

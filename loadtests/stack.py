@@ -127,6 +127,7 @@ class Stack:
             "SAIMA_REDIS_URL": self.server.url,
             "SAIMA_HOST": HOST,
             "SAIMA_PORT": str(self.port),
+            "SAIMA_KEYS": "off",
             "SAIMA_FRAME_MS": str(self._frame_ms),
             "SAIMA_LOG_LEVEL": "warning",
             PARENT_VARIABLE: str(os.getpid()),

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
 import msgspec
 import typer
@@ -16,9 +16,12 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from racing import cli_keys
+from racing.apikeys import KeyRecord, Role
 from racing.errors import RacingError, StoreUnavailableError
 from racing.logs import set_up
 from racing.settings import Settings, load_settings
+from racing.store.protocol import SyncClient
 from racing.supervisor import end_with_parent, halt_on_signals
 
 app = typer.Typer(
@@ -40,6 +43,10 @@ RedisUrl = Annotated[
     typer.Option(help="Redis or Valkey to use, redis://host:6379/0. [SAIMA_REDIS_URL, default: embedded]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _tell(text: str) -> None:
+    err.print(text, highlight=False, soft_wrap=True)
 
 
 def _fail(message: str) -> NoReturn:
@@ -71,6 +78,12 @@ def _url(settings: Settings) -> str:
     return server.url
 
 
+def _client(data_dir: Path | None, redis_url: str | None) -> SyncClient:
+    from racing.store.client import connect  # as above
+
+    return connect(_url(_settings(data_dir=data_dir, redis_url=redis_url)))
+
+
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
     """Run API and scorer, with an embedded Valkey unless a Redis is set. Ctrl-C ends all of it."""
@@ -79,18 +92,21 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, redis_
     settings = _settings(host=host, port=port, data_dir=data_dir, redis_url=redis_url)
     set_up(settings.log_level)
     err.print(f"Saima on http://{settings.host}:{settings.port}  (API docs: /docs, live race: /)", highlight=False)
-    supervisor.serve(settings, halt_on_signals())
+    supervisor.serve(settings, halt_on_signals(), tell=_tell)
 
 
 @app.command()
 def api(host: Host = None, port: Port = None, redis_url: RedisUrl = None) -> None:
     """Run one API process over the Redis in SAIMA_REDIS_URL (or a running embedded one)."""
     from api.app import server_of  # as above
+    from racing.safety import refuse_unsafe  # as above
 
     settings = _settings(host=host, port=port, redis_url=redis_url)
     set_up(settings.log_level)
     end_with_parent()
-    server_of(settings, _url(settings), timeout_graceful_shutdown=3).run()
+    url = _url(settings)
+    refuse_unsafe(settings, url)
+    server_of(settings, url, timeout_graceful_shutdown=3).run()
 
 
 @app.command()
@@ -139,20 +155,28 @@ def demo(
     products: Annotated[int, typer.Option(min=10, max=5000, help="Products that race.")] = 300,
 ) -> None:
     """Run everything with simulated shoppers, and race until stopped. Needs nothing but this program."""
-    from racing import demo_traffic, supervisor  # as above
+    from racing import supervisor  # as above
 
     settings = _settings(port=port, data_dir=data_dir)
     set_up(settings.log_level)
     halt = halt_on_signals()
     address = f"http://{settings.host}:{settings.port}"
     traffic = threading.Thread(
-        target=_until_halt(lambda: demo_traffic.race(address, seed=seed, products=products, halt=halt), halt),
+        target=_until_halt(lambda: _demo_race(settings, address, halt, seed=seed, products=products), halt),
         daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
     traffic.start()
-    supervisor.serve(settings, halt)
+    supervisor.serve(settings, halt, tell=_tell)
     traffic.join(timeout=5)
+
+
+def _demo_race(settings: Settings, address: str, halt: threading.Event, *, seed: int, products: int) -> None:
+    from racing import admin_key, demo_traffic  # as above
+
+    keyed = settings.keys == "on"
+    headers = admin_key.await_headers(address, settings.data_dir, halt.wait) if keyed else {}
+    demo_traffic.race(address, seed=seed, products=products, halt=halt, headers=headers)
 
 
 def _until_halt(work: Callable[[], None], halt: threading.Event) -> Callable[[], None]:
@@ -174,18 +198,24 @@ Maps = Annotated[
 @app.command()
 def replay(  # command-line options
     file: Annotated[Path, typer.Argument(help="Event file: CSV or NDJSON, plain or gzip.")],
+    *,
     url: Annotated[str, typer.Option(help="Address of the running service.")] = "http://127.0.0.1:8080",
     venue: Annotated[str, typer.Option(help="Venue to race in; made if missing.")] = "replay",
     speed: Annotated[float, typer.Option(min=0.001, max=1e6, help="Times faster than recorded.")] = 1.0,
     maps: Maps = None,
+    data_dir: DataDir = None,
     as_json: AsJson = False,  # a flag of the command line
 ) -> None:
-    """Send recorded events to a running service, shifted to now and compressed by --speed."""
-    from racing import cli_files  # as above
+    """Send recorded events to a running service, shifted to now and compressed by --speed.
+
+    The key is that in SAIMA_KEY, else on this machine the admin key in the data folder.
+    """
+    from racing import admin_key, cli_files  # as above
     from racing.replay import Plan  # as above
 
     plan = Plan(venue=venue, speed=speed)
-    recorded, summary = cli_files.run_replay(file, plan, url=url, maps=maps or [], console=err)
+    headers = admin_key.headers_for(url, _settings(data_dir=data_dir).data_dir)
+    recorded, summary = cli_files.run_replay(file, plan, url=url, headers=headers, maps=maps or [], console=err)
     if as_json:
         out.print_json(json.dumps({**_plain(summary), "refused_in_file": recorded.refused.total()}))
         return
@@ -254,7 +284,8 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
         f" {report.entries} entries refolded, {report.members} set members compared",
         highlight=False,
     )
-    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in report.counts.items())}", highlight=False)
+    counts = {**report.counts, "in flight": report.in_flight}
+    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in counts.items())}", highlight=False)
     for line in (*report.notes, *report.differences):
         out.print(f"  {line}", highlight=False)
 
@@ -285,8 +316,16 @@ def mend(
 
 @app.command()
 def doctor(
-    data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
-) -> None:  # a flag of the command line
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # a flag of the command line
+    needs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--need", help="Say what memory a venue needs, as in: --need runners=10000 --need events_per_s=5000"
+        ),
+    ] = None,
+) -> None:
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
@@ -297,6 +336,8 @@ def doctor(
     findings = (
         doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
     )
+    if needs:
+        findings.append(doctoring.planned(connect(url), settings, doctoring.plan_of(needs, settings)))
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:
@@ -371,6 +412,64 @@ def delete_venue(
         root, client = connect(url), connect(url, venue=venue)
         removed = remove_venue(root, client, venue, folder=settings.segments_folder)
     out.print(f"{venue} is gone: {removed} keys and its folder", highlight=False)
+
+
+key = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+
+@key.command("create")
+def key_create(
+    name: cli_keys.Name,
+    *,
+    role: cli_keys.RoleName,
+    venues: cli_keys.Venues = None,
+    merchant: cli_keys.Merchant = None,
+    origins: cli_keys.Origins = None,
+    expires: cli_keys.Expires = None,
+    requests_per_s: cli_keys.Quota = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, this once."""
+    wanted = KeyRecord(
+        "",
+        name,
+        cast("Role", role),  # checked with the scope
+        0,
+        tuple(venues or ()),
+        merchant,
+        tuple(origins or ()),
+        requests_per_s,
+    )
+    lives_ms = None if expires is None else cli_keys.milliseconds(expires)
+    cli_keys.create(_client(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
+
+
+@key.command("list")
+def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
+    cli_keys.listed(_client(data_dir, redis_url), as_json=as_json)
+
+
+@key.command("revoke")
+def key_revoke(which: cli_keys.Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """End a key at once: within 5 s no API process takes it any more."""
+    cli_keys.revoke(_client(data_dir, redis_url), which)
+
+
+@key.command("rotate")
+def key_rotate(
+    which: cli_keys.Which,
+    overlap: cli_keys.Overlap = "24h",
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of one, which works on for the overlap."""
+    overlap_ms = cli_keys.milliseconds(overlap)
+    cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
 
 
 def main() -> None:

@@ -99,10 +99,13 @@ def tell_refused(recorded: Recorded, console: Console) -> None:
         console.print(f"    {sample}", highlight=False, markup=False, soft_wrap=True)
 
 
-def run_replay(path: Path, plan: Plan, *, url: str, maps: list[str], console: Console) -> tuple[Recorded, Summary]:
+def run_replay(
+    path: Path, plan: Plan, *, url: str, headers: dict[str, str], maps: list[str], console: Console
+) -> tuple[Recorded, Summary]:
     """Send a file to a running service with a bar of rate and time left. Raises RacingError."""
     recorded = read_file(path, DEFAULT_RULE, maps, console)
-    with httpx2.Client(base_url=url, timeout=10.0) as client, progress(console, "{task.fields[told]}") as bar:
+    service = httpx2.Client(base_url=url, timeout=10.0, headers=headers)
+    with service as client, progress(console, "{task.fields[told]}") as bar:
         task = bar.add_task("enrolling", total=None, told="")
 
         def show(state: Progress) -> None:

@@ -26,6 +26,8 @@ CATCH_UP_MS = 10_000
 BATCH_MAX = 500
 ENROL_MAX = 1000
 """The service's own bound on one enrolment."""
+_ACCESS = {"details_public": True}
+"""The page is there to show what drives the race."""
 _RETRY_S = (0.2, 5.0)
 """Shortest and longest wait before a request is sent again."""
 _AGAIN = {429, 503}
@@ -77,10 +79,13 @@ def event_docs(demand: Demand, start_ms: int, end_ms: int) -> list[dict[str, Any
     return docs
 
 
-def race(url: str, *, seed: int, products: int, halt: Event) -> None:
-    """Race the demo venue of the service at url until halt is set. Raises TrafficRefusedError."""
+def race(url: str, *, seed: int, products: int, halt: Event, headers: dict[str, str] | None = None) -> None:
+    """Race the demo venue of the service at url until halt is set. Raises TrafficRefusedError.
+
+    headers: those of every request, such as a key.
+    """
     demand = Demand(products, seed, opening_ms=_now_ms(), market=DEMO)
-    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S) as client:
+    with httpx2.Client(base_url=url, timeout=_TIMEOUT_S, headers=headers) as client:
         send(client, VENUE, demand, halt)
 
 
@@ -119,7 +124,7 @@ def _now_ms() -> int:
 
 def _open(line: _Line, venue: str, demand: Demand) -> None:
     rule = demo_rule().model_dump(mode="json", exclude_none=True)
-    line.post("/v1/venues", _encode({"venue": venue, "title": TITLE, "rule": rule}), fine=_EXISTS)
+    line.post("/v1/venues", _encode({"venue": venue, "title": TITLE, "rule": rule, "access": _ACCESS}), fine=_EXISTS)
     for some in _parts(runner_docs(demand), ENROL_MAX):
         line.post(f"/v1/venues/{venue}/runners/bulk", _encode({"runners": some}))
 

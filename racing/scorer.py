@@ -78,7 +78,7 @@ class VenueScorer:
         *,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over and restore. meanwhile: called after each read of the log, which may be many, for the lease."""
+        """Take over and restore. meanwhile: called after each read of log and sets, so that the lease can be kept."""
         self._client = client
         self._keys = keys
         self._settings = settings
@@ -275,7 +275,8 @@ def restore(
         log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
     if stale or damage:
         pending = everything(race)
-    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
+    check = check_sets or damage
+    wrong, removals = mend(client, keys, race, pending, meanwhile=meanwhile) if check else (0, ())
     if wrong:
         if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
             raise FencedError(f"venue {keys.venue}: another owner has taken over")
@@ -350,6 +351,7 @@ class VenueThread(threading.Thread):
         self._halt = threading.Event()
         self.report = VenueReport()
         self.trouble: Trouble | None = None
+        self.conflicts = 0
         folder = settings.segments_folder
         self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
@@ -385,7 +387,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
-            self.report.conflicts += 1
+            self.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except NewerFormatError as exc:

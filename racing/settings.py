@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +47,25 @@ class Settings(BaseSettings):
         description="most memory of the embedded server, or of a Redis without maxmemory, MB; 0: half the machine's",
     )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
+    keys: Literal["on", "off"] = Field(
+        "on", description="whether requests need API keys; off is for development and is refused beyond loopback"
+    )
+    key_requests_per_s: int = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="requests a second that each API process takes of a key, unless the key says otherwise; 0: any",
+    )
+    cors_origins: str = Field(
+        "",
+        pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",
+        description="web origins that may read answers, comma-separated; those that beacon keys name are added",
+    )
+    api_docs: bool = Field(default=True, description="whether the API serves its description at /docs")
+    trust_server: bool = Field(
+        default=False,
+        description="take a server whose version number has known holes: a distribution may have mended them",
+    )
     body_max_bytes: int = Field(1_048_576, ge=1_024, le=67_108_864, description="largest request body taken, bytes")
     batch_max_events: int = Field(1_000, ge=1, le=10_000, description="most events in one batch")
     durability: Literal["fast", "safe"] = Field(
@@ -71,6 +91,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine reaches the API."""
+        return on_loopback(self.host)
+
+    @property
     def segments_folder(self) -> Path | None:
         """Where segment files go: the folder set, else one beside the embedded server's data, else nowhere."""
         if self.segments_dir is not None or self.redis_url is not None:
@@ -81,6 +106,16 @@ class Settings(BaseSettings):
     def embedded_appendfsync(self) -> str:
         """How the embedded server syncs: before each answer in safe mode, whatever else is set."""
         return "always" if self.durability == "safe" else self.appendfsync
+
+
+def on_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's own."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def load_settings(**given: object) -> Settings:

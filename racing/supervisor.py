@@ -11,15 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
+from racing import admin_key
 from racing.errors import RacingError, StoreError
+from racing.safety import refuse_unsafe
 from racing.settings import Settings
+from racing.store.client import connect
 from racing.store.embedded import EmbeddedServer
 
 log = structlog.get_logger("saima.serve")
@@ -78,11 +81,19 @@ class Child:
             self.process.wait()
 
 
-def serve(settings: Settings, halt: threading.Event) -> None:
-    """Run everything until halt is set, then end it in order: API, scorer, server. Raises RacingError if it cannot."""
+def serve(settings: Settings, halt: threading.Event, *, tell: Callable[[str], None] = lambda _: None) -> None:
+    """Run everything until halt is set, then end it in order: API, scorer, server. Raises RacingError if it cannot.
+
+    tell: hears where the admin key is.
+    """
     check_port(settings.host, settings.port)
+    if settings.redis_url is None:
+        refuse_unsafe(settings, "unix://")  # a server of our own is on a socket: nothing is started for nothing
     with _data_folder(settings) as server:
         url = settings.redis_url or (server.url if server else "")
+        refuse_unsafe(settings, url)
+        if settings.keys == "on":
+            tell(_admin_key(settings, url))
         children = [_child("scorer", settings, url), _child("api", settings, url)]
         try:
             while not halt.wait(_WATCH_S):
@@ -97,6 +108,27 @@ def serve(settings: Settings, halt: threading.Event) -> None:
                 child.stop()
             for child in reversed(children):
                 child.wait(until_s)
+
+
+def _admin_key(settings: Settings, url: str) -> str:
+    """Where the admin key is, in words: one is made for an embedded server, never for a Redis that others may share."""
+    now_ms = time.time_ns() // 1_000_000
+    client = connect(url)
+    path = None
+    try:
+        if settings.redis_url is None:
+            path = admin_key.ensure(client, settings.data_dir, now_ms=now_ms)
+        elif not admin_key.exists(client, now_ms=now_ms):
+            return "requests need API keys, and there is no admin key yet: saima key create admin --role admin"
+    except StoreError as exc:
+        if settings.redis_url is None:
+            raise
+        return f"requests need API keys; nobody can tell now which there are: {exc}"
+    finally:
+        client.close()
+    if path is None:
+        return "requests need API keys: saima key list shows those that there are"
+    return f"requests need API keys; the admin key is in {path}, and commands in this folder find it there"
 
 
 def _start_again(server: EmbeddedServer) -> None:

@@ -28,7 +28,13 @@ class Stack:
         self.port = free_port()
         self.log = folder / "serve.log"
         self.process: subprocess.Popen[bytes] | None = None
-        self._environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "SAIMA_LOG_LEVEL": "warning", **environment}
+        self._environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "SAIMA_LOG_LEVEL": "warning",
+            "SAIMA_KEYS": "off",
+            **environment,
+        }
 
     @property
     def base(self) -> str:

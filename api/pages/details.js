@@ -1,6 +1,6 @@
 // "Why is it here": one runner's terms, opened from its lane and kept up to date with the race.
 
-import { byContribution, put, titleOf } from "./lanes.js";
+import { byContribution, hasScore, put, titleOf } from "./lanes.js";
 import { explainTerm, say, writePrice, writeScore, writeSigned, writeTerm, writeValue } from "./words.js";
 
 function element(tag, className, ...children) {
@@ -26,6 +26,7 @@ export class Details {
   #score = element("strong", "");
   #gaps = element("p", "gaps");
   #terms = new Terms();
+  #notes = [element("p", "note", say("sumNote")), element("p", "note", say("boardNote"))];
   #facts = element("dl", "details-facts");
 
   /** onClose(product, hadFocus) is called when the reader closes the panel. */
@@ -43,8 +44,7 @@ export class Details {
       element("p", "details-score", this.#slot, this.#score),
       this.#gaps,
       this.#terms.table,
-      element("p", "note", say("sumNote")),
-      element("p", "note", say("boardNote")),
+      ...this.#notes,
       this.#facts,
     );
     document.addEventListener("keydown", (event) => {
@@ -85,10 +85,13 @@ export class Details {
     this.#panel.dataset.product = told.product;
     put(this.#title, titleOf(told));
     put(this.#slot, say("inSlot", { slot: told.slot }));
-    put(this.#score, writeScore(told.score));
+    const scored = hasScore(told);
+    put(this.#score, scored ? writeScore(told.score) : "");
     this.#gaps.classList.toggle("left", !entry);
-    put(this.#gaps, entry ? gapsAround(entry, slots).join("\n") : say("leftBoard", { slot: told.slot }));
-    this.#terms.show(told);
+    const onBoard = (lane) => (scored ? gapsAround(lane, slots).join("\n") : say("scoresKept"));
+    put(this.#gaps, entry ? onBoard(entry) : say("leftBoard", { slot: told.slot }));
+    for (const part of [this.#terms.table, ...this.#notes]) part.hidden = !scored;
+    if (scored) this.#terms.show(told);
     if (opened) this.#facts.replaceChildren(...facts(told));
   }
 }

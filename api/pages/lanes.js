@@ -29,6 +29,11 @@ export class Memory {
   }
 }
 
+/** Whether the venue shows what drives the race, or only its order. */
+export function hasScore(entry) {
+  return typeof entry.score === "number";
+}
+
 export function titleOf(entry) {
   return entry.title || entry.product;
 }
@@ -93,16 +98,18 @@ class Lane {
     this.node.append(this.button);
   }
 
-  show(entry, best) {
+  /** best: the best score in view; null where the venue keeps scores to itself: then the place says how far it runs. */
+  show(entry, best, lanes) {
     mark(this.node, "product", entry.product);
     mark(this.node, "slot", String(entry.slot));
     mark(this.node, "silk", silkOf(entry));
     put(this.slot, String(entry.slot));
     put(this.title, titleOf(entry));
     put(this.merchant, entry.merchant ?? "");
-    put(this.score, writeScore(entry.score));
-    const share = best > 0 ? Math.min(1, Math.max(0, entry.score / best)) : 0;
+    put(this.score, best === null ? "" : writeScore(entry.score));
+    const share = best === null ? 1 - (entry.slot - 1) / lanes : best > 0 ? Math.min(1, Math.max(0, entry.score / best)) : 0;
     this.run.style.setProperty("--short", (share - 1).toFixed(3)); // how far it stays behind the best, as a share
+    this.chips.hidden = best === null;
     this.#showChips(byContribution(entry.terms));
   }
 
@@ -110,7 +117,8 @@ class Lane {
     const { kind, mark: sign, words } = writeMove(places);
     mark(this.node, "move", kind);
     put(this.move, sign);
-    const label = say("laneLabel", { slot: entry.slot, title: titleOf(entry), score: writeScore(entry.score), move: words });
+    const told = { slot: entry.slot, title: titleOf(entry), move: words };
+    const label = hasScore(entry) ? say("laneLabel", { ...told, score: writeScore(entry.score) }) : say("laneLabelBrief", told);
     if (this.button.ariaLabel !== label) this.button.ariaLabel = label;
   }
 
@@ -190,11 +198,11 @@ export class Lanes {
       this.#lanes.delete(product);
       this.#free.push(lane);
     }
-    const best = Math.max(...slots.map(({ score }) => score), 0);
+    const best = slots.every(hasScore) ? Math.max(...slots.map(({ score }) => score), 0) : null;
     const ordered = slots.map((entry) => {
       const lane = this.#lanes.get(entry.product) ?? this.#free.pop() ?? new Lane();
       this.#lanes.set(entry.product, lane);
-      lane.show(entry, best);
+      lane.show(entry, best, slots.length);
       return lane;
     });
     this.#shown = slots;

@@ -52,7 +52,7 @@ function showHeader() {
   document.title = title ? `${title} · Saima` : say("page");
   put(by("frame"), board ? writeWhole(board.frame) : "–");
   put(by("rule"), board ? say("ruleVersion", { version: board.rule_version }) : "–");
-  const runners = board?.runners ?? found?.runners;
+  const runners = board?.runners ?? found?.runners ?? undefined; // a venue may keep it to itself
   const slots = found?.slots ?? board?.slots.length;
   put(by("runners"), runners === undefined || slots === undefined ? "–" : say("runnersOfSlots", { runners: writeWhole(runners), slots: writeWhole(slots) }));
 }

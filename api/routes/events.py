@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from api.bodies import JSON, NDJSON, media_type_of
+from api.guard import Caller, GuardedRoute, needs
 from api.packed import MEDIA_TYPE
 from api.schemas import EventsOut
 from api.sending import KEY_MAX, Sent, send
 from api.service import Serving, Viewed
 
-router = APIRouter(prefix="/v1/venues", tags=["event sources"])
+router = APIRouter(prefix="/v1/venues", tags=["event sources"], route_class=GuardedRoute)
 
 _EXAMPLE = {
     "events": [
@@ -35,8 +36,10 @@ _PACKED = {"schema": {"$ref": "#/components/schemas/PackedIn"}}
     response_model=EventsOut,
     openapi_extra={"requestBody": {"required": True, "content": {JSON: _BATCH, NDJSON: _LINES, MEDIA_TYPE: _PACKED}}},
 )
+@needs("events:write")
 async def send_events(
     request: Request,
+    caller: Caller,
     view: Viewed,
     service: Serving,
     idempotency_key: Annotated[
@@ -55,5 +58,6 @@ async def send_events(
     """
     media_type = media_type_of(request.headers, (JSON, NDJSON, MEDIA_TYPE))
     body = await request.body()
-    answer = await send(service, view, Sent(body, media_type, idempotency_key))
+    only = frozenset(view.venue.access.beacon_kinds) if caller.origins else None
+    answer = await send(service, view, Sent(body, media_type, idempotency_key, only))
     return Response(answer, status_code=202, media_type=JSON)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
+from api.guard import GuardedRoute, needs
 from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
 from api.scrape import look
 from api.service import Serving
@@ -15,7 +16,7 @@ from racing.errors import StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.rule import Rule
 
-router = APIRouter(tags=["machines"])
+router = APIRouter(tags=["machines"], route_class=GuardedRoute)
 
 
 @router.get("/healthz", operation_id="healthz")
@@ -44,7 +45,10 @@ _NOT_READY = {
     },
 )
 async def readyz(service: Serving, response: Response) -> Readiness:
-    """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no."""
+    """Writes are possible: Redis answers and can keep them as promised. Readers are served also when this says no.
+
+    Venues that are not open to everyone are left out.
+    """
     try:
         if service.draining:
             raise StoreUnavailableError("this process is ending: send elsewhere")
@@ -54,13 +58,13 @@ async def readyz(service: Serving, response: Response) -> Readiness:
             asked=found.asked, in_force=found.in_force, found=found.found, promise=found.promise
         )
     except StoreError as exc:
-        redis, reached = str(exc), False
+        redis, reached = (str(exc) if service.settings.keys == "off" else "Redis is away"), False
         durability = DurabilityHealth(asked=service.settings.durability, in_force="unknown", found="", promise="")
     if not reached:
         response.status_code = 503
     venues = [
         VenueHealth(venue=name, frame=view.frame.frame, age_ms=view.age(), stale=view.stale())
-        for name, view in sorted(service.frames.views.items())
+        for name, view in sorted(service.frames.open_views.items())
     ]
     status = "ready" if reached else "not ready"
     return Readiness(status=status, redis=redis, durability=durability, venues=venues)
@@ -72,6 +76,7 @@ async def readyz(service: Serving, response: Response) -> Readiness:
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
+@needs("metrics:read")
 async def metrics(service: Serving) -> Response:
     """Metrics of this process in Prometheus text form, and for each venue its books and who runs it."""
     await look(service)

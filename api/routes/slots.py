@@ -7,10 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 
 from api.frames import is_stale
+from api.guard import Caller, GuardedRoute, needs
 from api.schemas import SlotsOut, header
 from api.service import Viewed
 
-router = APIRouter(prefix="/v1/venues", tags=["front ends"])
+router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
 
 _HEADERS = {
     "ETag": header("name of the frame, apart while it is stale"),
@@ -29,14 +30,20 @@ _HEADERS = {
         304: {"description": "the frame named by If-None-Match is still the current one", "headers": _HEADERS},
     },
 )
+@needs("slots:read")
 async def read_slots(
     view: Viewed,
+    caller: Caller,
     limit: Annotated[int, Query(ge=1, le=1000, description="first slots of the board")] = 50,
     if_none_match: Annotated[str | None, Header(examples=['"1763740800000-48210"'])] = None,
 ) -> Response:
-    """The first slots of the current frame, best first. Served from memory, also while Redis is away."""
+    """The first slots of the current frame, best first. Served from memory, also while Redis is away.
+
+    Scores, terms, stock and counts are left out where the venue keeps them to its operators.
+    """
     age_ms = view.age()
-    slots = view.slots(limit, stale=is_stale(age_ms))
+    made = view.detailed if caller.sees_details(view.venue.venue) else view.slots
+    slots = made(limit, stale=is_stale(age_ms))
     headers = slots.headers if age_ms is None else {**slots.headers, "saima-age-ms": str(age_ms)}
     if if_none_match is not None and if_none_match_names(if_none_match, slots.etag):
         return Response(status_code=304, headers=headers)

@@ -8,11 +8,12 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Header, Query, Response
 
-from api.bodies import StrictRoute
 from api.errors import ProblemError
 from api.frames import VenueView
+from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
     BULK_MAX,
+    AccessDoc,
     EnrolledList,
     EnrolledOut,
     RuleChanged,
@@ -30,25 +31,23 @@ from racing.errors import ConflictError, OverloadedError
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE, Rule, parse_rule
 
-router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=StrictRoute)
+router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 
-AUTHOR = "anonymous"
-"""Who changes things while no keys are in force."""
 _VISIBLE_WAIT_S = 1.0
 
 Limit = Annotated[int, Query(ge=1, le=200, description="at most this many")]
 
 
-async def _out(service: Service, view: VenueView) -> VenueOut:
+async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
     return VenueOut(
         venue=view.venue.venue,
         title=view.venue.title,
         created_ms=view.venue.created_ms,
         slots=view.rule.board.slots,
-        runners=await service.desk.runner_count(view.venue.venue),
+        runners=await service.desk.runner_count(view.venue.venue) if details else None,
         rule_version=view.rule_version,
         frame=view.frame.frame,
-        counts=view.commit.counts,
+        counts=view.commit.counts if details else None,
     )
 
 
@@ -58,40 +57,67 @@ async def _out(service: Service, view: VenueView) -> VenueOut:
     operation_id="createVenue",
     responses={201: {"headers": {"Location": header("path of the venue")}}},
 )
-async def create_venue(venue: VenueIn, service: Serving, response: Response) -> VenueOut:
+@needs("admin")
+async def create_venue(venue: VenueIn, service: Serving, caller: Caller, response: Response) -> VenueOut:
     """Create a venue; it races from now on. 409 if it exists."""
-    await service.desk.create(venue.venue, venue.title or venue.venue, venue.rule or DEFAULT_RULE, author=AUTHOR)
+    rule, access = venue.rule or DEFAULT_RULE, venue.access.access() if venue.access else None
+    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access)
     await service.frames.refresh()
     response.headers["Location"] = f"/v1/venues/{venue.venue}"
-    return await _out(service, service.frames.views[venue.venue])
+    return await _out(service, service.frames.views[venue.venue], details=True)
 
 
 @router.get("", operation_id="listVenues")
+@needs("slots:read")
 async def list_venues(
     service: Serving,
+    caller: Caller,
     limit: Limit = 100,
     cursor: Annotated[str | None, Query(pattern=ID_PATTERN, description="next_cursor of the page before")] = None,
 ) -> VenueList:
-    """Venues in order of id, a page at a time."""
-    await service.frames.refresh()
-    names = sorted(name for name in service.frames.views if name > (cursor or ""))
-    page = [await _out(service, service.frames.views[name]) for name in names[:limit]]
+    """Venues that are for this caller, in order of id, a page at a time."""
+    if caller.needs:
+        await service.frames.refresh()
+    else:
+        await service.frames.look_again()  # whoever asks without a key costs Redis nothing to speak of
+    views, open_views = service.frames.views, service.frames.open_views
+    own = views if "slots:read" in caller.needs else open_views
+    names = sorted(name for name in own if name > (cursor or "") and (name in open_views or caller.reaches(name)))
+    page = [await _out(service, views[name], details=shows_details(views[name], caller)) for name in names[:limit]]
     return VenueList(venues=page, next_cursor=page[-1].venue if len(names) > limit else None)
 
 
 @router.get("/{venue}", operation_id="readVenue")
-async def read_venue(view: Viewed, service: Serving) -> VenueOut:
+@needs("slots:read")
+async def read_venue(view: Viewed, service: Serving, caller: Caller) -> VenueOut:
     """One venue as it stands."""
-    return await _out(service, view)
+    return await _out(service, view, details=shows_details(view, caller))
+
+
+@router.get("/{venue}/access", operation_id="readAccess")
+@needs("operate")
+async def read_access(view: Viewed) -> AccessDoc:
+    """What the venue lets whom do while keys are in force."""
+    return AccessDoc.of(view.venue.access)
+
+
+@router.put("/{venue}/access", operation_id="putAccess")
+@needs("operate")
+async def put_access(view: Viewed, access: AccessDoc, service: Serving, caller: Caller) -> AccessDoc:
+    """Make this what the venue lets whom do. Every API process follows within 2 s."""
+    service.frames.take(await service.desk.put_access(view.venue, access.access(), author=caller.name))
+    return access
 
 
 @router.post("/{venue}/runners", status_code=201, operation_id="enrolRunner")
+@needs("operate")
 async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving) -> EnrolledOut:
     """Enrol one product, or replace its data. Safe to repeat."""
     return (await _enrol(service, view, [runner]))[0]
 
 
 @router.post("/{venue}/runners/bulk", status_code=201, operation_id="enrolRunners")
+@needs("operate")
 async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> EnrolledList:
     """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
     return EnrolledList(runners=await _enrol(service, view, runners.runners))
@@ -105,19 +131,22 @@ async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> 
 
 
 @router.get("/{venue}/runners", operation_id="listRunners")
+@needs("runners:read")
 async def list_runners(
     view: Viewed,
     service: Serving,
+    caller: Caller,
     limit: Annotated[int, Query(ge=1, le=BULK_MAX, description="at most this many")] = 100,
     cursor: Annotated[int, Query(ge=0, description="next_cursor of the page before: an enrolment number")] = 0,
 ) -> RunnerList:
-    """Enrolled products in enrolment order, a page at a time."""
+    """Enrolled products in enrolment order, a page at a time: a merchant's key sees its own ones."""
     found = await service.desk.runners(view.venue.venue, range(cursor, cursor + limit + 1))
     rows = [
         RunnerOut.model_validate({**msgspec.to_builtins(runner), "runner": number})
         for number, runner in sorted(found.items())
+        if number < cursor + limit and caller.owns(runner.merchant)
     ]
-    return RunnerList(runners=rows[:limit], next_cursor=str(cursor + limit) if len(rows) > limit else None)
+    return RunnerList(runners=rows, next_cursor=str(cursor + limit) if cursor + limit in found else None)
 
 
 _ETAG = {"ETag": header("version of the rule, for If-Match")}
@@ -138,6 +167,7 @@ def _moved_on(if_match: str | None, version: int) -> str:
     response_model_exclude_none=True,
     responses={200: {"headers": _ETAG}},
 )
+@needs("operate")
 async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
     """The current rule document; its version is in ETag, for If-Match."""
     version = await service.desk.rule(view.venue.venue)
@@ -159,11 +189,14 @@ async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
         },
     },
 )
+@needs("operate")
 async def put_rule(  # each is a part of the request
     view: Viewed,
     service: Serving,
+    caller: Caller,
     rule: Rule,
     response: Response,
+    *,
     note: Annotated[str, Query(max_length=200, description="why, for the history")] = "",
     if_match: Annotated[str | None, Header(examples=['"rule-3"'])] = None,
 ) -> RuleChanged:
@@ -174,7 +207,7 @@ async def put_rule(  # each is a part of the request
         raise ProblemError("precondition_failed", _moved_on(if_match, current.version))
     try:
         made, entry = await service.desk.put_rule(
-            view.venue.venue, rule, after=current.version, author=AUTHOR, note=note
+            view.venue.venue, rule, after=current.version, author=caller.name, note=note
         )
     except ConflictError as exc:
         if if_match is None:

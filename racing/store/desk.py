@@ -11,7 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,12 +24,25 @@ from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
 from racing.store.durability import Durability, best_of, detect_async
 from racing.store.flight import Books, read_books
-from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys, ticket
 from racing.store.line import Asking, Command, Pipeline
 from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, bare, source
+
+
+class Access(msgspec.Struct, frozen=True):
+    """What a venue lets whom do while keys are in force.
+
+    slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
+    that publishable keys may send. merchants_may: what merchants may do to their own products.
+    """
+
+    slots_public: bool = True
+    details_public: bool = False
+    beacon_kinds: tuple[str, ...] = ()
+    merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -38,6 +51,7 @@ class Venue(msgspec.Struct, frozen=True):
     venue: str
     title: str
     created_ms: int
+    access: Access = Access()
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
@@ -121,18 +135,27 @@ class Desk:
             await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
             return await self._client.get(SECRET) or b""
 
-    async def create(self, venue: str, title: str, rule: Rule, *, author: str) -> Venue:
+    async def create(self, venue: str, title: str, rule: Rule, *, author: str, access: Access | None = None) -> Venue:
         """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.
 
         The venue is listed, and raced, only when its own keys are complete.
         """
         now_ms = time.time_ns() // 1_000_000
-        made = Venue(venue, title, now_ms)
+        made = Venue(venue, title, now_ms, access or Access())
         document = rule.model_dump(mode="json", exclude_none=True)
         await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA))
         fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
+        return made
+
+    async def put_access(self, venue: Venue, access: Access, *, author: str) -> Venue:
+        """Make this the venue's access, whatever it was. Safe to repeat. Seen by every API process within 2 s."""
+        made = msgspec.structs.replace(venue, access=access)
+        entry = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "access", "venue": venue.venue}
+        await self._ask("HSET", VENUES, venue.venue, _encode(made))
+        told = _encode({**entry, "access": access})
+        await self._ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
         return made
 
     async def venues(self) -> list[Venue]:
@@ -150,6 +173,33 @@ class Desk:
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
         ]
+
+    async def runner(self, venue: str, product: str) -> tuple[Runner, bytes] | None:
+        """The data of a product, and as it is kept; None, after as many round trips, where it is not enrolled."""
+        keys = VenueKeys(venue)
+        async with store_errors_async():
+            number = await self._client.hget(keys.products, product)
+            raw = await self._client.hget(keys.runners, "-" if number is None else as_text(number))
+        return None if raw is None else (_decode_runner(raw), raw)
+
+    async def change_runner(self, venue: str, wanted: Runner, *, read: bytes) -> str | None:
+        """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
+
+        After StoreUnavailableError it may have been done.
+        """
+        keys = VenueKeys(venue)
+        args = (wanted.product, read, _encode(wanted))
+        reply = await self._run("change_runner", (keys.products, keys.runners, keys.log), args)
+        return as_text(reply[1]) if reply[0] == 1 else None
+
+    async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
+        """Keep what a ticket opens for so many seconds."""
+        await self._ask("SET", ticket(digest), opens, "EX", lives_s)
+
+    async def take_ticket(self, digest: str) -> bytes | None:
+        """What a ticket opens, which is gone with that; None where there is none. A lost reply loses the ticket."""
+        opens: bytes | None = await self._ask("GETDEL", ticket(digest))
+        return opens
 
     async def numbers(self, venue: str, products: Sequence[str], since: Mark = UNMARKED) -> Numbers:
         """Runner numbers of those products that are enrolled.
@@ -297,4 +347,4 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "put_rule", "read_numbers")
+_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "change_runner", "put_rule", "read_numbers")

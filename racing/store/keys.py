@@ -16,6 +16,19 @@ SECRET = "saima:{saima}:secret"  # noqa: S105  # the name of a key, not a secret
 SCORERS = "saima:{saima}:scorers"
 """hash: name of a scorer process -> JSON of its last report."""
 
+API_KEYS = "saima:{saima}:api_keys"
+"""hash: SHA-256 of an API key (hex) -> JSON of what it grants. The keys themselves are nowhere."""
+
+API_KEYS_VERSION = "saima:{saima}:api_keys_version"
+"""string: grows with every change of the hash of keys; processes look at it every second."""
+
+API_KEYS_USED = "saima:{saima}:api_keys_used"
+"""hash: id of an API key -> when it was last used, ms."""
+
+AUDIT = "saima:{saima}:audit"
+"""stream: who made, changed or revoked a key or a venue's access; about the last 10,000."""
+AUDIT_MAX = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class VenueKeys:
@@ -93,6 +106,11 @@ class VenueKeys:
     def idempotency(self, name: str) -> str:
         """hash with expiry: what was answered to a sender's Idempotency-Key."""
         return self._key(f"idempotency:{name}")
+
+
+def ticket(digest: str) -> str:
+    """string with expiry: what a one-use ticket opens, by the SHA-256 of the ticket."""
+    return f"saima:{{saima}}:ticket:{digest}"
 
 
 def member(runner: int) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 Script = Literal[
     "append_batch",
     "append_events",
+    "change_runner",
     "drop_lease",
     "enrol_runners",
     "hold_lease",

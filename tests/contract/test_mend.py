@@ -37,6 +37,7 @@ def begun(client: SyncClient) -> Track:
         ("window:click:count", {b"0000000002": 9.0}),
         ("delta:click:count", {b"0000000000": 1.5}),
         ("total:click:count", {b"0000000000": 3.0}),
+        ("total:click:count", {b"0000000002": 5.0}),
     ],
 )
 def test_wrong_member_is_mended_by_the_owner_that_comes_next(

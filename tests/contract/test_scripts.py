@@ -32,6 +32,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
+    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
     "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
     "relog_decisions": (
         [KEYS.log, KEYS.runners, KEYS.rules],

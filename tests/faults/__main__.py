@@ -17,6 +17,7 @@ EXERCISES = (
     "memory_full",
     "overload",
     "reply_drops",
+    "rolling",
     "simulation",
     "soak",
     "state_machine",

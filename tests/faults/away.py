@@ -34,6 +34,8 @@ _REFUSED_MAX_S, _RESUMED_MAX_S, _ENDED_MAX_S, _UNREADY_MAX_S = 1.0, 5.0, 5.0, 0.
 _STALE_AFTER_S = 3.0 + 0.5
 """Data older than 3 s is marked; its age is counted from the last commit, which was at most half a second old."""
 _SENDERS = 3
+_TOLD_MAX = 3
+"""Tracebacks told whole."""
 
 Way = Literal["killed", "paused"]
 
@@ -139,6 +141,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, last_gone_s: float =
                     tell(f"{name} ended within {result.ended_s_max:.2f} s")
             count_again(parts.server.url, VENUE, journal, result)
             result.tracebacks = parts.said().count("Traceback")
+            result.troubles += [part[:1500] for part in parts.said().split("Traceback")[1:]][:_TOLD_MAX]
         except BaseException:
             tell(parts.said()[-4000:])
             raise

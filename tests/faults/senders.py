@@ -13,6 +13,7 @@ import time
 import uuid
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,11 +103,14 @@ class Journal:
 
 
 class Sender(threading.Thread):
-    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id."""
+    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id.
+
+    base: address of an API, or what tells one for each try.
+    """
 
     def __init__(
         self,
-        base: str,
+        base: str | Callable[[], str],
         venue: str,
         products: list[str],
         journal: Journal,
@@ -118,7 +122,8 @@ class Sender(threading.Thread):
         id_share: float = _ID_SHARE,
     ) -> None:
         super().__init__(name=f"sender-{seed}", daemon=True)
-        self._url = f"{base}/v1/venues/{venue}/events"
+        self._base = base if callable(base) else lambda: base
+        self._path = f"/v1/venues/{venue}/events"
         self._products = products
         self._journal = journal
         self._keyed = keyed
@@ -148,7 +153,7 @@ class Sender(threading.Thread):
         patience_s = _IMPATIENT_S if self._rng.random() < _IMPATIENT else _TIMEOUT_S
         while True:
             try:
-                answer = client.post(self._url, content=body, headers=headers, timeout=patience_s)
+                answer = client.post(f"{self._base()}{self._path}", content=body, headers=headers, timeout=patience_s)
             except httpx2.HTTPError:
                 pass
             else:

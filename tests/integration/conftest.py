@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.keyed import Keyed, keyed
 from tests.integration.running import Running, running
 
 
@@ -13,4 +14,11 @@ from tests.integration.running import Running, running
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A deployment that runs for the whole session; each test makes its own venues."""
     with running(tmp_path_factory.mktemp("service")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def keyed_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    """A deployment with keys in force that runs for the whole session."""
+    with keyed(tmp_path_factory.mktemp("keyed")) as made:
         yield made

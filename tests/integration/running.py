@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -73,6 +74,14 @@ class Running:
         self.redis.close()
         self.server.stop()
 
+    def ending(self) -> None:
+        """Ask the API to end, as SIGTERM does."""
+        self._api.handle_exit(signal.SIGTERM, None)
+
+    def ended(self) -> bool:
+        """Whether the API has ended."""
+        return not self._serving.is_alive()
+
     def made_venue(self, *products: str, rule: dict[str, Any] | None = None) -> str:
         """The id of a new venue, with these products enrolled."""
         name = next(_names)
@@ -129,7 +138,8 @@ class Running:
 @contextmanager
 def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[Running]:
     """A deployment that runs, with frames as soon as something has changed."""
-    service = Running(folder, load_settings(**{"frame_ms": 10, "data_dir": folder, **given}), scorer=scorer)
+    given = {"frame_ms": 10, "keys": "off", "data_dir": folder, **given}
+    service = Running(folder, load_settings(**given), scorer=scorer)
     try:
         service.start()
         yield service

@@ -308,3 +308,32 @@ def test_what_merchants_write_is_shown_as_text(browser: Chrome, demo_url: str) -
     assert browser.find_elements(By.CSS_SELECTOR, "img, #trial-details a") == []
     for place in ("#trial-lanes .title", "#trial-lanes .merchant", "#trial-details h2"):
         assert browser.find_element(By.CSS_SELECTOR, place).get_property("textContent") == title
+
+
+def test_a_venue_that_keeps_its_scores_is_shown_as_an_order(browser: Chrome, demo_url: str) -> None:
+    """Lanes and details without score and terms: places and data, and not one number that stands for nothing."""
+    open_race(browser, demo_url)
+    slots = [{"slot": n, "product": f"p-{n}", "merchant": "m", "title": f"No {n}", "price": 100} for n in (1, 2)]
+    told: dict[str, str] = browser.execute_async_script(
+        "const [slots, done] = arguments;"
+        "const from = (name) => import(new URL(`pages/${name}`, document.baseURI));"
+        "Promise.all([from('lanes.js'), from('details.js')]).then(([{ Lanes }, { Details }]) => {"
+        "  const [list, panel] = ['ol', 'aside'].map((tag) => document.createElement(tag));"
+        "  document.body.append(list, panel);"
+        "  new Lanes(list, () => {}).show(slots);"
+        "  new Details(panel, () => {}).open('p-1', slots, false);"
+        "  const labels = [...list.querySelectorAll('button')].map((button) => button.ariaLabel).join();"
+        "  const short = (run) => run.style.getPropertyValue('--short');"
+        "  const lengths = [...list.querySelectorAll('.run')].map(short).join();"
+        "  for (const node of document.querySelectorAll('[hidden]')) node.remove();"
+        "  const seen = (node) => node.textContent;"
+        "  done({ lanes: seen(list), labels, lengths, panel: seen(panel) });"
+        "});",
+        slots,
+    )
+    assert "No 1" in told["lanes"]
+    assert told["lengths"] == "0.000,-0.500"
+    assert told["labels"].startswith("Slot 1: No 1, ")
+    assert "keeps its scores" in told["panel"]
+    for text in told.values():
+        assert not re.search(r"NaN|undefined|null|score [\d–]", text), text

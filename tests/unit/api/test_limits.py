@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import install
-from api.limits import CSP, BodyLimit, SecurityHeaders
+from api.limits import CSP, READER_CSP, BodyLimit, SecurityHeaders
 
 MOST = 10
 
@@ -121,9 +121,9 @@ async def test_a_page_is_bound_to_its_own_service() -> None:
 
 
 async def test_the_api_reader_may_load_its_own_assets() -> None:
-    """Swagger UI comes from elsewhere; everything else about it is as for other pages."""
+    """Swagger UI comes from elsewhere, and from nowhere but there; all else is as for other pages."""
     found = await Exchange(method="GET", path="/docs").through(application())
-    assert "content-security-policy" not in found.headers
+    assert found.headers["content-security-policy"] == READER_CSP
     assert found.headers["x-content-type-options"] == "nosniff"
 
 

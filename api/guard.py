@@ -1,0 +1,178 @@
+"""Who may call which route: each says what it needs, and one that says nothing is closed.
+
+``needs`` marks a route's function, ``GuardedRoute`` asks before anything of the request is read, and ``unguarded``
+names what is neither marked nor public by list, so that no application with such a route starts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any, TypeVar
+
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from starlette.routing import BaseRoute
+
+from api.bodies import StrictRoute
+from api.errors import ProblemError
+from api.frames import VenueView
+from api.grants import EVERYTHING, NOTHING, Grant, needs_key, wrong_key
+from api.service import Service, no_venue
+from racing.apikeys import Need
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+_MARK = "__saima_needs__"
+
+PUBLIC = frozenset(
+    {
+        "/",
+        "/docs",
+        "/docs/oauth2-redirect",
+        "/healthz",
+        "/openapi.json",
+        "/pages",
+        "/problems/{code}",
+        "/readyz",
+        "/redoc",
+        "/v1/rule/schema",
+    }
+)
+"""Paths that anyone may ask for: they carry nothing of a venue but, in /readyz, how fresh the open ones are."""
+
+SCHEME = "key"
+_SECURITY: dict[bool, list[dict[str, list[str]]]] = {True: [{}, {SCHEME: []}], False: [{SCHEME: []}]}
+"""By whether a call without a key may be answered."""
+
+
+def needs(need: Need) -> Callable[[Endpoint], Endpoint]:
+    """Mark a route's function with what it needs of a key."""
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        setattr(endpoint, _MARK, need)
+        return endpoint
+
+    return mark
+
+
+def need_of(route: BaseRoute) -> Need | None:
+    """What a route needs; None where it does not say."""
+    need: Need | None = getattr(getattr(route, "endpoint", None), _MARK, None)
+    return need
+
+
+def routes_of(app: FastAPI | APIRouter) -> Iterator[BaseRoute]:
+    """Every route of an application, those of included routers too."""
+    for route in app.routes:
+        included = getattr(route, "original_router", None)
+        yield from (route,) if included is None else routes_of(included)
+
+
+def unguarded(app: FastAPI) -> list[str]:
+    """Paths of routes that are neither public by list nor guarded."""
+    return [
+        path
+        for route in routes_of(app)
+        if (path := str(getattr(route, "path", route))) not in PUBLIC
+        and not (isinstance(route, GuardedRoute) and need_of(route) is not None)
+    ]
+
+
+class GuardedRoute(StrictRoute):
+    """A route that is asked only by those who may; its body is not read before that is known."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        need = getattr(endpoint, _MARK, None)
+        if path not in PUBLIC:
+            extra = options.get("openapi_extra") or {}
+            options["openapi_extra"] = {**extra, "security": _SECURITY[need == "slots:read"]}
+        super().__init__(path, endpoint, **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The route's handler behind its guard."""
+        handle, need, public = super().get_route_handler(), need_of(self), self.path in PUBLIC
+
+        async def guarded(request: Request) -> Response:
+            if not public:
+                request.scope["saima.grant"] = await admit(request, need)
+            return await handle(request)
+
+        return guarded
+
+
+async def admit(request: Request, need: Need | None) -> Grant:
+    """What the caller of a route may do.
+
+    Raises ProblemError: 401 without a key that works, 403 for one that does not grant this, 404 for what is out of its
+    scope (as if it were not there), 429 beyond its quota. StoreUnavailableError while the keys were never read.
+    """
+    service: Service = request.app.state.service
+    if service.settings.keys == "off":
+        return EVERYTHING
+    headers = request.headers.getlist("authorization")
+    venue = request.path_params.get("venue")
+    if not headers:
+        return await _without_key(service, need, venue)
+    if len(headers) > 1:
+        raise wrong_key()
+    grant = await service.grants_in_force().find(headers[0].encode("latin-1"))
+    _within_quota(request, grant)
+    if need == "slots:read" and (venue is None or await is_open(service, venue)):
+        return grant
+    if need is None or need not in grant.needs:
+        raise ProblemError("forbidden", f"the key {grant.name!r} does not grant this: it needs {need or 'another'}")
+    if venue is not None and not grant.reaches(venue):
+        raise no_venue(venue)
+    merchant = request.path_params.get("merchant")
+    if merchant is not None and grant.merchant is not None and merchant != grant.merchant:
+        raise no_merchant(merchant)
+    if grant.origins and request.headers.get("origin") not in grant.origins:
+        raise ProblemError("forbidden", "this key is for the pages of its own origins: Origin names none of them")
+    return grant
+
+
+async def _without_key(service: Service, need: Need | None, venue: str | None) -> Grant:
+    if need != "slots:read":
+        raise needs_key()
+    if venue is not None and not await is_open(service, venue):
+        raise no_venue(venue)
+    return NOTHING
+
+
+async def is_open(service: Service, venue: str) -> bool:
+    """Whether anyone may read a venue's slots. One that is closed takes as long to find out as one that is not."""
+    if venue not in service.frames.open_views:
+        await service.frames.look_again(venue)
+    return venue in service.frames.open_views
+
+
+def _within_quota(request: Request, grant: Grant) -> None:
+    bucket = grant.bucket
+    within = bucket.take(time.monotonic())
+    if bucket.policy:
+        told = {"RateLimit-Policy": bucket.policy, "RateLimit": bucket.told()}
+        request.scope.setdefault("state", {})["told"] = told
+    if not within:
+        raise ProblemError(
+            "too_many_requests",
+            f"more requests than the quota of the key {grant.name!r}: {bucket.policy}",
+            headers={"Retry-After": str(bucket.retry_after_s())},
+        )
+
+
+def no_merchant(merchant: str) -> ProblemError:
+    """The answer for a merchant that is another, or none."""
+    return ProblemError("not_found", f"there is no merchant {merchant[:80]!r}")
+
+
+def grant_of(request: Request) -> Grant:
+    """What the caller of this request may do."""
+    grant: Grant = request.scope["saima.grant"]
+    return grant
+
+
+Caller = Annotated[Grant, Depends(grant_of)]
+
+
+def shows_details(view: VenueView, grant: Grant) -> bool:
+    """Whether scores, signals and counts of a venue are for this caller."""
+    return view.public_details or grant.sees_details(view.venue.venue)

@@ -1,0 +1,51 @@
+"""A quota lets so many requests a second through, and says where the caller stands."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from api.quota import Bucket
+
+
+@pytest.mark.parametrize("per_s", [1, 3, 100])
+@pytest.mark.parametrize("asked", [0, 1, 100])
+def test_n_pass_at_once_and_not_one_more(per_s: int, asked: int) -> None:
+    """At the quota, one beyond it, and a hundred times it."""
+    bucket = Bucket(per_s)
+    passed = sum(bucket.take(50.0) for _ in range(per_s * asked + (asked == 1)))
+    assert passed == min(per_s, per_s * asked)
+
+
+def test_what_passes_comes_back_with_time() -> None:
+    bucket = Bucket(10)
+    assert [bucket.take(0.0) for _ in range(11)] == [True] * 10 + [False]
+    assert bucket.retry_after_s() == 1
+    assert [bucket.take(0.25) for _ in range(3)] == [True, True, False]
+    assert [bucket.take(9.0) for _ in range(11)] == [True] * 10 + [False]
+
+
+def test_none_is_no_quota_and_tells_nothing() -> None:
+    bucket = Bucket(0)
+    assert all(bucket.take(1.0) for _ in range(10_000))
+    assert (bucket.policy, bucket.lines()) == ("", b"")
+
+
+def test_headers_tell_quota_and_rest() -> None:
+    """As draft-ietf-httpapi-ratelimit-headers-11 has them; both ways of telling agree."""
+    bucket = Bucket(100)
+    assert [bucket.take(5.0) for _ in range(3)] == [True] * 3
+    assert (bucket.policy, bucket.told()) == ('"key";q=100;w=1', '"key";r=97;t=1')
+    assert bucket.lines() == b'ratelimit-policy: "key";q=100;w=1\r\nratelimit: "key";r=97;t=1\r\n'
+
+
+@given(st.lists(st.floats(0, 0.5), max_size=200), st.integers(1, 50))
+def test_no_stretch_of_time_lets_more_through_than_its_length_and_one_second(gaps: list[float], per_s: int) -> None:
+    """Whatever the moments: at most per_s * (length + 1) pass, and the rest is never negative."""
+    bucket, now_s, passed = Bucket(per_s), 0.0, 0
+    for gap_s in gaps:
+        now_s += gap_s
+        passed += bucket.take(now_s)
+        assert bucket.told().split("r=")[1][0].isdigit()
+    assert passed <= per_s * (now_s + 1) + 1e-6
