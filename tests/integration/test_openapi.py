@@ -161,6 +161,7 @@ CONFIG: dict[str, Any] = {
     "seed": 1,
     "generation": {
         "max-examples": CASES,
+        "with-security-parameters": False,  # the key is given to each case
         "deterministic": True,
         "database": "none",
     },
