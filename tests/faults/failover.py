@@ -248,6 +248,7 @@ def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
             "OPENBLAS_NUM_THREADS": "1",
             "SAIMA_LOG_LEVEL": "warning",
             "SAIMA_REDIS_URL": cluster.url,
+            "SAIMA_KEYS": "off",
             "SAIMA_PORT": str(port),
             "SAIMA_DURABILITY": "safe",
             "SAIMA_SAFE_REPLICAS": "1",
