@@ -36,11 +36,13 @@ def stack(tmp_path: Path) -> Iterator[Stack]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """One that runs, with a venue of two products; what a test does to it, it mends itself."""
     made = Stack(tmp_path_factory.mktemp("serve"), SAIMA_LEASE_MS="1000")
-    made.serve()
-    made.wait_ready()
-    open_venue(made)
-    yield made
-    made.kill_all()
+    try:
+        made.serve()
+        made.wait_ready()
+        open_venue(made)
+        yield made
+    finally:
+        made.kill_all()
 
 
 def open_venue(stack: Stack) -> None:
