@@ -176,6 +176,7 @@ def _operations(cases: int, result: Result, within_s: float | None) -> None:
         told = out.read()
     ended = re.findall(r"^\S+::\S.* (PASSED|FAILED|ERROR) ", told, re.MULTILINE)
     result.operations, result.operations_failed = len(ended), len(ended) - ended.count("PASSED")
+    result.told += re.findall(r"^(\S+::\S.*) (?:FAILED|ERROR) ", told, re.MULTILINE)
     if code:
         result.told.append(f"schemathesis, {cases} cases: {told[-3000:]}")
 
