@@ -53,6 +53,7 @@ class Parts:
             "OPENBLAS_NUM_THREADS": "1",
             "SAIMA_LOG_LEVEL": "warning",
             "SAIMA_REDIS_URL": self.server.url,
+            "SAIMA_KEYS": "off",
             "SAIMA_SEGMENTS_DIR": str(folder / "segments"),
             "SAIMA_PORT": str(self.port),
             "SAIMA_LEASE_MS": "1000",
