@@ -49,6 +49,7 @@ _GOODPUT_MIN, _READS_TIMES_MAX, _REFUSED_MS_MAX, _BESIDE_MS_MAX = 0.9, 2.0, 50.0
 _GROWN_MB_MAX = 128.0
 """What a process may have grown by at the end of the overload: 64 MB of bodies may wait, and their room."""
 _SETTLED_S = 90.0
+_UNKNOWN = "Redis is away"
 
 
 @dataclass
@@ -57,6 +58,8 @@ class Result:
 
     rounds: int = 0
     acknowledged: int = 0
+    unknown: int = 0
+    """Events of batches without a key that were answered 503 for want of a reply: they may be counted, and may not."""
     lost: int = 0
     doubled: int = 0
     peak_events_per_s: int = 0
@@ -115,7 +118,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
                 tell(f"{number + 1} of {rounds}: {result}")
             counted = _settled(parts).counts["counted"]
             result.lost = max(0, result.acknowledged - counted)
-            result.doubled = max(0, counted - result.acknowledged)
+            result.doubled = max(0, counted - result.acknowledged - result.unknown)
         except BaseException:
             tell(parts.said()[-4000:])
             raise
@@ -195,6 +198,7 @@ class _Round:
             result.statuses[str(status)] = result.statuses.get(str(status), 0) + number
         for reason, number in answers.reasons.items():
             result.reasons[reason] = result.reasons.get(reason, 0) + number
+            result.unknown += _EVENTS * number * reason.startswith(_UNKNOWN)
         result.acknowledged += _EVENTS * sum(status == 202 for status in answers.statuses)
         result.unanswered += answers.unanswered
         result.without_retry_after += answers.without_retry_after
