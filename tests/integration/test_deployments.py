@@ -153,6 +153,7 @@ def test_a_sound_deployment_has_nothing_to_say(valkey: TcpServer, tmp_path: Path
         host="0.0.0.0",  # noqa: S104  # behind a proxy, with keys
         redis_url="rediss://saima:word@cache.example:6379/0",
         segments_dir=tmp_path / "segments",
+        durability="safe",
     )
     findings = examine(client, settings)
     client.close()
