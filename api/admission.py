@@ -80,7 +80,6 @@ class Admission:
     def _heed(self, venue: str, way: Appender, load: Load) -> None:
         way.shut = too_full(load.memory) or too_far(load.ahead_ms, self._service.settings.log_ahead_max_ms)
         way.used = way.used or load.ahead_ms > 0
-        METRICS.set("saima_log_ahead_ms", venue, load.ahead_ms)
         METRICS.set("saima_memory_share", venue, load.memory.share)
 
 

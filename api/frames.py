@@ -248,13 +248,13 @@ class Frames:
         for name in before - set(listed):  # a venue made since then is not in the list, and not gone
             self.views.pop(name, None)
             self.open_views.pop(name, None)
-        for name in listed.keys() & self.views.keys():
-            if listed[name] != self.views[name].venue:
-                self.take(listed[name])
         trouble: StoreError | None = None
-        for name in listed.keys() - self.views.keys():
+        for name, venue in listed.items():
             try:
-                await self._see(listed[name])
+                if name not in self.views:
+                    await self._see(venue)
+                elif venue != self.views[name].venue:
+                    self.take(venue)
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
         self._listed_ok = trouble is None
@@ -384,4 +384,3 @@ class Frames:
                 view.commit = decode_commit(last.raw)
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
-                METRICS.race_counts(name, view.commit.counts)

@@ -14,7 +14,7 @@ from time import perf_counter
 
 from racing.errors import OverloadedError
 
-TURN_S = 0.001
+TURN_S = 0.00025
 """Work of one turn: the batch during which it is over is still taken."""
 WAIT_MAX_S = 0.1
 """No batch is let into a queue whose first one has waited so long."""

@@ -284,7 +284,8 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
         f" {report.entries} entries refolded, {report.members} set members compared",
         highlight=False,
     )
-    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in report.counts.items())}", highlight=False)
+    counts = {**report.counts, "in flight": report.in_flight}
+    out.print(f"  counts: {', '.join(f'{name} {value}' for name, value in counts.items())}", highlight=False)
     for line in (*report.notes, *report.differences):
         out.print(f"  {line}", highlight=False)
 
@@ -315,8 +316,16 @@ def mend(
 
 @app.command()
 def doctor(
-    data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False
-) -> None:  # a flag of the command line
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,  # a flag of the command line
+    needs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--need", help="Say what memory a venue needs, as in: --need runners=10000 --need events_per_s=5000"
+        ),
+    ] = None,
+) -> None:
     """Look at the server and the venues, and say what is wrong and how to mend it. Exits 1 on a problem."""
     from racing import doctor as doctoring  # as above
     from racing.store.client import connect  # as above
@@ -327,6 +336,8 @@ def doctor(
     findings = (
         doctoring.examine_cluster(url, settings) if is_cluster(url) else doctoring.examine(connect(url), settings)
     )
+    if needs:
+        findings.append(doctoring.planned(connect(url), settings, doctoring.plan_of(needs, settings)))
     if as_json:
         out.print_json(json.dumps([_plain(finding) for finding in findings]))
     else:
@@ -337,64 +348,6 @@ def doctor(
         out.print(table)
     if any(each.grade == "problem" for each in findings):
         raise typer.Exit(1)
-
-
-key = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
-app.add_typer(key, name="key")
-
-
-@key.command("create")
-def key_create(
-    name: cli_keys.Name,
-    *,
-    role: cli_keys.RoleName,
-    venues: cli_keys.Venues = None,
-    merchant: cli_keys.Merchant = None,
-    origins: cli_keys.Origins = None,
-    expires: cli_keys.Expires = None,
-    requests_per_s: cli_keys.Quota = None,
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a key and print it, this once."""
-    wanted = KeyRecord(
-        "",
-        name,
-        cast("Role", role),  # checked with the scope
-        0,
-        tuple(venues or ()),
-        merchant,
-        tuple(origins or ()),
-        requests_per_s,
-    )
-    lives_ms = None if expires is None else cli_keys.milliseconds(expires)
-    cli_keys.create(_client(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
-
-
-@key.command("list")
-def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
-    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
-    cli_keys.listed(_client(data_dir, redis_url), as_json=as_json)
-
-
-@key.command("revoke")
-def key_revoke(which: cli_keys.Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
-    """End a key at once: within 5 s no API process takes it any more."""
-    cli_keys.revoke(_client(data_dir, redis_url), which)
-
-
-@key.command("rotate")
-def key_rotate(
-    which: cli_keys.Which,
-    overlap: cli_keys.Overlap = "24h",
-    data_dir: DataDir = None,
-    redis_url: RedisUrl = None,
-    as_json: AsJson = False,
-) -> None:
-    """Make a new key in place of one, which works on for the overlap."""
-    overlap_ms = cli_keys.milliseconds(overlap)
-    cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
 
 
 @app.command(name="export")
@@ -459,6 +412,64 @@ def delete_venue(
         root, client = connect(url), connect(url, venue=venue)
         removed = remove_venue(root, client, venue, folder=settings.segments_folder)
     out.print(f"{venue} is gone: {removed} keys and its folder", highlight=False)
+
+
+key = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
+app.add_typer(key, name="key")
+
+
+@key.command("create")
+def key_create(
+    name: cli_keys.Name,
+    *,
+    role: cli_keys.RoleName,
+    venues: cli_keys.Venues = None,
+    merchant: cli_keys.Merchant = None,
+    origins: cli_keys.Origins = None,
+    expires: cli_keys.Expires = None,
+    requests_per_s: cli_keys.Quota = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, this once."""
+    wanted = KeyRecord(
+        "",
+        name,
+        cast("Role", role),  # checked with the scope
+        0,
+        tuple(venues or ()),
+        merchant,
+        tuple(origins or ()),
+        requests_per_s,
+    )
+    lives_ms = None if expires is None else cli_keys.milliseconds(expires)
+    cli_keys.create(_client(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
+
+
+@key.command("list")
+def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
+    cli_keys.listed(_client(data_dir, redis_url), as_json=as_json)
+
+
+@key.command("revoke")
+def key_revoke(which: cli_keys.Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """End a key at once: within 5 s no API process takes it any more."""
+    cli_keys.revoke(_client(data_dir, redis_url), which)
+
+
+@key.command("rotate")
+def key_rotate(
+    which: cli_keys.Which,
+    overlap: cli_keys.Overlap = "24h",
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of one, which works on for the overlap."""
+    overlap_ms = cli_keys.milliseconds(overlap)
+    cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
 
 
 def main() -> None:

@@ -70,6 +70,7 @@ class Scorer:
         self._report_every_ms = min(_REPORT_EVERY_MS, settings.lease_ms // 3)
         self._threads: dict[str, VenueThread] = {}
         self._troubles: dict[str, Trouble] = {}
+        self._conflicts: dict[str, int] = {}
         self._started_ms = self._reported_ms = 0
         self._reported: Mapping[str, tuple[str, int]] = {}
 
@@ -132,6 +133,7 @@ class Scorer:
             if thread.trouble is not None:
                 self._troubles[venue] = thread.trouble
             if not thread.is_alive():
+                self._conflicts[venue] = self._conflicts.get(venue, 0) + thread.conflicts
                 del self._threads[venue]
                 METRICS.forget(venue)
 
@@ -151,9 +153,16 @@ class Scorer:
             at_ms=now_ms,
             venues=venues,
             troubles=self._troubles,
+            conflicts=self._all_conflicts(),
         )
         write_report(client, report)
         self._reported, self._reported_ms = shown, now_ms
+
+    def _all_conflicts(self) -> dict[str, int]:
+        """By venue, also those of threads that have ended."""
+        now = {venue: thread.conflicts for venue, thread in self._threads.items()}
+        both = {venue: self._conflicts.get(venue, 0) + now.get(venue, 0) for venue in self._conflicts.keys() | now}
+        return {venue: number for venue, number in both.items() if number}
 
     def _leave(self, client: SyncClient) -> None:
         """End every venue, its lease given up, within _STOP_S; the others hear of it first, and wait for the leases."""

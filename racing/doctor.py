@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from racing.errors import StoreError
+import msgspec
+
+from racing.errors import RacingError, StoreError
 from racing.exposure import look_around, look_at_server
 from racing.settings import Settings
+from racing.sizing import FULL_AT, Plan, memory_needed
 from racing.store import reads
 from racing.store.client import as_text, connect, server_ms, store_errors
 from racing.store.cluster import SLOTS, node_urls
@@ -18,6 +21,7 @@ from racing.store.crew import read_reports
 from racing.store.durability import detect
 from racing.store.flight import settled
 from racing.store.keys import VenueKeys
+from racing.store.load import read_memory
 from racing.store.protocol import SyncClient
 
 Grade = Literal["ok", "warning", "problem"]
@@ -25,6 +29,10 @@ _STALE_MS = 3_000
 _NODE_TIMEOUT_MS = 5_000
 _NAMED_MAX = 3
 _REDIS_MIN, _VALKEY_MIN = (7, 0), (8, 0)
+
+
+class PlanError(RacingError):
+    """A plan for a venue that says something else than numbers of known names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +52,30 @@ def examine(client: SyncClient, settings: Settings) -> list[Finding]:
     return [*_server(client, settings), *around, _segments(settings), scorers_found(client, settings), *venues]
 
 
-def _around(client: SyncClient, settings: Settings) -> list[Finding]:
-    return [Finding(*look) for look in look_around(client, settings)]
+def plan_of(needs: Sequence[str], settings: Settings) -> Plan:
+    """The plan that NAME=VALUE texts describe, kept as long as the settings say. Raises PlanError."""
+    given = dict(each.partition("=")[::2] for each in needs)
+    kept = {"log_keep_s": settings.log_keep_s, "idempotency_s": settings.idempotency_ms // 1000}
+    names = [each.name for each in fields(Plan)]
+    if unknown := [name for name in given if name not in names]:
+        raise PlanError(f"--need {unknown[0]}: must be one of {', '.join(names)}")
+    try:
+        return msgspec.convert({**asdict(Plan(0, 0.0)), **kept, **given}, Plan, strict=False)
+    except msgspec.ValidationError as exc:
+        raise PlanError(f"--need {' '.join(needs)}: {exc}") from exc
+
+
+def planned(client: SyncClient, settings: Settings, plan: Plan) -> Finding:
+    """Whether the memory bound of a server is enough for one more venue of this kind, and what it would take."""
+    need, memory = memory_needed(plan), read_memory(client, settings.memory_mb)
+    parts = ", ".join(f"{name.replace('_', ' ')} {size / 1e6:.0f}" for name, size in asdict(need).items())
+    found = f"{need.total / 1e6:.0f} MB: {parts}; Redis holds {memory}"
+    if memory.bound_bytes * FULL_AT - memory.used_bytes >= need.total:
+        return Finding("memory needed", "ok", found)
+    wanted = (memory.used_bytes + need.total) / FULL_AT / 1e6
+    return Finding(
+        "memory needed", "warning", found, f"set maxmemory (embedded: SAIMA_MEMORY_MB) to {wanted:.0f} MB, or keep less"
+    )
 
 
 def examine_cluster(url: str, settings: Settings) -> list[Finding]:
@@ -62,12 +92,8 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
             client.close()
     shared = connect(url)
     try:
-        around = _around(shared, settings)
-        found = [
-            *around,
-            scorers_found(shared, settings),
-            *_venues(shared, settings, lambda venue: connect(url, venue=venue)),
-        ]
+        found = [*_around(shared, settings), scorers_found(shared, settings)]
+        found += _venues(shared, settings, lambda venue: connect(url, venue=venue))
     except StoreError as exc:
         found = [Finding("venues", "problem", str(exc), "the node with the list of venues is away: see above")]
     return [*findings, _segments(settings), *found]
@@ -76,8 +102,12 @@ def examine_cluster(url: str, settings: Settings) -> list[Finding]:
 def _server(client: SyncClient, settings: Settings) -> list[Finding]:
     with store_errors():
         info: dict[str, Any] = client.info()
-    found = [_version(info), _role(info), _memory(info), *_persistence(client, settings, info)]
-    return [*found, *(Finding(*look) for look in look_at_server(client, settings, info))]
+    access = [Finding(*look) for look in look_at_server(client, settings, info)]
+    return [_version(info), _role(info), _memory(info), *_persistence(client, settings, info), *access]
+
+
+def _around(client: SyncClient, settings: Settings) -> list[Finding]:
+    return [Finding(*look) for look in look_around(client, settings)]
 
 
 def _cluster(client: SyncClient) -> Finding:

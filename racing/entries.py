@@ -87,7 +87,8 @@ class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
 
     def follows(self, runners: int) -> bool:
         """Whether it can come after so many enrolments; one that cannot is damaged, and to be passed over."""
-        return all(number < runners + NUMBERS_AHEAD_MAX for number, _ in self.runners)
+        ahead = runners + NUMBERS_AHEAD_MAX
+        return all(number < ahead + place for place, (number, _) in enumerate(self.runners))
 
 
 @dataclass(frozen=True, slots=True)

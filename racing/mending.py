@@ -57,8 +57,6 @@ def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WI
     try:
         dropped = _dropped(client, keys)
         again = _relogged(client, keys, settings)
-        with store_errors():
-            client.delete(keys.sets_run)
         fence = _fenced(client, keys, within_s)
         with _stand_by(url, venue, settings) as here:
             done = _waited(client, keys, fence, within_s)
@@ -95,7 +93,7 @@ def _fenced(client: SyncClient, keys: VenueKeys, within_s: float) -> CommitRecor
     until_s = time.monotonic() + within_s
     while True:
         try:
-            return Committer(client, keys).take_over()
+            return Committer(client, keys).take_over(compare=True)
         except FencedError:
             if time.monotonic() > until_s:
                 raise
@@ -121,7 +119,8 @@ def _waited(client: SyncClient, keys: VenueKeys, fence: CommitRecord, within_s: 
     begun_s, wanted = time.monotonic(), _log_end(client, keys)
     while (waited_s := time.monotonic() - begun_s) < within_s:
         found = read_commit(client, keys)
-        right = found.epoch != fence.epoch and found.number and Position.parse(found.sets_position) >= wanted
+        done = found.epoch != fence.epoch and found.number and not found.compare
+        right = done and Position.parse(found.sets_position) >= wanted
         if right and (found.sets_position == found.position or waited_s > within_s / 2):
             return found
         time.sleep(_LOOK_S)

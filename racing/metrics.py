@@ -40,7 +40,6 @@ GaugeName = Literal[
     "saima_race_unknown_kind_events",  # events of kinds beyond the bound, per venue
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
-    "saima_log_ahead_ms",  # age of the oldest log entry that is not yet counted, per venue
     "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
     "saima_known_products",  # product numbers cached by an API process, per venue
     "saima_recent_ids",  # event ids that an API process remembers, per venue

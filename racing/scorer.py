@@ -78,7 +78,7 @@ class VenueScorer:
         *,
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over and restore. meanwhile: called after each read of the log, which may be many, for the lease."""
+        """Take over and restore. meanwhile: called after each read of log and sets, so that the lease can be kept."""
         self._client = client
         self._keys = keys
         self._settings = settings
@@ -90,14 +90,13 @@ class VenueScorer:
             keys,
             record,
             segments=settings.segments_folder,
-            check_sets=self._unchecked_run is not None,
+            check_sets=record.compare or self._unchecked_run is not None,
             meanwhile=meanwhile,
         )
         self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
-        self._restored = self.race.position
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -133,7 +132,7 @@ class VenueScorer:
         self._committed_ms = now_ms
         self._damaged = False
         self.full_checkpoints += batch.checkpoint is not None and is_full(batch.checkpoint[0])
-        if self._unchecked_run is not None and batch.sets_position >= self._restored:
+        if self._unchecked_run is not None and batch.compared:
             mark_checked(self._client, self._keys, self._unchecked_run)
             self._unchecked_run = None
         if batch.frame is not None:
@@ -205,6 +204,7 @@ class VenueScorer:
         batch.log_sum = race.log_sum
         batch.set_commands = self._sets.take(race, now_ms)
         batch.sets_position = self._sets.complete
+        batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         METRICS.set("saima_remembered_ids", self._keys.venue, race.remembered_ids)
         return batch
@@ -275,7 +275,8 @@ def restore(
         log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
     if stale or damage:
         pending = everything(race)
-    wrong, removals = mend(client, keys, race, pending) if check_sets or damage else (0, ())
+    check = check_sets or damage
+    wrong, removals = mend(client, keys, race, pending, meanwhile=meanwhile) if check else (0, ())
     if wrong:
         if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
             raise FencedError(f"venue {keys.venue}: another owner has taken over")
@@ -350,6 +351,7 @@ class VenueThread(threading.Thread):
         self._halt = threading.Event()
         self.report = VenueReport()
         self.trouble: Trouble | None = None
+        self.conflicts = 0
         folder = settings.segments_folder
         self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
 
@@ -385,7 +387,7 @@ class VenueThread(threading.Thread):
             return True
         except FencedError as exc:
             METRICS.count("saima_conflicts_total", venue)
-            self.report.conflicts += 1
+            self.conflicts += 1
             log.warning("fenced, restoring", venue=venue, reason=str(exc))
             self._note(exc)
         except NewerFormatError as exc:

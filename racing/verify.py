@@ -41,7 +41,7 @@ class Snapshot:
 
 @dataclass(slots=True)
 class Report:
-    """What was recomputed and where it differs; clean when nothing does."""
+    """What was recomputed and where it differs; clean when nothing does. in_flight: events after the commit."""
 
     venue: str
     position: str
@@ -49,6 +49,7 @@ class Report:
     counts: dict[str, int]
     entries: int = 0
     events: int = 0
+    in_flight: int = 0
     members: int = 0
     notes: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
@@ -99,8 +100,7 @@ def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whol
         report.differences.append(
             f"count of accepted: {race.counts.accepted} refolded, {accepted + recount.events} in the log"
         )
-    in_flight = flight_of(read_after(client, keys, until)).events
-    report.notes.append(f"{recount.events} events of the log recounted, {in_flight} after the commit in flight")
+    report.in_flight = flight_of(read_after(client, keys, until)).events
     report.differences += _compare_counts(race, snapshot.commit)
     report.differences += _compare_sets(race, recount, snapshot, report, keys)
     return report

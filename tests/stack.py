@@ -16,7 +16,7 @@ import psutil
 from tests.waiting import free_port, until
 
 ROOT = Path(__file__).parents[1]
-START_S = 90.0
+START_S = 30.0
 STOP_S = 15.0
 
 

@@ -19,6 +19,7 @@ from racing.model import START, Position
 from racing.store import reads
 from racing.store.checkpoints import position_of
 from racing.store.client import connect, server_ms, store_errors
+from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
 from racing.store.log import raw_between
 from racing.store.past import Past
@@ -31,10 +32,12 @@ log = structlog.get_logger("saima.archive")
 _RETRY_S = 5.0
 _WAIT_S = 60.0
 """Looks by itself so often; a new full checkpoint wakes it at once."""
+SETTLED_MS = 10_000
+"""A failover may take back the last seconds: what is younger goes to no file, which would remember them."""
 
 
 def archive(client: SyncClient, keys: VenueKeys, folder: Path, epoch: int) -> list[Path]:
-    """Write the segments that are due: from where segments end to each later full checkpoint.
+    """Write the segments that are due: from where segments end to each later full checkpoint that is 10 s old.
 
     Raises StoreError where Redis or the folder cannot be read, OSError where the disk takes no more. What was
     written by then stays and counts.
@@ -42,7 +45,8 @@ def archive(client: SyncClient, keys: VenueKeys, folder: Path, epoch: int) -> li
     written: list[Path] = []
     fulls = reads.full_positions(client, keys)
     after = archived_until(folder, keys.venue)
-    due = [position for position in fulls if position > after]
+    settled_ms = read_commit(client, keys).as_of_ms - SETTLED_MS
+    due = [position for position in fulls if position > after and position.ms <= settled_ms]
     if due and not reads.holds_after(client, keys, after):
         log.warning("segments begin anew: what was before has left Redis", venue=keys.venue, position=str(due[0]))
         after = due.pop(0)

@@ -32,7 +32,8 @@ class CommitRecord(msgspec.Struct, frozen=True):
     position: all entries up to it are folded and in frame. sets_position: the sorted sets are
     complete up to it. as_of_ms: server time at which nothing folded was missing. counts: what became
     of every event so far. log_sum: checksum of all entries folded, None where it is not known. damaged: how often a new
-    owner found the log to be other than what had been committed.
+    owner found the log to be other than what had been committed. compare: the sorted sets are to be compared with the
+    race, whatever is known of them: somebody asked for it.
     format: of the whole state (racing/formats.py), so that a newer one is refused before anything is written.
     """
 
@@ -46,6 +47,7 @@ class CommitRecord(msgspec.Struct, frozen=True):
     digest: str = ""
     log_sum: int | None = None
     damaged: int = 0
+    compare: bool = False
     format: int = 1
 
 
@@ -91,6 +93,7 @@ class Batch:
     as_of_ms: int
     log_sum: int | None = None
     damaged: bool = False
+    compared: bool = False
     counts: dict[str, int] = field(default_factory=dict)
     frame: Frame | None = None
     checkpoint: tuple[str, bytes] | None = None
@@ -119,10 +122,11 @@ class Committer:
         self._pipe = client.pipeline(transaction=True)
         self.last = NO_COMMIT
 
-    def take_over(self) -> CommitRecord:
+    def take_over(self, *, compare: bool = False) -> CommitRecord:
         """Become the owner: a new epoch in the commit key, so that any other owner's EXEC is refused.
 
-        Returns the record from which to go on. Raises FencedError where two take over at once.
+        compare: ask the owner that restores next to compare the sorted sets. Returns the record from which to go on.
+        Raises FencedError where two take over at once.
         """
         with store_errors():
             self._pipe.reset()
@@ -130,7 +134,8 @@ class Committer:
             raw = self._pipe.get(self._keys.commit)
             before = decode_commit(raw) if raw else NO_COMMIT
             now_ms = server_ms(self._client)
-            record = msgspec.structs.replace(before, epoch=max(before.epoch + 1, now_ms), number=0, digest="")
+            epoch, asked = max(before.epoch + 1, now_ms), before.compare or compare
+            record = msgspec.structs.replace(before, epoch=epoch, number=0, digest="", compare=asked)
             self._execute([("SET", self._keys.commit, _encode(record))])
         self.last = record
         return record
@@ -161,8 +166,9 @@ class Committer:
 
     def _resolve(self, record: CommitRecord) -> None:
         """After a lost reply: quiet if the commit is there, else FencedError."""
-        self._pipe.reset()
         try:
+            with store_errors():
+                self._pipe.reset()  # asks the server too, which may not answer
             found = read_commit(self._client, self._keys)
         except StoreUnavailableError as exc:
             raise FencedError(f"venue {self._keys.venue}: a commit's reply was lost and Redis is away") from exc
@@ -216,6 +222,7 @@ class Committer:
             digest=_digest(body),
             log_sum=batch.log_sum,
             damaged=last.damaged + batch.damaged,
+            compare=last.compare and not batch.compared,
             format=FORMAT,
         )
         return record, [("SET", keys.commit, _encode(record)), *body]

@@ -32,7 +32,6 @@ class VenueReport(msgspec.Struct):
     """One venue in one scorer. waiting: it asks for the lease; otherwise it holds it.
 
     lag_ms: age of the data of its last commit when that was written. commit_ms: how long that took: read, fold, write.
-    conflicts: how often it found here that another had committed.
     """
 
     state: State = "waiting"
@@ -40,11 +39,13 @@ class VenueReport(msgspec.Struct):
     commits: int = 0
     lag_ms: int = 0
     commit_ms: int = 0
-    conflicts: int = 0
 
 
 class ScorerReport(msgspec.Struct, frozen=True):
-    """One scorer process as it was at at_ms (server's clock). troubles: by venue, also of venues given up since."""
+    """One scorer process as it was at at_ms (server's clock). troubles: by venue, also of venues given up since.
+
+    conflicts: how often it found that another had committed, by venue, likewise.
+    """
 
     name: str
     host: str
@@ -53,6 +54,7 @@ class ScorerReport(msgspec.Struct, frozen=True):
     at_ms: int
     venues: dict[str, VenueReport] = {}
     troubles: dict[str, Trouble] = {}
+    conflicts: dict[str, int] = {}
 
     def lives(self, now_ms: int, silence_ms: int) -> bool:
         """Whether it was silent for less than that; a moment far ahead is from a clock that was set back."""

@@ -142,7 +142,7 @@ def _run(venue: str, held: _Held, reports: Sequence[ScorerReport], now_ms: int) 
         lag_ms=told.lag_ms if told is not None and raced else None,
         commit_ms=told.commit_ms if told is not None and raced else None,
         frame_age_ms=max(0, now_ms - record.as_of_ms) if record.as_of_ms else None,
-        conflicts=sum(each.venues[venue].conflicts for each in reports if venue in each.venues),
+        conflicts=sum(each.conflicts.get(venue, 0) for each in reports),
         last_error=newest.text if newest else None,
         last_error_age_ms=max(0, now_ms - newest.at_ms) if newest else None,
     )

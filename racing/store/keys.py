@@ -13,6 +13,9 @@ VENUES = "saima:{saima}:venues"
 SECRET = "saima:{saima}:secret"  # noqa: S105  # the name of a key, not a secret
 """string: 32 random bytes that key the hashes of user ids."""
 
+SCORERS = "saima:{saima}:scorers"
+"""hash: name of a scorer process -> JSON of its last report."""
+
 API_KEYS = "saima:{saima}:api_keys"
 """hash: SHA-256 of an API key (hex) -> JSON of what it grants. The keys themselves are nowhere."""
 
@@ -25,8 +28,6 @@ API_KEYS_USED = "saima:{saima}:api_keys_used"
 AUDIT = "saima:{saima}:audit"
 """stream: who made, changed or revoked a key or a venue's access; about the last 10,000."""
 AUDIT_MAX = 10_000
-SCORERS = "saima:{saima}:scorers"
-"""hash: name of a scorer process -> JSON of its last report."""
 
 
 @dataclass(frozen=True, slots=True)

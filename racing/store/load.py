@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from racing.errors import StoreError, StoreUnavailableError
 from racing.model import Position
 from racing.store.client import store_errors
 from racing.store.keys import VenueKeys
@@ -44,9 +45,14 @@ def memory_of(info: Mapping[str, Any], given_mb: int = 0) -> Memory:
 
 
 def read_memory(client: SyncClient, given_mb: int = 0) -> Memory:
-    """A server's memory. Raises StoreError."""
-    with store_errors():
-        return memory_of(client.info("memory"), given_mb)
+    """A server's memory; nothing of one that does not tell this user. Raises StoreUnavailableError."""
+    try:
+        with store_errors():
+            return memory_of(client.info("memory"), given_mb)
+    except StoreUnavailableError:
+        raise
+    except StoreError:
+        return Memory(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +85,12 @@ async def _loads(client: AsyncClient, folded: Sequence[Folded], given_mb: int) -
         pipe.execute_command("INFO", "memory")
         for venue, position in folded:
             pipe.execute_command("XRANGE", VenueKeys(venue).log, f"({position}", "+", "COUNT", 1)
-        (seconds, micros), info, *found = await pipe.execute()
-    memory = memory_of(info, given_mb)
+        (seconds, micros), info, *found = await pipe.execute(raise_on_error=False)
+    memory = Memory(0, 0) if isinstance(info, Exception) else memory_of(info, given_mb)
     loads: dict[str | None, Load] = {None: Load(memory)}
     for (venue, _), entries in zip(folded, found, strict=True):
         now_ms = int(seconds) * 1000 + int(micros) // 1000
-        oldest_ms = Position.parse(entries[0][0].decode()).ms if entries else now_ms
+        told = isinstance(entries, list) and entries
+        oldest_ms = Position.parse(entries[0][0].decode()).ms if told else now_ms
         loads[venue] = Load(memory, max(0, now_ms - oldest_ms))
     return loads

@@ -8,7 +8,7 @@ Decisions stand twice, in the log and in the hashes of runners and rules: what i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -49,33 +49,39 @@ def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
         client.set(keys.sets_run, run)
 
 
-def mend(client: SyncClient, keys: VenueKeys, race: Race, pending: Changes) -> tuple[int, list[Command]]:
+def mend(
+    client: SyncClient, keys: VenueKeys, race: Race, pending: Changes, *, meanwhile: Callable[[], None] = lambda: None
+) -> tuple[int, list[Command]]:
     """(members that are wrong beside the pending ones, commands that remove those which belong to nobody).
 
     The others are right once everything is written again. Nothing is written here: another owner may have taken over
-    meanwhile, and only a commit can tell. Cost: every set read once, O(members).
+    meanwhile, and only a commit can tell. meanwhile: called after each set. Cost: every set read once, O(members).
     """
     wrong = 0
     removals: list[Command] = []
-    for key, expected, waiting in _expected(race, keys, pending):
+    for key, expected, waiting, zeros in _expected(race, keys, pending):
         with store_errors():
             held = dict(client.zrange(key, 0, -1, withscores=True))
         right = expected.keys() | waiting
-        foreign = sorted(held.keys() - right)
+        foreign = sorted(name for name in held.keys() - right if name not in zeros or held[name])
         wrong += len(foreign) + sum(held.get(name) != expected[name] for name in expected.keys() - waiting)
         if foreign:
             removals.append(("ZREM", key, *foreign))
+        meanwhile()
     return wrong, removals
 
 
-def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[tuple[str, dict[bytes, float], set[bytes]]]:
-    """(key, what it must hold, members that are still to be written) of every set.
+_Expected = tuple[str, dict[bytes, float], set[bytes], set[bytes]]
 
-    Totals of 0 are there or not, as it happened: they are left out, and taken for waiting.
+
+def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[_Expected]:
+    """(key, what it must hold, members that are still to be written, those that may be there as 0) of every set.
+
+    Totals of 0 are there or not, as it happened.
     """
     names = [member(runner).encode() for runner in range(len(race.products))]
     waiting = {names[runner] for runner in pending.runners.tolist()}
-    yield keys.standings, dict(zip(names, (0.0 - race.scores).tolist(), strict=True)), waiting
+    yield keys.standings, dict(zip(names, (0.0 - race.scores).tolist(), strict=True)), waiting, set()
     waits: dict[int, set[bytes]] = {}
     for runner, measure in zip(runners_of(pending.keys).tolist(), measures_of(pending.keys).tolist(), strict=True):
         waits.setdefault(measure, set()).add(names[runner])
@@ -91,7 +97,7 @@ def _expected(race: Race, keys: VenueKeys, pending: Changes) -> Iterator[tuple[s
         for what, (values, kept) in columns.items():
             held = {names[runner]: float(values[runner]) for runner in kept.nonzero()[0].tolist()}
             either = {names[runner] for runner in (~kept).nonzero()[0].tolist()} if what == "total" else set()
-            yield keys.sums(what, name), held, waits.get(measure, set()) | either
+            yield keys.sums(what, name), held, waits.get(measure, set()), either
 
 
 def both(some: Changes, others: Changes) -> Changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from racing.errors import StoreError, StoreUnavailableError
 from racing.model import START, Position
 from racing.store.checkpoints import Chain
 from racing.store.client import store_errors
@@ -25,11 +26,19 @@ class MemoryWatch:
         self._read_s = 0.0
 
     def pressed(self, client: SyncClient) -> bool:
-        """Whether room is wanted. Raises StoreError."""
+        """Whether room is wanted; no, on a server that tells no INFO. Raises StoreUnavailableError."""
         now_s = time.monotonic()
         if now_s - self._read_s > _EVERY_S:
-            self._share, self._read_s = read_memory(client, self._given_mb).share, now_s
+            self._share, self._read_s = self._read(client), now_s
         return self._share >= PRESSED_SHARE
+
+    def _read(self, client: SyncClient) -> float:
+        try:
+            return read_memory(client, self._given_mb).share
+        except StoreUnavailableError:
+            raise
+        except StoreError:  # no INFO on this server, or not for us: the race goes on all the same
+            return 0.0
 
 
 def relieve(client: SyncClient, keys: VenueKeys, archived: Position | None) -> int:

@@ -82,17 +82,17 @@ class RoutedClient:
         """One key."""
         return await self.at(name).hscan(name, cursor, count=count)
 
-    async def hkeys(self, name: str) -> list[bytes]:
-        """One key."""
-        return await self.at(name).hkeys(name)
-
     async def hgetall(self, name: str) -> dict[bytes, bytes]:
         """One key."""
         return await self.at(name).hgetall(name)
 
     async def execute_command(self, *args: Any) -> Any:
-        """A command whose first argument is its key."""
-        return await self.at(str(args[1])).execute_command(*args)
+        """A command whose first argument is its one key."""
+        return await self.at(args[1]).execute_command(*args)
+
+    async def hkeys(self, name: str) -> list[bytes]:
+        """One key."""
+        return await self.at(name).hkeys(name)
 
     async def hvals(self, name: str) -> list[bytes]:
         """One key."""

@@ -72,6 +72,7 @@ class SetWriter:
     def __init__(self, keys: VenueKeys, complete: Position) -> None:
         self._keys = keys
         self.complete = complete  # the sets hold all up to this position
+        self.whole = True  # whether the commands for all that it was begun with have been taken
         self._target = complete
         self._round = _Round(NO_CELLS, NO_CELLS)
         self._more = False  # whether the race has changes that no round holds
@@ -91,6 +92,7 @@ class SetWriter:
         removals: commands that the first commit carries out before all others, of members that belong to nobody.
         """
         self._round = _Round(changes.runners, changes.keys)
+        self.whole = False
         self._target = race.position
         self._removals = removals
 
@@ -115,6 +117,7 @@ class SetWriter:
             changed = False
         runners, cells = self._round.cut(self._room(now_ms))
         if not len(self._round):
+            self.whole = True
             self.complete = max(self.complete, self._target) if changed else race.position
         self._more = changed
         removals, self._removals = self._removals, ()

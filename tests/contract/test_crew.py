@@ -14,10 +14,12 @@ from msgspec import structs
 from racing.crew import Scorer, own_name
 from racing.doctor import scorers_found
 from racing.entries import Runner
+from racing.errors import FencedError
 from racing.rule import parse_rule
+from racing.scorer import VenueScorer
 from racing.settings import Settings
 from racing.store.client import server_ms
-from racing.store.commit import NO_COMMIT, read_commit
+from racing.store.commit import NO_COMMIT, Committer, read_commit
 from racing.store.crew import (
     FORGET_MS,
     ScorerReport,
@@ -33,11 +35,13 @@ from racing.store.crew_view import read_crew
 from racing.store.desk import Desk
 from racing.store.keys import VENUES as VENUES_KEY
 from racing.store.keys import VenueKeys
+from racing.store.log import READ_MAX
+from racing.store.mend import mend
 from racing.store.protocol import AsyncClient, SyncClient
 from racing.verify import verify
 from tests.contract.appends import append
 from tests.contract.servers import RealStore, Store
-from tests.contract.track import CLICKS, clicks, packed
+from tests.contract.track import CLICKS, Track, clicks, packed
 from tests.waiting import until
 
 VENUES = [f"hall-{number}" for number in range(5)]
@@ -254,6 +258,38 @@ async def test_venue_that_is_no_longer_listed_is_given_up(
     until(lambda: held(client).get("") == [VENUES[0]], within_s=SOON_S, what="its lease is free")
 
 
+def test_long_restore_is_broken_off_where_the_lease_is_lost_and_else_renews_it_all_the_while(
+    client: SyncClient,
+) -> None:
+    """After each read of the log and of each sorted set: a restore may take longer than a lease."""
+    track = Track(client)
+    track.begin()
+    for _ in range(2 * READ_MAX):
+        track.click(0)
+    track.settle(track.owner())
+    renewals: list[int] = []
+    VenueScorer(client, track.keys, track.settings, meanwhile=lambda: renewals.append(1))
+    assert len(renewals) >= 2, "for two reads of the log at least"
+
+    def lost() -> None:
+        raise FencedError("lost")
+
+    with pytest.raises(FencedError, match="lost"):
+        VenueScorer(client, track.keys, track.settings, meanwhile=lost)
+
+
+def test_comparing_the_sets_renews_the_lease_after_each(client: SyncClient) -> None:
+    track = Track(client)
+    track.begin()
+    track.click(0, 1)
+    owner = track.owner()
+    track.settle(owner)
+    renewals: list[int] = []
+    wrong, _ = mend(client, track.keys, owner.race, owner.race.take_changes(), meanwhile=lambda: renewals.append(1))
+    assert wrong == 0
+    assert len(renewals) >= len(track.sets())
+
+
 # -- what operators are told ---------------------------------------------------------------------------------
 
 
@@ -282,6 +318,47 @@ async def test_view_names_owner_epoch_times_and_the_newest_error_of_each_venue(
     assert first.last_error_age_ms >= 5_000
     assert (second.owner, second.state, second.lag_ms, second.last_error) == ("one", "restoring", None, None)
     assert (third.owner, third.state, third.epoch, third.frame_age_ms, third.lag_ms) == (None, "waiting", *[None] * 3)
+
+
+async def test_conflict_is_counted_with_its_venue_until_the_scorer_ends(
+    store: Store, client: SyncClient, desk: Desk, running: Running
+) -> None:
+    """Also when the venue was given up since: the thread that met it is gone then, its count is not."""
+    await opened(desk, ["a"])
+    running.start("one")
+    until(lambda: read_commit(client, VenueKeys("a")).number > 0, within_s=SOON_S, what="a is raced")
+    _fence(client, "a")
+    until(lambda: _conflicts(client, "a") == 1, within_s=SOON_S, what="the conflict is told")
+    store.raw.hdel(VENUES_KEY, "a")
+    until(lambda: "a" not in read_reports(client)[0].venues, within_s=SOON_S, what="a is given up")
+    assert _conflicts(client, "a") == 1
+    opened_again(store, "a")
+    until(lambda: _owner(store, "a") == "one", within_s=SOON_S, what="a is raced again")
+    assert (await desk.crew(lease_ms=LEASE_MS)).venues[0].conflicts == 1
+
+
+def _fence(client: SyncClient, venue: str) -> None:
+    """What a take-over by another does to the owner."""
+    while True:
+        try:
+            Committer(client, VenueKeys(venue)).take_over()
+        except FencedError:  # it has just committed
+            continue
+        return
+
+
+def _conflicts(client: SyncClient, venue: str) -> int:
+    return sum(report.conflicts.get(venue, 0) for report in read_reports(client))
+
+
+def _owner(store: Store, venue: str) -> str | None:
+    held = store.raw.get(VenueKeys(venue).lease)
+    return held.decode() if held else None
+
+
+def opened_again(store: Store, venue: str) -> None:
+    """List a venue that was taken from the list; its keys are there still."""
+    store.raw.hset(VENUES_KEY, venue, msgspec.json.encode({"venue": venue, "title": venue, "created_ms": 0}))
 
 
 async def test_view_shows_a_venue_whose_commit_record_is_damaged(store: Store, client: SyncClient, desk: Desk) -> None:

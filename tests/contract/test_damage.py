@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from racing.entries import DECISION_FIELD, EVENTS_FIELD, Runner
 from racing.rule import parse_rule
 from racing.scorer import VenueScorer
-from racing.store.archive import archive
+from racing.store.archive import SETTLED_MS, archive
 from racing.store.checkpoints import Chain
 from racing.store.desk import Desk
 from racing.store.protocol import SyncClient
@@ -174,6 +174,8 @@ def test_segment_files_make_up_for_damaged_entries_that_they_hold(client: SyncCl
         track.click(0, 1, after_ms=1100)
         track.settle(owner)
     track.raw.hset(track.keys.checkpoints, *full_now(track, owner))
+    track.click(0, after_ms=SETTLED_MS + 1_000)
+    track.settle(owner)
     assert archive(track.client, track.keys, tmp_path, owner.epoch)
     track.click(2, after_ms=3000)
     track.settle(owner)

@@ -37,6 +37,7 @@ def begun(client: SyncClient) -> Track:
         ("window:click:count", {b"0000000002": 9.0}),
         ("delta:click:count", {b"0000000000": 1.5}),
         ("total:click:count", {b"0000000000": 3.0}),
+        ("total:click:count", {b"0000000002": 5.0}),
     ],
 )
 def test_wrong_member_is_mended_by_the_owner_that_comes_next(
@@ -74,3 +75,21 @@ def test_sets_are_compared_once_in_a_run_of_the_server(real_store: Store) -> Non
     track.settle(owner)
     assert track.sets() != sets_of(owner.race)
     track.client.close()
+
+
+def test_asking_for_a_comparison_holds_until_all_is_written_anew(track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An owner that ends half-way leaves the rest to the next one."""
+    monkeypatch.setattr("racing.store.sets.MEMBERS_MAX", 2)
+    monkeypatch.setattr("racing.store.sets.MEMBERS_MIN", 2)
+    track.settle(track.owner())
+    track.raw.zadd(track.keys.standings, {b"0000000002": -7.0})
+    Committer(track.client, track.keys).take_over(compare=True)
+
+    half_way = track.owner()
+    track.step(half_way, after_ms=100)
+    assert track.commit().compare
+    owner = track.owner()
+    track.settle(owner)
+
+    assert not track.commit().compare
+    assert track.sets() == sets_of(owner.race)

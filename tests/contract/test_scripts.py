@@ -69,6 +69,14 @@ def test_lease_is_renewed_by_its_holder(store: Store, run: Callable[..., int]) -
     assert 55_000 < store.raw.pttl(KEYS.lease) <= 60_000
 
 
+def test_lease_longer_than_any_goes_to_whoever_asks(store: Store, run: Callable[..., int]) -> None:
+    """Its holder died, and the server's clock was set back by an hour before the lease had ended."""
+    run("hold_lease", "one", 1_000)
+    store.raw.pexpire(KEYS.lease, 3_601_000)
+    assert run("hold_lease", "two", 1_000) == 1
+    assert run("hold_lease", "one", 1_000) == 0
+
+
 def test_lease_that_ended_goes_to_whoever_asks(store: Store, run: Callable[..., int]) -> None:
     run("hold_lease", "one", 60_000)
     store.raw.delete(KEYS.lease)  # as its expiry does

@@ -5,16 +5,18 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from racing.errors import StoreError
 from racing.model import START, Position
 from racing.race import Race
 from racing.scorer import VenueScorer
-from racing.store.archive import ArchiveThread, archive
+from racing.store.archive import SETTLED_MS, ArchiveThread, archive
 from racing.store.log import first_position
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.store.reads import full_positions
 from racing.store.segments import (
     DamagedSegmentError,
     archived_until,
@@ -122,6 +124,21 @@ def test_log_is_not_trimmed_while_nothing_is_filed_away(track: Track, tmp_path: 
     race_on(track, owner, minutes=5)
     assert len(fulls(track)) <= 3
     assert state(refolded(track, tmp_path, owner.race.position)) == state(owner.race)
+
+
+def test_what_a_failover_may_take_back_goes_to_no_file(track: Track, tmp_path: Path) -> None:
+    owner = begin(track)
+    race_on(track, owner, minutes=30)
+    newest = max(full_positions(track.client, track.keys))
+
+    def filed(as_of_ms: int) -> Position:
+        record = msgspec.structs.replace(track.commit(), as_of_ms=as_of_ms)
+        track.raw.set(track.keys.commit, msgspec.json.encode(record))
+        archive(track.client, track.keys, tmp_path, owner.epoch)
+        return archived_until(tmp_path, track.venue)
+
+    assert START < filed(newest.ms + SETTLED_MS - 1) < newest
+    assert filed(newest.ms + SETTLED_MS) == newest
 
 
 def test_full_disk_leaves_no_file_and_the_next_try_files_all_away(

@@ -34,6 +34,8 @@ _REFUSED_MAX_S, _RESUMED_MAX_S, _ENDED_MAX_S, _UNREADY_MAX_S = 1.0, 5.0, 5.0, 0.
 _STALE_AFTER_S = 3.0 + 0.5
 """Data older than 3 s is marked; its age is counted from the last commit, which was at most half a second old."""
 _SENDERS = 3
+_TOLD_MAX = 3
+"""Tracebacks told whole."""
 
 Way = Literal["killed", "paused"]
 
@@ -139,6 +141,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, last_gone_s: float =
                     tell(f"{name} ended within {result.ended_s_max:.2f} s")
             count_again(parts.server.url, VENUE, journal, result)
             result.tracebacks = parts.said().count("Traceback")
+            result.troubles += [part[:1500] for part in parts.said().split("Traceback")[1:]][:_TOLD_MAX]
         except BaseException:
             tell(parts.said()[-4000:])
             raise
@@ -200,29 +203,28 @@ def _judge(reads: list[_Read], gone_at_s: float, back_at_s: float, result: Resul
 
 def _end(parts: Parts, name: Name, result: Result) -> None:
     """SIGTERM under load, and a new process in its place."""
-    asked_s = time.monotonic()
-    parts.signal(name, signal.SIGTERM)
-    if name == "api":
-        unready_s = _last_ready_s(parts, asked_s)
-        result.unready_s_max = max(result.unready_s_max, unready_s)
+    with httpx2.Client(base_url=parts.base, timeout=2) as client:
+        client.get("/readyz")  # connected before: what is measured is the answer
+        asked_s = time.monotonic()
+        parts.signal(name, signal.SIGTERM)
+        if name == "api":
+            result.unready_s_max = max(result.unready_s_max, _last_ready_s(client, asked_s))
     parts.ended(name, within_s=20)
     result.ended_s_max = max(result.ended_s_max, round(time.monotonic() - asked_s, 3))
     result.ends[name] = result.ends.get(name, 0) + 1
     parts.run(name)
-    until(parts.ready, within_s=30, what=f"the API is ready after {name} was ended")
+    until(parts.ready, within_s=90, what=f"the API is ready after {name} was ended")
 
 
-def _last_ready_s(parts: Parts, asked_s: float) -> float:
-    """How long after the signal /readyz still said ready, s; it must say otherwise before it says nothing."""
-    last_s, said = 0.0, False
+def _last_ready_s(client: httpx2.Client, asked_s: float) -> float:
+    """How long after the signal /readyz still said ready, s, until nobody answers any more."""
+    last_s = 0.0
     with contextlib.suppress(httpx2.HTTPError):
         while True:
             began_s = time.monotonic()
-            if httpx2.get(f"{parts.base}/readyz", timeout=2).status_code == 200:
+            if client.get("/readyz").status_code == 200:
                 last_s = began_s - asked_s
-            else:
-                said = True
-    return round(last_s, 3) if said else 1_000.0
+    return round(last_s, 3)
 
 
 # -- command line --------------------------------------------------------------------------------------------

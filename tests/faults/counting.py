@@ -15,7 +15,7 @@ from racing.verify import verify
 from tests.faults.senders import Journal
 from tests.waiting import until
 
-SETTLED_S = 60.0
+SETTLED_S = 30.0
 """In which everything acknowledged must be folded and shown once the senders have stopped."""
 _PATIENT_S = 60.0
 """A machine that is busy with other things is no fault of the store's."""

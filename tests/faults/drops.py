@@ -19,16 +19,17 @@ from typing import get_args
 
 import hiredis
 
-from racing.store.scripts import Script, source
+from racing.store.scripts import Script, bare, source
 from tests.contract.lossy import Requests
 
 _SCRIPTS = {
     told: name
     for name in get_args(Script)
-    for told in (source(name), sha1(source(name).encode()).hexdigest())  # noqa: S324  # Redis names scripts so
+    for text in (source(name), bare(source(name)))
+    for told in (text, sha1(text.encode()).hexdigest())  # noqa: S324  # Redis names scripts so
 }
 SPELL_S = 0.7
-WRITES = frozenset(("EVAL append_events", "XADD", "EVALSHA enrol_runners", "EVALSHA put_rule", "EXEC"))
+WRITES = frozenset(("EVAL append_events", "EVAL append_batch", "EVALSHA enrol_runners", "EVALSHA put_rule", "EXEC"))
 _SHARE_OF_WRITES = 5
 """Kinds that write may have so many times an equal share of the drops; others one, or no take-over would succeed."""
 _LIMIT = 1 << 26

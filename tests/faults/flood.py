@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import selectors
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 
 from loadtests.wire import Address, Line
@@ -29,6 +32,8 @@ class Answers:
     statuses: list[int] = field(default_factory=list)
     since_due_ms: list[float] = field(default_factory=list)
     since_sent_ms: list[float] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
+    """What those that were refused were told, its numbers left out."""
     without_retry_after: int = 0
     unanswered: int = 0
     late: int = 0
@@ -52,7 +57,9 @@ def flood(address: Address, plan: Plan) -> Answers:
 
 class _Run:
     def __init__(self, address: Address, plan: Plan, selector: selectors.BaseSelector) -> None:
+        self._address = address
         self._plan = plan
+        self._broken = 0
         self._selector = selector
         self._lines = [Line(address) for _ in range(plan.connections)]
         for line in self._lines:
@@ -91,10 +98,14 @@ class _Run:
         return min(_WAIT_MAX_S, max(0.0, self._due_s(now_s) - now_s))
 
     def heed(self, line: Line, mask: int) -> None:
-        """Go on with one connection."""
-        if mask & selectors.EVENT_WRITE and line.flush():
-            self._selector.modify(line.socket, selectors.EVENT_READ, line)
-        answer = line.answer() if mask & selectors.EVENT_READ else None
+        """Go on with one connection; one that was idle for long is closed by the server, and made anew."""
+        try:
+            if mask & selectors.EVENT_WRITE and line.flush():
+                self._selector.modify(line.socket, selectors.EVENT_READ, line)
+            answer = line.answer() if mask & selectors.EVENT_READ else None
+        except OSError:
+            self._replace(line)
+            return
         if answer is None:
             return
         now_s, (status, data) = time.monotonic(), answer
@@ -103,13 +114,28 @@ class _Run:
         answers.since_due_ms.append(1000 * (now_s - line.scheduled_s))
         answers.since_sent_ms.append(1000 * (now_s - self._sent_s.pop(line)))
         answers.without_retry_after += status == 503 and b"\r\nretry-after:" not in data.lower()
+        if status >= 400:  # where refusals begin
+            answers.reasons[_reason(data)] += 1
         self._idle.append(line)
+
+    def _replace(self, line: Line) -> None:
+        self._broken += self._sent_s.pop(line, None) is not None
+        self._selector.unregister(line.socket)
+        line.close()
+        made = Line(self._address)
+        self._selector.register(made.socket, selectors.EVENT_READ, made)
+        self._lines[self._lines.index(line)] = made
+        self._idle = [*(each for each in self._idle if each is not line), made]
 
     def close(self) -> Answers:
         """Hang up; what came of it."""
-        self._answers.unanswered = len(self._sent_s)
+        self._answers.unanswered = len(self._sent_s) + self._broken
         if self._plan.rate_per_s is not None:
             self._answers.late = max(0, int(self._plan.rate_per_s * self._plan.seconds) - self._sent)
         for line in self._lines:
             line.close()
         return self._answers
+
+
+def _reason(answer: bytes) -> str:
+    return re.sub(r"[\d.]+", "#", str(json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]))

@@ -18,7 +18,8 @@ from tests.faults.senders import Journal, Sender
 from tests.stack import ROOT, lives
 from tests.waiting import free_port, until
 
-Name = Literal["api", "scorer"]
+Name = Literal["api", "scorer", "readers"]
+"""readers: a second API process, on a port of its own."""
 
 VENUE = "hall-1"
 PRODUCTS = [f"p-{index}" for index in range(40)]
@@ -32,7 +33,7 @@ RULE: dict[str, Any] = {
     ],
 }
 """A window longer than any run, so that its sums are what was ever sent; a checkpoint every 5 s."""
-SOON_S = 30.0
+SOON_S = 90.0
 
 
 class Parts:
@@ -44,7 +45,7 @@ class Parts:
         self.folder = folder
         self.data_dir = folder / "data"
         self.server = EmbeddedServer(self.data_dir, memory_mb=memory_mb)
-        self.port = free_port()
+        self.port, self.readers_port = free_port(), free_port()
         self._rule = rule or RULE
         self.log = folder / "parts.log"
         self._environment = {
@@ -73,14 +74,17 @@ class Parts:
         open_venue(self.base, self._rule)
 
     def run(self, name: Name) -> None:
-        """Start the API or the scorer."""
+        """Start one."""
+        command, environment = ("api" if name == "readers" else name), dict(self._environment)
+        if name == "readers":
+            environment["SAIMA_PORT"] = str(self.readers_port)
         with self.log.open("ab") as out:
             self._running[name] = subprocess.Popen(
-                [sys.executable, "-m", "racing.cli", name], stdout=out, stderr=out, env=self._environment, cwd=ROOT
+                [sys.executable, "-m", "racing.cli", command], stdout=out, stderr=out, env=environment, cwd=ROOT
             )
 
     def pid(self, name: Name) -> int:
-        """The process id of the API or the scorer."""
+        """The process id of one."""
         return self._running[name].pid
 
     def runs(self, name: Name) -> bool:

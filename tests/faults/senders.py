@@ -13,6 +13,7 @@ import time
 import uuid
 from bisect import bisect_left
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,11 +103,14 @@ class Journal:
 
 
 class Sender(threading.Thread):
-    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id."""
+    """One event source: batch after batch, each until it is acknowledged. Without a key every event has an id.
+
+    base: address of an API, or what tells one for each try.
+    """
 
     def __init__(
         self,
-        base: str,
+        base: str | Callable[[], str],
         venue: str,
         products: list[str],
         journal: Journal,
@@ -118,7 +122,8 @@ class Sender(threading.Thread):
         id_share: float = _ID_SHARE,
     ) -> None:
         super().__init__(name=f"sender-{seed}", daemon=True)
-        self._url = f"{base}/v1/venues/{venue}/events"
+        self._base = base if callable(base) else lambda: base
+        self._path = f"/v1/venues/{venue}/events"
         self._products = products
         self._journal = journal
         self._keyed = keyed
@@ -148,7 +153,7 @@ class Sender(threading.Thread):
         patience_s = _IMPATIENT_S if self._rng.random() < _IMPATIENT else _TIMEOUT_S
         while True:
             try:
-                answer = client.post(self._url, content=body, headers=headers, timeout=patience_s)
+                answer = client.post(f"{self._base()}{self._path}", content=body, headers=headers, timeout=patience_s)
             except httpx2.HTTPError:
                 pass
             else:
@@ -168,12 +173,13 @@ class Sender(threading.Thread):
         rng, journal = self._rng, self._journal
         events = [self._event() for _ in range(rng.randrange(1, 50))]
         with journal.lock:
-            if journal.issued and rng.random() < 0.5:
-                events += rng.sample(list(journal.issued), min(5, len(journal.issued)))
             if self._refunds and journal.paid and rng.random() < 0.2:
                 paid = rng.choice(list(journal.paid))
                 events.append(Event("refund", paid.product, id=paid.id))
+            again = list(journal.issued)
             journal.issued.extend(event for event in events if event.id is not None)
+            if again and rng.random() < 0.5:
+                events += rng.sample(again, min(5, len(again)))
         rng.shuffle(events)
         return tuple(events)
 

@@ -33,7 +33,7 @@ from tests.faults.senders import Journal, Sender
 from tests.stack import Stack
 from tests.waiting import until
 
-LONG_S, LONG_WARM_UP_S = 1200.0, 420.0
+LONG_S, LONG_WARM_UP_S = 1200.0, 720.0
 QUICK_S, QUICK_WARM_UP_S = 30.0, 12.0
 _EVERY_S = {True: 1.0, False: 5.0}
 """Between two samples, by whether it is the short form."""
@@ -49,6 +49,8 @@ _GROWTH_MAX_MB_H = 24.0
 _DESCRIPTORS_MORE = 3
 _LAG_MORE_MS = 250.0
 """By so much may the median lag of the last third exceed that of the first."""
+_WINDOW_S = 120
+"""Twice as long must be longer than senders remember ids that they send again, or those come too late to count."""
 _SOON_S = 60.0
 
 
@@ -140,14 +142,14 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, quick: bool = False)
         finally:
             stack.stop()
     result.reads, result.failed_reads = reader.reads, reader.failed
-    _fit(samples, QUICK_WARM_UP_S if quick else min(LONG_WARM_UP_S, rounds / 2), result)
+    _fit(samples, QUICK_WARM_UP_S if quick else min(LONG_WARM_UP_S, 0.6 * rounds), result)
     result.seconds = round(time.monotonic() - begun_s, 1)
     return result
 
 
 def _open_venue(stack: Stack) -> None:
     stack.wait_ready()
-    rule = {**RULE, "window_s": 30}
+    rule = {**RULE, "window_s": _WINDOW_S}
     assert stack.post("/v1/venues", {"venue": VENUE, "rule": rule}).status_code == 201
     runners = [{"product": product, "merchant": "m", "title": "t"} for product in PRODUCTS]
     assert stack.post(f"/v1/venues/{VENUE}/runners/bulk", {"runners": runners}).status_code == 201

@@ -6,7 +6,6 @@ import base64
 import itertools
 import json
 import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,7 +45,7 @@ class Outcome:
     """What became of bodies or entries. It holds if nothing crashed."""
 
     tried: int = 0
-    outcomes: Counter[str] = field(default_factory=Counter)
+    outcomes: dict[str, int] = field(default_factory=dict)
     crashes: int = 0
     told: list[str] = field(default_factory=list)
 
@@ -54,6 +53,10 @@ class Outcome:
     def holds(self) -> bool:
         """Whether nothing crashed, and the mutants were neither all refused nor all taken."""
         return bool(self.tried) and not self.crashes and len(self.outcomes) > 1
+
+    def became(self, what: str, times: int = 1) -> None:
+        """Count what became of one, or of some."""
+        self.outcomes[what] = self.outcomes.get(what, 0) + times
 
     def crashed(self, what: bytes, exc: BaseException) -> None:
         """Remember what did it."""
@@ -134,7 +137,7 @@ def try_bodies(bodies: Iterator[tuple[str, bytes]], *, folded_every: int = 20) -
         outcome.tried += 1
         try:
             what, batch = _taken(media_type, body, at)
-            outcome.outcomes[what] += 1
+            outcome.became(what)
             if batch is not None and outcome.tried % folded_every == 0:
                 _fold(race, batch)
         except Exception as exc:  # noqa: BLE001  # any is what is looked for

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
+import numpy as np
 
+from racing.columns import pack
 from racing.entries import (
     DECISION_FIELD,
     EVENTS_FIELD,
@@ -24,6 +26,7 @@ from racing.entries import (
     decode_body,
     encode_decision,
 )
+from racing.errors import NewerFormatError
 from racing.model import Position
 from racing.race import Race
 from tests.fuzzing.bodies import NOW_MS, PRODUCTS, RULE, Outcome, race_of
@@ -63,16 +66,36 @@ def valid_decisions() -> list[bytes]:
 
 def sealed(record: bytes) -> bytes:
     """A mutated packed record with its checksum put right: as if whoever wrote it had meant it so."""
-    return record[:1] + struct.pack("<I", zlib.crc32(record[5:])) + record[5:] if len(record) > 5 else record
+    if len(record) < 6 or not record[0]:
+        return record
+    return record[:1] + struct.pack("<I", zlib.crc32(record[5:], record[0] - 1)) + record[5:]
+
+
+def extremes(rng: random.Random, count: int) -> Iterator[bytes]:
+    """Batches that are packed as they must be, of numbers as large or as many as their columns can hold."""
+    numbers = [0, 1, 255, 2**31, 2**32, 2**53, 2**62 - 1, 2**62, 2**63 - 1]
+    for _ in range(count):
+        size = rng.choice([0, 1, 2, 50])
+        columns = {
+            name: np.array([rng.choice(numbers) for _ in range(size)], np.uint64)
+            for name in rng.sample(["time", "amount", "id_hash", "user_hash", "quantity", "slot", "frame", "source"], 4)
+        }
+        kinds = rng.choice([["click"], ["pay", "refund"], [f"kind_{index}" for index in range(70)], ["", "馬" * 100]])
+        columns["kind"] = np.array([rng.randrange(len(kinds)) for _ in range(size)], np.uint64)
+        columns["runner"] = np.array([rng.choice([0, 1, 3, 4, *numbers]) for _ in range(size)], np.uint64)
+        base_ms = rng.choice([0, NOW_MS, -NOW_MS, 2**62, -(2**62), 2**63 - 1])
+        yield pack({"n": size, "base_ms": base_ms, "kinds": kinds}, columns)
 
 
 def mutated_entries(*, seed: int, count: int) -> Iterator[Fields]:
-    """Two fifths batches with a right checksum, one with a wrong one, one decisions by byte, one by value."""
+    """Two fifths batches with a right checksum, one with a wrong one or of extremes, two decisions."""
     share = count // 5
     for body in mutants(valid_batches(), seed=seed, count=2 * share):
         yield {EVENTS_FIELD: sealed(body)}
-    for body in mutants(valid_batches(), seed=seed + 1, count=count - 4 * share):
+    half = share // 2
+    for body in mutants(valid_batches(), seed=seed + 1, count=half):
         yield {EVENTS_FIELD: body}
+    yield from ({EVENTS_FIELD: body} for body in extremes(random.Random(f"extremes {seed}"), count - 4 * share - half))
     for body in mutants(valid_decisions(), seed=seed + 2, count=share):
         yield {DECISION_FIELD: body}
     rng = random.Random(f"decisions {seed}")
@@ -88,10 +111,13 @@ def try_entries(entries: Iterator[Fields]) -> Outcome:
     for fields in entries:
         outcome.tried += 1
         try:
-            outcome.outcomes[_folded(race, fields)] += 1
+            outcome.became(_folded(race, fields))
             if outcome.tried % _RESTORED_EVERY == 0 or len(race.products) > _RUNNERS_MAX:
                 _check_restored(race)
                 race = race_of(PRODUCTS)
+        except NewerFormatError:  # said so, and soundly: whoever goes on without it would lose it
+            outcome.became("newer")
+            race = race_of(PRODUCTS)
         except Exception as exc:  # noqa: BLE001  # any is what is looked for
             outcome.crashed(b"".join(fields.values()), exc)
             race = race_of(PRODUCTS)
@@ -105,7 +131,8 @@ def _folded(race: Race, fields: Fields) -> str:
     race.apply([Entry(Position(race.position.ms + 13, 0), body)])
     refused = race.counts.unreadable - unreadable
     assert refused == 1 if isinstance(body, Unreadable) else refused in (0, 1), "a bad entry is counted once"
-    assert len(race.products) <= runners + NUMBERS_AHEAD_MAX, "an entry has made more runners than there is room for"
+    room = NUMBERS_AHEAD_MAX + (len(body.runners) if isinstance(body, Enrolment) else 0)
+    assert len(race.products) <= runners + room, "an entry has made more runners than there is room for"
     counted = race.counts.counted
     race.apply([Entry(Position(race.position.ms + 1, 0), _good())])
     assert race.counts.counted == counted + 1, "the race no longer counts"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -72,6 +73,14 @@ class Running:
         self._socket.close()
         self.redis.close()
         self.server.stop()
+
+    def ending(self) -> None:
+        """Ask the API to end, as SIGTERM does."""
+        self._api.handle_exit(signal.SIGTERM, None)
+
+    def ended(self) -> bool:
+        """Whether the API has ended."""
+        return not self._serving.is_alive()
 
     def made_venue(self, *products: str, rule: dict[str, Any] | None = None) -> str:
         """The id of a new venue, with these products enrolled."""

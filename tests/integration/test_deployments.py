@@ -18,7 +18,8 @@ from racing.apikeys import KeyRecord
 from racing.doctor import Finding, examine
 from racing.settings import load_settings
 from racing.store import keyring
-from racing.store.client import connect
+from racing.store.client import connect, server_ms
+from racing.store.crew import ScorerReport, write_report
 from racing.store.embedded import EmbeddedServer, server_binary
 from tests.stack import Stack
 from tests.waiting import free_port, until
@@ -32,6 +33,12 @@ OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text(en
 def graded(findings: list[Finding]) -> dict[str, str]:
     """Grades by what was looked at; no scorer runs here, which is said elsewhere."""
     return {finding.what: finding.grade for finding in findings if finding.what != "scorers"}
+
+
+def scorer_lives(client: Any) -> None:
+    """Let a scorer have reported itself just now."""
+    now_ms = server_ms(client)
+    write_report(client, ScorerReport(name="one", host="h", pid=1, started_ms=now_ms, at_ms=now_ms))
 
 
 @pytest.fixture
@@ -98,6 +105,7 @@ def test_a_bare_deployment_is_safe_as_it_comes(embedded: EmbeddedServer, tmp_pat
     settings = load_settings(data_dir=tmp_path / "data")
     client = connect(embedded.url)
     admin_key.ensure(client, settings.data_dir, now_ms=NOW_MS)
+    scorer_lives(client)
     found = graded(examine(client, settings))
     client.close()
     assert found == {
@@ -109,6 +117,7 @@ def test_a_bare_deployment_is_safe_as_it_comes(embedded: EmbeddedServer, tmp_pat
         "keys": "ok",
         "known holes": "ok",
         "segments": "ok",
+        "scorers": "ok",
         "venues": "ok",
     }
 
@@ -141,7 +150,8 @@ def test_a_careless_deployment_has_a_problem_for_each_carelessness(old_redis: Tc
     for what in ("binding", "keys", "known holes", "server access", "way to the server"):
         assert found[what].grade == "problem", what
         assert found[what].advice
-    assert found["durability"].grade == found["segments"].grade == "warning"
+    assert found["persistence"].grade == "problem"
+    assert found["segments"].grade == "warning"
     trusted = graded(examine(old_redis.admin, settings.model_copy(update={"trust_server": True})))
     assert trusted["known holes"] == "ok"
 
@@ -149,7 +159,9 @@ def test_a_careless_deployment_has_a_problem_for_each_carelessness(old_redis: Tc
 def test_a_sound_deployment_has_nothing_to_say(valkey: TcpServer, tmp_path: Path) -> None:
     client = connect(f"redis://saima:word@{valkey.address}/0")
     keyring.create(client, KeyRecord("", "admin", "admin", 0), who="test", now_ms=NOW_MS)
+    scorer_lives(client)
     settings = load_settings(
+        durability="safe",
         host="0.0.0.0",  # noqa: S104  # behind a proxy, with keys
         redis_url="rediss://saima:word@cache.example:6379/0",
         segments_dir=tmp_path / "segments",

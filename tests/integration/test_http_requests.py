@@ -55,7 +55,7 @@ def test_an_unknown_address_is_not_found(service: Running, path: str) -> None:
         ("DELETE", "/v1/venues", "GET, POST"),
         ("PATCH", "/v1/venues/{}", "GET"),
         ("PUT", "/v1/venues/{}/runners", "GET, POST"),
-        ("GET", "/v1/venues/{}/runners/bulk", "POST"),
+        ("DELETE", "/v1/venues/{}/runners/p-1", "GET, PATCH"),
         ("GET", "/v1/venues/{}/events", "POST"),
         ("POST", "/v1/venues/{}/rule", "GET, PUT"),
         ("DELETE", "/v1/venues/{}/slots", "GET"),

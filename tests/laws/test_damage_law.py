@@ -215,10 +215,19 @@ def test_an_enrolment_after_lost_ones_is_folded() -> None:
     assert NUMBERS_AHEAD_MAX + 1 == len(race.products)
 
 
-def _enrolled(number: int) -> Entry:
+def test_one_entry_may_enrol_more_than_that_if_it_names_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a backtest does: all products of a file."""
+    monkeypatch.setattr("racing.entries.NUMBERS_AHEAD_MAX", 2)
+    race = raced([*entries_of(_ENROLLED[:1]), _enrolled(*range(9))])
+
+    assert 0 == race.counts.unreadable
+    assert 9 == len(race.products)
+
+
+def _enrolled(*numbers: int) -> Entry:
     runner = {"product": "p", "merchant": "m", "title": "t"}
-    decision = json.dumps({"type": "enrol", "runners": [[number, runner]]}).encode()
-    return Entry(Position(START_MS + 1, number), decode_body({DECISION_FIELD: decision}))
+    decision = json.dumps({"type": "enrol", "runners": [[number, runner] for number in numbers]}).encode()
+    return Entry(Position(START_MS + 1, numbers[0]), decode_body({DECISION_FIELD: decision}))
 
 
 @pytest.mark.parametrize("version", [-1, 2**53 + 1, 2**64])

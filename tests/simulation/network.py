@@ -15,7 +15,7 @@ from typing import Any
 
 import hiredis
 
-from tests.simulation.loop import Process, Thread, VirtualLoop
+from tests.simulation.loop import Crash, Process, Thread, VirtualLoop
 from tests.simulation.server import Args, Server, Status, resp
 
 _QUICK_S = (0.0001, 0.0015)
@@ -381,7 +381,10 @@ class SimSocket:
             if self._timeout_s == 0:
                 raise BlockingIOError
             self._reader = thread
-            thread.wait(self._timeout_s)
+            try:
+                thread.wait(self._timeout_s)
+            except Crash:  # may have met it in a __del__ of redis-py's; whatever it waits for next is its end
+                raise ConnectionResetError("the process is dead") from None
             self._reader = None
         if self._inbox:
             count = min(len(self._inbox), len(buffer))

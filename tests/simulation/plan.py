@@ -16,6 +16,11 @@ _TERMS: list[dict[str, Any]] = [
     {"metric": "pay_amount", "signal": "total", "weight": 0.001},
     {"ratio": ["pay", "click"], "signal": "rate", "weight": 5, "prior": 4},
 ]
+_LASTS_S = (0.05, 0.3, 0.8, 1.5)
+_JUMPS_S = (-3600.0, -5.0, -1.0, 0.5, 5.0, 60.0)
+"""How far the server's clock is set: ahead by less than answers to an Idempotency-Key are kept; back by so little that
+the lease of an owner that dies just then ends before the run must have settled, or by more than any lease lasts."""
+_CLOCK_JUMPS = 0.05
 _CUTS = ((2, 1), (2, 2), (4, 2), (6, 2), (6, 3))
 
 
@@ -96,9 +101,10 @@ def _faults(rng: random.Random, plan: Plan) -> list[Fault]:
     scorers = [f"scorer-{index}" for index in range(plan.scorers)]
     apis = [f"api-{index}" for index in range(plan.apis)]
     kinds = ["kill_scorer", "pause_scorer", "pause_scorer", "kill_api", "cut", "restart_server"]
+    bearers = {"kill_api": apis, "cut": scorers + apis, "restart_server": ["server"], "set_server_clock": ["server"]}
     found = []
     for _ in range(rng.randint(1, 6)):
-        what = rng.choice(kinds)
-        who = {"kill_api": apis, "cut": scorers + apis, "restart_server": ["server"]}.get(what, scorers)
-        found.append(Fault(rng.uniform(0.2, plan.run_s), what, rng.choice(who), rng.choice([0.05, 0.3, 0.8, 1.5])))
+        what = "set_server_clock" if rng.random() < _CLOCK_JUMPS else rng.choice(kinds)
+        at_s, who = rng.uniform(0.2, plan.run_s), rng.choice(bearers.get(what, scorers))
+        found.append(Fault(at_s, what, who, rng.choice(_JUMPS_S if what == "set_server_clock" else _LASTS_S)))
     return found

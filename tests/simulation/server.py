@@ -1,11 +1,12 @@
 """A Redis in memory for the simulation: what Saima's store asks of one, over RESP2, by a clock that is passed in.
 
 Not a general Redis: an unknown command is an error that names it, and the run fails. The Lua scripts are the real ones,
-run by a real Lua 5.1. test_server.py holds it against a real server.
+run by a real Lua 5.1. tests/contract/test_simulated_server.py holds it against a real server.
 """
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,9 @@ class Status(str):
 
 class RefusedError(Exception):
     """An error reply."""
+
+
+_WRONG_TYPE = RefusedError("WRONGTYPE Operation against a key holding the wrong kind of value")
 
 
 @dataclass(slots=True)
@@ -98,7 +102,7 @@ class Server:
         if held is None:
             held = self.data[key] = kind()
         elif not isinstance(held, kind):
-            raise RefusedError("WRONGTYPE Operation against a key holding the wrong kind of value")
+            raise _WRONG_TYPE
         self._touch(key)
         return held
 
@@ -131,7 +135,8 @@ class Server:
     # -- keys and strings ------------------------------------------------------------------------------
 
     def _get(self, args: Args) -> Any:
-        return self.peek(args[0])
+        held = self.peek(args[0])
+        return _WRONG_TYPE if held is not None and not isinstance(held, bytes) else held
 
     def _set(self, args: Args) -> Any:
         key, value, *options = args
@@ -145,6 +150,24 @@ class Server:
         self._touch(key)
         return Status("OK")
 
+    def _strlen(self, args: Args) -> Any:
+        return len(self.peek(args[0]) or b"")
+
+    def _getrange(self, args: Args) -> Any:
+        held: bytes = self.peek(args[0]) or b""
+        first, last = int(args[1]), int(args[2])
+        if last < first < 0:
+            return b""
+        low, high = (max(0, each + len(held)) if each < 0 else each for each in (first, last))
+        return held[low : high + 1]
+
+    def _setrange(self, args: Args) -> Any:
+        held: bytes = self.peek(args[0]) or b""
+        at = int(args[1])
+        self.data[args[0]] = held[:at].ljust(at, b"\0") + args[2] + held[at + len(args[2]) :]
+        self._touch(args[0])
+        return len(self.data[args[0]])
+
     def _del(self, args: Args) -> Any:
         return sum(self._drop(key) for key in args)
 
@@ -156,6 +179,12 @@ class Server:
             return 0
         self._expiry[args[0]] = self._now_ms() + int(args[1])
         return 1
+
+    def _pttl(self, args: Args) -> Any:
+        if self.peek(args[0]) is None:
+            return -2
+        expiry = self._expiry.get(args[0])
+        return -1 if expiry is None else int(expiry - self._now_ms())
 
     def _type(self, args: Args) -> Any:
         held = self.peek(args[0])
@@ -327,11 +356,11 @@ class Server:
         if name not in self.loaded:
             raise RefusedError("NOSCRIPT No matching script. Please use EVAL.")
         keys, given = args[2 : 2 + count], args[2 + count :]
-        reply = _SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), _lua.table_from({b"call": self._call}))
-        return _from_lua(reply)
-
-    def _call(self, *words: Any) -> Any:
-        return _to_lua(self.execute([_word(word) for word in words]))
+        _scripted.append(self)
+        try:
+            return _from_lua(_SCRIPTS[name](_lua.table_from(keys), _lua.table_from(given), _REDIS, _CJSON))
+        finally:
+            _scripted.pop()
 
 
 class ZSet(dict[bytes, float]):
@@ -342,8 +371,39 @@ def _compiled(text: bytes) -> bytes:
     name = sha1(text, usedforsecurity=False).hexdigest().encode()
     if name not in _SCRIPTS:
         body = text.partition(b"\n")[2] if text.startswith(b"#!") else text
-        _SCRIPTS[name] = _lua.execute(b"return function(KEYS, ARGV, redis)\n" + body + b"\nend")
+        _SCRIPTS[name] = _lua.execute(b"return function(KEYS, ARGV, redis, cjson)\n" + body + b"\nend")
     return name
+
+
+def _sha1hex(text: bytes) -> bytes:
+    return sha1(text, usedforsecurity=False).hexdigest().encode()
+
+
+def _decoded(text: bytes) -> Any:
+    return _table(json.loads(text))
+
+
+def _table(value: Any) -> Any:
+    match value:
+        case dict():
+            return _lua.table_from({key.encode(): _table(each) for key, each in value.items()})
+        case list():
+            return _lua.table_from([_table(each) for each in value])
+        case str():
+            return value.encode()
+        case _:
+            return value
+
+
+def _call(*words: Any) -> Any:
+    return _to_lua(_scripted[-1].execute([_word(word) for word in words]))
+
+
+_scripted: list[Server] = []
+"""Whose script runs."""
+# Lua is handed what lives for ever: of Python objects that come and go it may call another one in the same place.
+_REDIS = _lua.table_from({b"call": _call, b"sha1hex": _sha1hex})
+_CJSON = _lua.table_from({b"decode": _decoded})
 
 
 def _word(value: Any) -> bytes:

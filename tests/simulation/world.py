@@ -53,7 +53,8 @@ class World:
     def __init__(self, plan: Plan, tell: Callable[[str], None] | None = None) -> None:
         self.plan = plan
         self.loop = VirtualLoop()
-        self.server = Server(lambda: BEGIN_MS + self.loop.time() * 1000)
+        self.server_clock_ms = float(BEGIN_MS)  # plus what has passed
+        self.server = Server(lambda: self.server_clock_ms + self.loop.time() * 1000)
         self.network = Network(self.loop, self.server, self.rng("network"))
         self.network.seen = self._seen
         self.loop.dial = self._dial
@@ -140,6 +141,8 @@ class World:
                     case "cut":
                         who = named[fault.who]
                         self.network.cut(who.name, fault.for_s)
+                    case "set_server_clock":
+                        self.server_clock_ms += 1000 * fault.for_s
                     case "restart_server":
                         self.network.server_down()
                         group.create_task(self._server_again(fault.for_s))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from api.errors import ProblemError
-from api.fastpath import HEAD_MAX_BYTES, HEADERS_MAX
+from api.fastpath import HEAD_MAX_BYTES, HEADERS_MAX, FastProtocol
 from api.grants import Grants
 from api.quota import Bucket
 from api.service import Service
@@ -98,6 +98,25 @@ async def test_a_key_is_answered_alike_by_both_ways(name: str, case: Case, statu
     assert (first.status, second.status) == (status, status)
     assert (first.routed, second.routed) == (True, not fast)
     assert (told(first), told(second)) == (told(plain[0]), told(plain[1]))
+
+
+@pytest.mark.parametrize("case", [READ, SEND], ids=["read", "batch"])
+async def test_a_head_seen_before_is_held_to_its_key_anew(case: Case) -> None:
+    """Revoked since then, the key no longer works, on the same connection too."""
+    made = grants()
+    protocol, transport = Served(fast=True, grants=made).connected()
+    request = b"".join(with_key(case, "admin").request())
+    for number in (1, 2, 3):
+        protocol.data_received(request)
+        await answered(protocol, transport, number)
+    assert isinstance(protocol, FastProtocol)
+    assert len(protocol._heads) == 1
+    made._records = {}
+    await made.refresh()
+    protocol.data_received(request)
+    await answered(protocol, transport, 4)
+    assert [answer.status // 100 for answer in transport.answers()] == [2, 2, 2, 4]
+    assert transport.answers()[-1].status == 401
 
 
 async def test_without_a_key_reads_are_fast_and_events_are_refused() -> None:
