@@ -26,7 +26,7 @@ GaugeName = Literal[
     "saima_sets_pending_members",  # changed set members not yet written, per venue
     "saima_frame_age_ms",  # age of the data that readers are served, per venue
     "saima_commit_ms",  # how long the last commit took, as its scorer reports, per venue
-    "saima_conflicts",  # conflicts that the scorers which are known have met, per venue
+    "saima_scorer_conflicts",  # conflicts that the scorers which are known have met, per venue
     "saima_oldest_unfolded_ms",  # age of the oldest log entry that no commit holds, per venue
     "saima_in_flight_events",  # events in the log after the last commit, at most those of 512 entries, per venue
     "saima_log_events",  # events in the log since the race began, folded and in flight, per venue

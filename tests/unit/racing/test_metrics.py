@@ -69,3 +69,20 @@ def test_lease_has_one_owner_in_the_metrics_or_none() -> None:
     metrics.owner("v", None)
     metrics.forget("w")
     assert shown() == []
+
+
+def test_all_metrics_can_stand_in_one_process() -> None:
+    """A counter also takes its name without the ending: no gauge may have that."""
+    metrics = Metrics(CollectorRegistry())
+    for counter in get_args(CounterName):
+        metrics.count(counter, "v")
+    for gauge in get_args(GaugeName):
+        if gauge == "saima_lease_owner":
+            metrics.owner("v", "one")
+        else:
+            metrics.set(gauge, "v", 1)
+    for histogram in get_args(HistogramName):
+        metrics.observe(histogram, "v", 0.1)
+
+    text = generate_latest(metrics.registry).decode()
+    assert all(f"{name}" in text for name in NAMES)
