@@ -217,7 +217,7 @@ class _Round:
                 self._result.lag_ms_max = max(self._result.lag_ms_max, lag_ms)
             time.sleep(0.1)
         client.close()
-        if len(seen) < 2:  # noqa: PLR2004  # a first and a last
+        if len(seen) < 2:  # a first and a last
             sending.result()  # says why it ended at once, if it did
             return 0.0
         (first, first_s), (last, last_s) = seen[0], seen[-1]
