@@ -42,6 +42,11 @@ class UnguardedRouteError(RacingError):
     """A fault of ours: a route that is neither public by list nor guarded."""
 
 
+KEEP_ALIVE_S = 75
+"""An idle connection is kept so long: longer than proxies keep theirs (60 s), so that it is they who close it, and no
+request meets a connection that is just being closed."""
+
+
 def create_app(settings: Settings, url: str) -> FastAPI:
     """The application over one Redis. Connects when it starts, and again whenever Redis comes back.
 
@@ -113,6 +118,7 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         **options,
     )
     return DrainingServer(config, app)

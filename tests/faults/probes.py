@@ -50,13 +50,14 @@ class Probes:
         """Whether a write is acknowledged."""
         return self._post().status_code == 202
 
-    def refused(self, into: Refusals) -> httpx2.Response:
-        """The answer to a write while none can be taken; takes note of it."""
+    def refused(self, into: Refusals, *, may_fit: bool = False) -> httpx2.Response:
+        """The answer to a write while none can be taken; takes note of it. may_fit: a small one may all the same."""
         asked_s = time.monotonic()
         answer = self._post()
         into.refused_s_max = max(into.refused_s_max, round(time.monotonic() - asked_s, 3))
         into.writes_refused += answer.status_code == 503
-        into.writes_wrong += answer.status_code != 503 or "retry-after" not in answer.headers
+        told = answer.status_code == 503 and "retry-after" in answer.headers
+        into.writes_wrong += not (told or (may_fit and answer.status_code == 202))
         return answer
 
     def _post(self) -> httpx2.Response:
