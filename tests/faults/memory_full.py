@@ -39,8 +39,9 @@ _RULE = {**RULE, "window_s": 3, "bucket_s": 1, "board": {"slots": 5}}
 _SENDERS = 4
 _FULL_S = 3.0
 _FILLED_S = 45.0
-_REFUSED_MAX_S, _RESUMED_MAX_S = 1.0, 5.0 + SETTLED_MS / 1000
-"""The log gives way once segment files hold it, which is 10 s late: longer windows keep it longer anyway."""
+_REFUSED_MAX_S = 1.0
+_RESUMED_MAX_S = 5.0 + SETTLED_MS / 1000 + 2 * _RULE["window_s"]
+"""The log gives way once segment files hold it: these are 10 s late, and end at full checkpoints, two windows apart."""
 _JUNK_BYTES = 65_536
 
 
