@@ -19,6 +19,7 @@ from typing import Literal
 
 import httpx2
 
+from racing.store.client import connect
 from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.parts import VENUE, open_venue, sending
@@ -100,6 +101,9 @@ def _in_mode(mode: Mode, rounds: int, seed: int, tell: Tell) -> Result:
             stack.kill("server")
             until(stack.ready, within_s=30, what="the API is ready after the server was killed")
             count_again(stack.redis_url, VENUE, journal, result)
+            client = connect(stack.redis_url)
+            until(lambda: probes.lost(client) == 0, within_s=10, what="what looks were acknowledged for is counted too")
+            client.close()
         except BaseException:
             tell(stack.said())
             raise

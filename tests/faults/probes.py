@@ -9,6 +9,9 @@ from typing import Self
 
 import httpx2
 
+from racing.store.commit import read_commit
+from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
 from tests.faults.parts import RULE, VENUE
 
 _VENUE = "probes"
@@ -30,6 +33,7 @@ class Probes:
     """A client for looks; use it as a context."""
 
     def __init__(self, base: str) -> None:
+        self.acknowledged = 0
         self._client = httpx2.Client(base_url=base, timeout=5)
 
     def __enter__(self) -> Self:
@@ -61,7 +65,13 @@ class Probes:
         return answer
 
     def _post(self) -> httpx2.Response:
-        return self._client.post(f"/v1/venues/{_VENUE}/events", content=_BODY, headers=_JSON)
+        answer = self._client.post(f"/v1/venues/{_VENUE}/events", content=_BODY, headers=_JSON)
+        self.acknowledged += answer.status_code == 202
+        return answer
+
+    def lost(self, client: SyncClient) -> int:
+        """How many of the acknowledged writes the race has not counted."""
+        return max(0, self.acknowledged - read_commit(client, VenueKeys(_VENUE)).counts.get("counted", 0))
 
     def served(self) -> bool:
         """Whether a read is answered."""
