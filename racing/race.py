@@ -222,6 +222,10 @@ class Race:
         attributes = {name: self.roster.values(name, runners) for name in named}
         return Sums(*self.windows.rows(runners), total, attributes)
 
+    def score_of(self, runner: int, sums: Sums) -> FloatArray:
+        """The scores that a runner would have with each row of these sums, float64 (n,); boosts of the desk included."""
+        return self._formula.scores(sums)
+
     # -- what is shown -------------------------------------------------------------------------------
 
     def order(self) -> IntArray:
@@ -246,6 +250,23 @@ class Race:
             )
             for index, runner in enumerate(runners.tolist())
         )
+
+    @property
+    def formula(self) -> Formula:
+        """The rule's terms as they score now, for the sums that the venue holds now."""
+        return self._formula
+
+    def terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The terms of each of these runners, in the rule's order: what they add up to, before boosts, is its score."""
+        formula = self._formula
+        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
+        return [
+            tuple(
+                Term(name, weight, values[index], weight * values[index])
+                for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
+            )
+            for index in range(len(runners))
+        ]
 
     def take_changes(self) -> Changes:
         """Runners and cells that moved since the last call, each once, sorted."""
