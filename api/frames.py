@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from api.tokens import VenueTokens
 from racing.entries import Runner
 from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
@@ -96,6 +97,7 @@ class VenueView:
     numbers: Numbers = field(default_factory=Numbers)
     read_ahead: bool = False
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
@@ -264,7 +266,9 @@ class Frames:
     async def _see(self, venue: Venue) -> None:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
-        self.views.setdefault(venue.venue, VenueView(venue, empty, parse_rule(version.rule), version.version))
+        tokens = VenueTokens(await self._desk.secret(), venue.venue)
+        view = VenueView(venue, empty, parse_rule(version.rule), version.version, tokens=tokens)
+        self.views.setdefault(venue.venue, view)
         self.take(venue)
 
     def take(self, venue: Venue) -> None:
