@@ -43,8 +43,20 @@ CACHE_CONTROL = "public, max-age=0, s-maxage=1, stale-while-revalidate=1, stale-
 """A shared cache asks at most once a second; an exclusion is everywhere within 2 s."""
 
 _encode = msgspec.json.Encoder().encode
-_HEAD = ("venue", "frame", "epoch", "position", "at_ms", "rule_version", "runners")
-_DETAILS = frozenset({"runners", "stock"})
+_HEAD = (
+    "venue",
+    "frame",
+    "epoch",
+    "position",
+    "at_ms",
+    "rule_version",
+    "runners",
+    "served",
+    "phase",
+    "phase_ends_ms",
+    "told",
+)
+_DETAILS = frozenset({"runners", "stock", "told"})
 """Counts: with scores and terms they are told only where the venue makes its details public."""
 _SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
 

@@ -78,6 +78,10 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
         "at_ms": 1000,
         "rule_version": 1,
         "runners": 2,
+        "served": "race",
+        "phase": "",
+        "phase_ends_ms": None,
+        "told": [],
         "stale": False,
         "slots": [
             {
