@@ -262,6 +262,12 @@ def test_an_event_is_of_the_future_beyond_the_clock_skew() -> None:
     assert codes_of(event(ts_ms=NOW_MS + 5_000), event(ts_ms=NOW_MS + 5_001)) == ["", "future"]
 
 
+def test_one_event_without_a_time_is_taken_beside_one_that_is_refused() -> None:
+    """Alone in its batch, or left alone there."""
+    assert codes_of(event(ts_ms=1), event()) == ["late", ""]
+    assert codes_of(event(ts_ms=NO_TIME_MS)) == [""]
+
+
 def test_an_event_without_a_time_is_of_now() -> None:
     assert codes_of(event(ts_ms=None), event(ts_ms=NOW_MS)) == ["", ""]
 
@@ -284,7 +290,7 @@ def test_a_token_fills_frame_and_slot_and_events_without_one_keep_theirs() -> No
     events = [event(token=token_of(5, 2, "p-1"), slot=9), event(frame=3, slot=4), event()]
     taken, refused = sorted_out(Decoded(Rows.of(events), range(3)), with_tokens())
     assert refused == []
-    assert (taken.rows.frame, taken.rows.slot, taken.rows.token) == ((5, 3, None), (2, 4, None), None)
+    assert (taken.rows.frame, taken.rows.slot, taken.rows.token) == ([5, 3, None], [2, 4, None], None)
 
 
 def test_a_token_is_refused_at_the_door_with_its_reason() -> None:
@@ -315,7 +321,7 @@ def test_from_a_page_each_event_needs_a_token_and_none_tells_of_money() -> None:
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
     found = decoded(event_of("p-9"), {"x": 1}, event_of("p-1"), event_of("p-8"))
     taken, refused = sorted_out(found)
-    assert taken.rows.product == ("p-1",)
+    assert taken.rows.product == ["p-1"]
     assert [(each.index, each.code) for each in refused] == [
         (0, "unknown_product"),
         (1, "invalid"),
@@ -460,8 +466,26 @@ def test_lines_are_the_batch_of_their_events() -> None:
     """NDJSON says the same as the JSON batch; empty lines and either line end are fine."""
     lines = b'{"type":"click","product":"p-1"}\r\n\n{"type":"pay","product":"p-2","amount":5}\n'
 
-    events = [event(), event(type="pay", product="p-2", amount=5)]
-    assert Rows.of(events) == decode(batch_of_lines(lines), events_max=10).rows
+    events = [{"type": "click", "product": "p-1"}, {"type": "pay", "product": "p-2", "amount": 5}]
+    assert decode(json.dumps({"events": events}).encode(), events_max=10) == decode(
+        batch_of_lines(lines), events_max=10
+    )
+
+
+@pytest.mark.parametrize("absent", [{}, {"ts_ms": None, "amount": None}])
+@pytest.mark.parametrize("more", [{}, {"user": "u-1"}])
+def test_what_is_absent_is_so_in_the_log_however_it_is_left_out(absent: dict[str, None], more: dict[str, str]) -> None:
+    """Left out or null, in an event of few fields or of many."""
+    events = [
+        {"type": "click", "product": "p-1", **absent, **more},
+        {"type": "click", "product": "p-2", "ts_ms": NOW_MS, "amount": 7, **more},
+    ]
+    taken, refused = sorted_out(decode(json.dumps({"events": events}).encode(), events_max=10))
+    batch = taken.batch(b"secret")
+    assert refused == []
+    assert batch.time_ms is not None
+    assert batch.amount is not None
+    assert (batch.time_ms.tolist(), batch.amount.tolist()) == ([NO_TIME_MS, NOW_MS], [0, 7])
 
 
 @pytest.mark.parametrize(
