@@ -23,7 +23,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import beacons, events, live, machines, runners, scorers, slots, venues
+from api.routes import beacons, events, live, machines, questions, runners, scorers, slots, venues
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -62,7 +62,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         desk = Desk(client, line, safe=safe)
         frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder)
         grants = Grants(client, settings.key_requests_per_s)
-        app.state.service = Service(settings, desk, frames, grants)
+        app.state.service = Service(settings, desk, frames, grants, url)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
             await _tell_durability(desk, settings)
@@ -73,6 +73,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         admission.start()
         yield
         await admission.stop()
+        await app.state.service.stop_followers()
         await frames.stop()
         if guarded:
             await grants.stop()
@@ -93,7 +94,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, events, beacons, slots, live, scorers, machines)
+    routers = (venues, runners, events, beacons, slots, live, questions, scorers, machines)
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

@@ -70,6 +70,10 @@ class AccessDoc(Strict):
         [], max_length=3, description="what merchants may do to their own products", examples=[["stock"]]
     )
 
+    advice: Literal["off", "coarse", "exact"] = Field(
+        "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
+    )
+
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
@@ -77,7 +81,8 @@ class AccessDoc(Strict):
 
     def access(self) -> Access:
         """What the store keeps."""
-        return Access(self.slots_public, self.details_public, tuple(self.beacon_kinds), tuple(self.merchants_may))
+        kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
+        return Access(self.slots_public, self.details_public, kinds, may, self.advice)
 
 
 class VenueIn(Strict):

@@ -11,14 +11,19 @@ from fastapi import Depends, Path, Request
 
 from api.appender import Appender
 from api.errors import ProblemError
+from api.follower import Followers
 from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.quota import Pace
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.desk import Desk
+
+ADVICE_TIMES, ADVICE_WITHIN_S = 10, 60
+"""Advice on one product to one key, by each API process: enough to look at, too little to probe the formula."""
 
 
 @dataclass
@@ -29,6 +34,8 @@ class Service:
     desk: Desk
     frames: Frames
     grants: Grants | None = None
+    url: str = ""
+    """The Redis of the deployment."""
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
@@ -39,6 +46,8 @@ class Service:
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
     token_uses: TokenUses = field(init=False)
+    advice: Pace = field(default_factory=lambda: Pace(ADVICE_TIMES, ADVICE_WITHIN_S))
+    _followers: Followers | None = None
     _secret: bytes | None = None
 
     def __post_init__(self) -> None:
@@ -50,6 +59,17 @@ class Service:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
         return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
+
+    def followers(self) -> Followers:
+        """The processes that answer questions; they run only while they are asked."""
+        if self._followers is None:
+            self._followers = Followers(self.settings, self.url)
+        return self._followers
+
+    async def stop_followers(self) -> None:
+        """End those processes."""
+        if self._followers is not None:
+            await self._followers.stop()
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

@@ -120,11 +120,10 @@ def advise(race: Race, runner: int, target: Target, *, price: int | None, mode: 
         slot=slots.get(runner),
         wanted=wanted,
         alone=tuple(
-            _change(race, runner, kind, number) if exact else _range(kind, number)
-            for kind, number in changes.items()
+            _change(race, runner, kind, number) if exact else _range(kind, number) for kind, number in changes.items()
         ),
         not_alone=tuple(kind.name for kind, number in found if number is None),
-        mix=_mix(race, runner, kinds, wanted) if exact and wanted is not None else None,
+        mix=_mix(race, runner, list(changes), wanted) if exact and wanted is not None and changes else None,
         lasts_ms=lasts_ms if exact else _step_below(lasts_ms),
         assumed=(*_ASSUMED, *_amounts(kinds)),
     )
@@ -155,7 +154,7 @@ def _standing_of_slot(race: Race, runner: int, slot: int) -> int:
     held = [each for each in board[slot - 1 :].tolist() if each != runner]
     if board[: slot - 1].tolist().count(runner) or not held:
         return standing(race, runner)
-    return min(standings(race)[held].tolist())
+    return int(standings(race)[held].min())
 
 
 def _beaten(race: Race, runner: int, wanted: int) -> int:
@@ -184,7 +183,10 @@ def _amount(race: Race, runner: int, count: int, price: int | None) -> int:
     if price is not None:
         return price
     for number, amount in (
-        (race.windows.column(np.array([runner]), count)[2][0], race.windows.column(np.array([runner]), count + 1)[2][0]),
+        (
+            race.windows.column(np.array([runner]), count)[2][0],
+            race.windows.column(np.array([runner]), count + 1)[2][0],
+        ),
         (race.held.now[count] + race.held.before[count], race.held.now[count + 1] + race.held.before[count + 1]),
     ):
         if number > 0 and amount > 0:
@@ -206,7 +208,7 @@ def _fewest(race: Race, runner: int, kinds: list[_Kind], shares: list[float], wa
     while start <= EVENTS_MAX:
         size = next((size for size in _AT_ONCE if start < 4 * size), _AT_ONCE[-1])
         numbers = np.arange(start, min(start + size, EVENTS_MAX + 1))
-        scores = race.score_of(runner, _with(race, runner, kinds, [_spread(numbers, share) for share in shares]))
+        scores = race.formula.scores(_with(race, runner, kinds, [_spread(numbers, share) for share in shares]))
         passed = np.flatnonzero((scores > bar) | ((scores == bar) & (runner < other)))
         if len(passed):
             return int(numbers[passed[0]])
@@ -216,7 +218,8 @@ def _fewest(race: Race, runner: int, kinds: list[_Kind], shares: list[float], wa
 
 def _spread(numbers: IntArray, share: float) -> IntArray:
     """How many of so many events are of a kind with this share; grows with their number."""
-    return np.floor(numbers * share + 0.5).astype(np.int64)
+    spread: IntArray = np.floor(numbers * share + 0.5).astype(np.int64)
+    return spread
 
 
 def _with(race: Race, runner: int, kinds: list[_Kind], numbers: list[IntArray]) -> Sums:
@@ -231,7 +234,7 @@ def _with(race: Race, runner: int, kinds: list[_Kind], numbers: list[IntArray]) 
 
 
 def _mix(race: Race, runner: int, kinds: list[_Kind], wanted: int) -> Mix | None:
-    """Events of all kinds of the rule together, as the venue has them; None where they do not reach it."""
+    """Events of all kinds that help, together and as the venue has them; None where they do not reach it."""
     counts = [max(int(race.held.now[kind.adds[0][0]] + race.held.before[kind.adds[0][0]]), 0) for kind in kinds]
     if not any(counts):
         counts = [1] * len(kinds)

@@ -124,6 +124,21 @@ def scorer(redis_url: RedisUrl = None) -> None:
     Scorer(_url(settings), own_name(), settings).run(halt_on_signals())
 
 
+@app.command(hidden=True)
+def follower() -> None:
+    """Answer the questions of the API process that has started this one, over its standard input. It ends by itself."""
+    import os  # as above
+    import socket  # as above
+
+    from racing.follower import serve  # as above
+
+    settings = _settings()
+    set_up(settings.log_level)
+    os.nice(5)  # the race and its readers come first
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as line:
+        serve(_url(settings), settings, line)
+
+
 @app.command()
 def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""

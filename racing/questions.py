@@ -1,4 +1,4 @@
-"""What is asked of a race is asked of a copy: the same fold, so an answer is what would be, and the race stays as it is.
+"""What is asked of a race is asked of a copy: the same fold, so an answer is what would be, and the race stays.
 
 Here stands what all questions share: the copy, draft decisions on it, standings, and boards side by side.
 """

@@ -222,10 +222,6 @@ class Race:
         attributes = {name: self.roster.values(name, runners) for name in named}
         return Sums(*self.windows.rows(runners), total, attributes)
 
-    def score_of(self, runner: int, sums: Sums) -> FloatArray:
-        """The scores that a runner would have with each row of these sums, float64 (n,); boosts of the desk included."""
-        return self._formula.scores(sums)
-
     # -- what is shown -------------------------------------------------------------------------------
 
     def order(self) -> IntArray:

@@ -118,14 +118,14 @@ def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Sp
         while stop is not None and rest and rest[-1].position.ms >= stop:
             cut = next(index for index, entry in enumerate(rest) if entry.position.ms >= stop)
             beside.fold(rest[:cut])
-            boards.append(beside.compared(stop))
+            boards += beside.compared(stop)
             rest, stop = rest[cut:], next(stops, None)
         beside.fold(rest)
     while stop is not None:
-        boards.append(beside.compared(stop))
+        boards += beside.compared(stop)
         stop = next(stops, None)
     return WhatIf(
-        from_ms=span.from_ms,
+        from_ms=max(span.from_ms, beside.begun_ms),
         until_ms=span.until_ms,
         every_ms=span.every_ms,
         events=events,
@@ -153,21 +153,24 @@ class _Beside:
         )
         self._means = (_Means(), _Means())
         self.same = 0
+        self.begun_ms = served.moment_ms
 
     def fold(self, entries: list[Entry]) -> None:
         """Fold entries into both; for the draft, what it stands in for is a tick: time moves alike."""
         if not entries:
             return
+        if not self.served.rule_version:
+            self.begun_ms = entries[0].position.ms
         self.served.apply(entries)
-        kept = [
-            Entry(entry.position, Tick()) if isinstance(entry.body, self._dropped) else entry for entry in entries
-        ]
+        kept = [Entry(entry.position, Tick()) if isinstance(entry.body, self._dropped) else entry for entry in entries]
         self.draft.apply(kept)
         self.served.take_changes()
         self.draft.take_changes()
 
-    def compared(self, at_ms: int) -> Compared:
-        """Both boards as they stand."""
+    def compared(self, at_ms: int) -> Iterator[Compared]:
+        """Both boards as they stand; none before the race has a rule."""
+        if not self.served.rule_version:
+            return
         was, would = board_of(self.served), board_of(self.draft)
         for means, race, board in zip(self._means, (self.served, self.draft), (was, would), strict=True):
             means.add(race, board)
@@ -176,7 +179,7 @@ class _Beside:
         slot_would = {runner: slot for slot, runner in enumerate(would.tolist())}
         both = slot_was.keys() & slot_would.keys()
         products = self.served.products
-        return Compared(
+        yield Compared(
             at_ms=at_ms,
             position=str(self.served.position),
             overlap=len(both) / max(len(was), len(would), 1),
