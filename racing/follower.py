@@ -34,7 +34,7 @@ from racing.inquiries import (
     decode_question,
     packed,
 )
-from racing.model import Frame, Position
+from racing.model import START, Frame, Position
 from racing.preview import preview
 from racing.questions import drafted, number_of
 from racing.race import Race
@@ -143,10 +143,13 @@ class Followed:
         past = self._past()
         race = past.race_at(last)
         self._fold(race, past.between(race.position, last))
-        if not race.rule_version:
-            begun_ms = next(past.decisions(last=Position.parse(record.position)))[0].ms
-            raise GoneError(f"venue {self._keys.venue} had not begun then: it did at {begun_ms}")
+        if race.position == START:
+            raise GoneError(f"venue {self._keys.venue} had not begun then: it did at {self._begun_ms(past, record)}")
         return race, self._head(race, frame.epoch, frame.frame)
+
+    def _begun_ms(self, past: Past, record: CommitRecord) -> int:
+        """The moment of a log's first entry, which is its first rule; for a log that is kept from there on."""
+        return next(past.decisions(last=Position.parse(record.position)))[0].ms
 
     def _moment(self, at_ms: int, record: CommitRecord) -> Position:
         """The last position of a moment. Raises DocumentError for one that lies ahead."""
@@ -231,7 +234,7 @@ class Followed:
         from_ms = until.ms - 60_000 * question.minutes
         past = self._past()
         race = self._before(past, from_ms, question)
-        from_ms = max(from_ms, race.moment_ms)
+        from_ms = max(from_ms, race.moment_ms or self._begun_ms(past, record))
         every_ms = 1000 * question.every_s or max(1000, -(-(until.ms - from_ms) // (_BOARDS * 1000)) * 1000)
         if (until.ms - from_ms) // every_ms > _BOARDS_MAX:
             right = f"must leave at most {_BOARDS_MAX} boards to compare"

@@ -16,7 +16,7 @@ from racing.entries import Entry, OrdersChange, RuleChange, Tick
 from racing.errors import BoundError
 from racing.events import EventBatch
 from racing.explain import contributions
-from racing.model import IntArray
+from racing.model import START, IntArray
 from racing.preview import not_full
 from racing.questions import Draft, board_of, drafted
 from racing.race import Race
@@ -125,7 +125,7 @@ def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Sp
         boards += beside.compared(stop)
         stop = next(stops, None)
     return WhatIf(
-        from_ms=max(span.from_ms, beside.begun_ms),
+        from_ms=span.from_ms,
         until_ms=span.until_ms,
         every_ms=span.every_ms,
         events=events,
@@ -153,14 +153,11 @@ class _Beside:
         )
         self._means = (_Means(), _Means())
         self.same = 0
-        self.begun_ms = served.moment_ms
 
     def fold(self, entries: list[Entry]) -> None:
         """Fold entries into both; for the draft, what it stands in for is a tick: time moves alike."""
         if not entries:
             return
-        if not self.served.rule_version:
-            self.begun_ms = entries[0].position.ms
         self.served.apply(entries)
         kept = [Entry(entry.position, Tick()) if isinstance(entry.body, self._dropped) else entry for entry in entries]
         self.draft.apply(kept)
@@ -168,8 +165,8 @@ class _Beside:
         self.draft.take_changes()
 
     def compared(self, at_ms: int) -> Iterator[Compared]:
-        """Both boards as they stand; none before the race has a rule."""
-        if not self.served.rule_version:
+        """Both boards as they stand; none before the log begins."""
+        if self.served.position == START:
             return
         was, would = board_of(self.served), board_of(self.draft)
         for means, race, board in zip(self._means, (self.served, self.draft), (was, would), strict=True):

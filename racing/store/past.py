@@ -149,6 +149,8 @@ class Past:
             for entries in _of_segment(name, after, last):
                 after = entries[-1].position
                 yield entries
+            if name.last >= last:
+                return
         if after < last:
             self._check_joined(after)
             yield from entries_between(self._client, self._keys, after, last)
