@@ -419,7 +419,7 @@ def _ends(times_ms: Sequence[int | None], default_ms: int) -> tuple[int, int]:
     known: Any = times_ms
     with suppress(TypeError):  # a None among them; to look for it first would cost as much as both ends
         latest_ms = max(known, default=NO_TIME_MS)
-        if latest_ms != NO_TIME_MS:
+        if latest_ms is not None and latest_ms != NO_TIME_MS:  # None where it is the only one
             return min(known), latest_ms
     known = [ts_ms for ts_ms in times_ms if ts_ms is not None and ts_ms != NO_TIME_MS]
     return min(known, default=default_ms), max(known, default=default_ms)
