@@ -64,17 +64,23 @@ class Line:
     venue: str = OPEN
     product: str = OWN
     body: Any = None
+    merchant: str = "m-own"
+    query: str = ""
 
     @property
     def path(self) -> str:
         """The path that is asked for."""
-        return self.route.format(venue=self.venue, product=self.product, code="not_found")
+        path = self.route.format(
+            venue=self.venue, product=self.product, merchant=self.merchant, slot=1, code="not_found"
+        )
+        return path + self.query
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 V = "/v1/venues/{venue}"
+ADVICE = "/v1/merchants/{merchant}/runners/{product}/advice"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -146,6 +152,31 @@ TABLE = (
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
+    Line("POST", f"{V}/rule/preview", OPERATE, body={"rule": RULE}),
+    Line("POST", f"{V}/rule/what-if", OPERATE, body={"rule": RULE, "minutes": 1}),
+    # -- why a product or a slot is as it is, and what would change it
+    Line("GET", f"{V}/slots/{{slot}}/explain", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    *(
+        Line("GET", route, told, product=product, venue=venue, merchant=merchant, query=query.format(venue=venue))
+        for route, query in ((f"{V}/runners/{{product}}/explain", ""), (ADVICE, "?venue={venue}"))
+        for product, venue, merchant, told in (
+            (OWN, OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                "p-none",
+                OPEN,
+                "m-own",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OWN, OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
+        Line("GET", ADVICE, told, product=product, merchant=merchant, query=f"?venue={OPEN}")
+        for product, merchant, told in (
+            (FOREIGN, "m-foreign", row(merchant=404, other_merchant=200, operator=200, other_operator=404)),
+            (FOREIGN, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404)),
+        )
+    ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
