@@ -193,7 +193,9 @@ class SlotExplainOut(At):
     slot: int = Field(examples=[3])
     held: HeldOut
     explained: ExplainedOut | None = Field(
-        description="null where the log no longer reaches back so far, or it is not for this key", examples=[None]
+        None,
+        description="null where the log no longer reaches back so far, or it is not for this key",
+        examples=[None],
     )
 
 

@@ -306,6 +306,49 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
 
 
 @app.command()
+def explain(
+    venue: Annotated[str, typer.Argument(help="Venue in which it races.")],
+    product: Annotated[str, typer.Argument(help="Product to explain.")],
+    at_ms: Annotated[int | None, typer.Option(help="As it was at this moment, ms; now if left out.")] = None,
+    frame: Annotated[int | None, typer.Option(help="As it was in this frame.")] = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a product stands where it stands, or stood: its sums, each term, each step of the board."""
+    from racing import cli_questions  # as above
+    from racing.inquiries import AskExplain  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"folding {venue}"):
+        found = cli_questions.asked(_url(settings), settings, AskExplain(venue, product, at_ms, frame))
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        cli_questions.print_explained(found, out)
+
+
+@app.command()
+def preview(
+    venue: Annotated[str, typer.Argument(help="Venue to preview the rule for.")],
+    rule: Annotated[Path, typer.Argument(help="Rule document (JSON).")],
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the board that a rule would make right now: who enters, leaves, rises and falls. Changes nothing."""
+    from racing import cli_questions  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"folding {venue}"):
+        found = cli_questions.preview(_url(settings), settings, venue, rule)
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        cli_questions.print_preview(found, out)
+
+
+@app.command()
 def mend(
     venue: Annotated[str, typer.Argument(help="Venue to mend.")],
     data_dir: DataDir = None,

@@ -52,7 +52,7 @@ _WORDS = {
 _VALUE_MAX = 80
 _PLACE_MAX = 120
 _TOLD_MAX = 3
-_TAGS = {"metric", "ratio", "attribute"}
+_TAGS = {"metric", "ratio", "attribute", "pin", "boost", "exclude", "freeze", "emergency", "phase"}
 
 
 class Strict(BaseModel):

@@ -19,7 +19,15 @@ import structlog
 
 from racing.advice import advise
 from racing.entries import Entry
-from racing.errors import BoundError, DocumentError, GoneError, NotFoundError, RacingError, StoreError
+from racing.errors import (
+    BoundError,
+    DocumentError,
+    GoneError,
+    NotFoundError,
+    RacingError,
+    StoreError,
+    StoreUnavailableError,
+)
 from racing.events import EventBatch
 from racing.explain import explained
 from racing.inquiries import (
@@ -58,6 +66,8 @@ _FOLLOW_S = 1.0
 _FAR_MS = 60_000
 """A race that is behind by more is restored from the last checkpoint: that is at most a bucket old."""
 _TRIES = 5
+_FIRST_S, _LOOK_S = 2.0, 0.02
+"""How long a first commit is waited for, and how often it is looked for."""
 _BOARDS = 120
 """Boards that a what-if compares where the question leaves it open."""
 _BOARDS_MAX = 2_000
@@ -101,11 +111,14 @@ class Followed:
         raise StoreError(f"venue {self._keys.venue}: its log does not come to what was committed: try again")
 
     def _record(self) -> CommitRecord:
-        record = read_commit(self._client, self._keys)
-        if record.number or record.frame:
-            return record
-        if not reads.exists(self._client, self._keys):
-            raise NotFoundError(f"there is no venue {self._keys.venue!r}")
+        """The last commit; a venue that is new has its first one within moments."""
+        until_s = time.monotonic() + _FIRST_S
+        while (record := read_commit(self._client, self._keys)).position == str(START):
+            if not reads.exists(self._client, self._keys):
+                raise NotFoundError(f"there is no venue {self._keys.venue!r}")
+            if time.monotonic() > until_s:
+                raise StoreUnavailableError(f"venue {self._keys.venue} is not raced yet: does a scorer run?")
+            time.sleep(_LOOK_S)
         return record
 
     def _past(self) -> Past:
