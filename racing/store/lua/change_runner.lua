@@ -9,5 +9,5 @@ if not number or redis.call('HGET', KEYS[2], number) ~= ARGV[2] then
   return {0}
 end
 redis.call('HSET', KEYS[2], number, ARGV[3])
-local entry = '{"type":"enrol","format":1,"runners":[[' .. number .. ',' .. ARGV[3] .. ']]}'
+local entry = '{"type":"enrol","format":2,"runners":[[' .. number .. ',' .. ARGV[3] .. ']]}'
 return {1, redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))}

@@ -42,7 +42,7 @@ if #writes > 0 then
     redis.call('HSET', KEYS[1], write[1], write[2])
     redis.call('HSET', KEYS[2], write[2], write[3])
   end
-  local entry = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
+  local entry = '{"type":"enrol","format":2,"runners":[' .. table.concat(logged, ',') .. ']}'
   reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
 end
 return reply
