@@ -17,7 +17,9 @@ from api.ingest import RecentIds
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.order_book import OrderBook
 
 
 @dataclass
@@ -38,6 +40,10 @@ class Service:
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
     _secret: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.orders = OrderBook(self.desk, self.desk.client)
+        self.audit = Audit(self.desk.client)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""
