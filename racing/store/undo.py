@@ -125,7 +125,7 @@ class Undo:
 
         def changed(venue: Venue) -> tuple[Venue, Decision]:
             nonlocal moved
-            plain = msgspec.to_builtins(venue)
+            plain = msgspec.json.decode(msgspec.json.encode(venue))  # as the audit has it: lists, no tuples
             moved = next((each.of for each in told.decision.changes if plain.get(each.of) != each.after), "")
             back = {} if moved else {each.of: each.before for each in told.decision.changes}
             reverse = [Change(each.of, each.after, each.before) for each in told.decision.changes]

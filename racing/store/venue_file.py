@@ -1,8 +1,8 @@
 """The form of an exported venue: one file of blocks that holds all of it, whatever server it came from.
 
 First the header (JSON). Then, each as often as it takes: rows of a hash, frames, log entries and, since format 2,
-decisions (all msgpack of (id, fields) pairs, deflated), answers to Idempotency-Keys, and segments, each a header followed by its own blocks. Not in it
-are the sorted sets, which the next owner writes from the race, and the lease.
+decisions (all msgpack of (id, fields) pairs, deflated), answers to Idempotency-Keys, and segments, each a header
+followed by its own blocks. Not in it are the sorted sets, which the next owner writes from the race, and the lease.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of a hash: ``rules``, ``products``, ``runners``, ``orders``, ``checkpoints``; or the string ``roll``."""
+    """Some fields of a hash: rules, products, runners, orders or checkpoints; or, under its name, the string roll."""
 
     name: str
     rows: list[tuple[bytes, bytes]]

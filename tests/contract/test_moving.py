@@ -104,12 +104,11 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def tables(track: Track) -> list[Any]:
     keys = track.keys
-    kept = [track.raw.hgetall(key) for key in (keys.rules, keys.products, keys.runners, keys.orders, keys.checkpoints)]
+    hashes = (keys.rules, keys.products, keys.runners, keys.orders, keys.checkpoints, keys.idempotency("key"))
+    streams = (keys.log, keys.decisions)
     return [
-        *kept,
-        track.raw.xrange(keys.decisions),
-        track.raw.xrange(keys.log),
-        track.raw.hgetall(keys.idempotency("key")),
+        *(track.raw.hgetall(key) for key in hashes),
+        *(track.raw.xrange(key) for key in streams),
         track.raw.get(keys.roll),
     ]
 
