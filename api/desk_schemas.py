@@ -12,14 +12,20 @@ from racing.documents import Strict, wrong
 from racing.model import ID_PATTERN
 from racing.moments import WORDS, moment_text, parse_moment
 from racing.orders import Boost, Emergency, Exclusion, Freeze, Moment, Order, Phase, Pin, parse_order
+from racing.rule import DEFAULT_RULE
 from racing.store.audit import Told
-from racing.store.order_book import KeptOrder, document_of
+from racing.store.orders import KeptOrder, document_of
 
 OrderId = Annotated[str, Field(pattern=ID_PATTERN)]
 Note = Annotated[str, Field(max_length=500, description="why, for the audit")]
 ENTRY_PATTERN = r"^[0-9]{1,15}-[0-9]{1,15}$"
 """A log entry, as answers name it."""
+_RULE = DEFAULT_RULE.model_dump(mode="json", exclude_none=True)
 _TIME: dict[str, Any] = {"format": "date-time"}
+
+
+def _example(document: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [document]})
 
 
 class _Timed(Strict):
@@ -28,13 +34,13 @@ class _Timed(Strict):
     start: str | None = Field(
         None,
         description="in place of start_ms: RFC 3339 with its offset from UTC",
-        examples=["2026-11-11T00:00:00+08:00"],
+        examples=["2036-11-11T00:00:00+08:00"],
         json_schema_extra=_TIME,
     )
     end: str | None = Field(
         None,
         description="in place of end_ms: RFC 3339 with its offset from UTC",
-        examples=["2026-11-11T02:00:00+08:00"],
+        examples=["2036-11-11T02:00:00+08:00"],
         json_schema_extra=_TIME,
     )
 
@@ -67,12 +73,24 @@ class _Timed(Strict):
 class PinIn(Pin, _Timed):
     """A pin (坑位锁定) as it is sent."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"kind": "pin", "product": "p-1001", "slot": 1, "end": "2036-11-12T00:00:00+08:00", "note": "sold"}
+            ]
+        }
+    )
+
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["hero"])
     kind: Literal["pin"] = "pin"
 
 
 class PinnedIn(_Timed):
     """A pin whose slot, and with it whose id, the address says."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"product": "p-1001", "end": "2036-11-12T00:00:00+08:00", "note": "sold"}]}
+    )
 
     product: OrderId = Field(examples=["p-1001"])
     hard: bool = Field(default=True, description="exactly there; false: never below it, and higher by its own score")
@@ -84,11 +102,16 @@ class PinnedIn(_Timed):
 
     def at(self, slot: int) -> Order:
         """The pin at a slot."""
-        return PinIn.model_validate({**self.model_dump(exclude={"start", "end"}), "slot": slot}).order(f"pin.{slot}")
+        given = self.model_dump(exclude_none=True, exclude={"start", "end"})
+        return parse_order({**given, "kind": "pin", "id": f"pin.{slot}", "slot": slot})
 
 
 class BoostIn(Boost, _Timed):
     """A boost, or below 1 a bury (加权, 打压), as it is sent."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"product": "p-1001", "factor": 1.5, "end": "2036-11-12T00:00:00+08:00"}]}
+    )
 
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["nudge"])
     kind: Literal["boost"] = "boost"
@@ -97,12 +120,18 @@ class BoostIn(Boost, _Timed):
 class ExclusionIn(Exclusion, _Timed):
     """An exclusion (下架) as it is sent."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"product": "p-1001", "reason": "complaints of 11 November"}]}
+    )
+
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["recall"])
     kind: Literal["exclude"] = "exclude"
 
 
 class FreezeIn(Freeze, _Timed):
     """A freeze (冻结) as it is sent."""
+
+    model_config = _example({"slots": 4, "end": "2036-11-12T00:00:00+08:00"})
 
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["freeze"])
     kind: Literal["freeze"] = "freeze"
@@ -111,12 +140,18 @@ class FreezeIn(Freeze, _Timed):
 class EmergencyIn(Emergency, _Timed):
     """The operators' own order (应急榜) as it is sent."""
 
+    model_config = _example({"products": ["p-1001"], "note": "runbook 7"})
+
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["emergency"])
     kind: Literal["emergency"] = "emergency"
 
 
 class PhaseIn(Phase, _Timed):
     """A phase (预热, 爆发, 返场) as it is sent. Its rule is kept as a version of its own, whose number is given."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"title": "Burst", "start": "2036-11-11T00:00:00+08:00", "rule": _RULE}]}
+    )
 
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["burst"])
     kind: Literal["phase"] = "phase"
@@ -154,10 +189,10 @@ class OrderOut(BaseModel):
     id: str = Field(examples=["hero"])
     kind: Literal["pin", "boost", "exclude", "freeze", "emergency", "phase"] = Field(examples=["pin"])
     state: Literal["scheduled", "in force", "ended", "inactive"] = Field(examples=["in force"])
-    start_ms: int | None = Field(None, examples=[1794326400000], description="null: from when it was put")
-    start: str | None = Field(None, examples=["2026-11-10T16:00:00Z"], description="start_ms, in UTC")
-    end_ms: int | None = Field(None, examples=[1794333600000], description="null: for good")
-    end: str | None = Field(None, examples=["2026-11-10T18:00:00Z"], description="end_ms, in UTC")
+    start_ms: int | None = Field(None, examples=[2093961600000], description="null: from when it was put")
+    start: str | None = Field(None, examples=["2036-11-10T16:00:00Z"], description="start_ms, in UTC")
+    end_ms: int | None = Field(None, examples=[2093968800000], description="null: for good")
+    end: str | None = Field(None, examples=["2036-11-10T18:00:00Z"], description="end_ms, in UTC")
     who: str = Field(examples=["night-shift"], description="name of the key that put it")
     entry: str = Field(examples=["1763740800123-0"], description="log entry that put it; its ETag")
 

@@ -20,7 +20,7 @@ from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.audit import Audit
 from racing.store.desk import Desk
-from racing.store.order_book import OrderBook
+from racing.store.orders import Orders
 
 
 @dataclass
@@ -47,9 +47,9 @@ class Service:
         self.token_uses = TokenUses(self.settings.token_uses_max)
 
     @property
-    def orders(self) -> OrderBook:
+    def orders(self) -> Orders:
         """The orders of the desk of every venue."""
-        return OrderBook(self.desk, self.desk.client)
+        return Orders(self.desk, self.desk.client)
 
     @property
     def audit(self) -> Audit:

@@ -16,8 +16,8 @@ from api.service import Service, Serving, Viewed
 from api.visible import frame_from
 from racing.errors import NotFoundError
 from racing.orders import Order
-from racing.steering import check_change, check_enrolled, products_of
-from racing.store.order_book import Book, KeptOrder, Wanted
+from racing.refusals import check_change, check_enrolled, products_of
+from racing.store.orders import Book, KeptOrder, Wanted
 
 _ID_MAX = 64
 Precondition = Callable[[Book], None]

@@ -38,7 +38,7 @@ IfMatch = Annotated[str | None, Header(description="ETag of the order as it was 
 Note = Annotated[str, Query(max_length=500, description="why, for the audit")]
 Kind = Literal["pin", "boost", "exclude", "freeze", "emergency", "phase"]
 State = Literal["scheduled", "in force", "ended", "inactive"]
-_PIN = {"kind": "pin", "product": "p-1001", "slot": 1, "end": "2036-11-12T00:00:00+08:00", "note": "sold"}
+_EXAMPLE = {"kind": "pin", "product": "p-1001", "slot": 1, "end": "2036-11-12T00:00:00+08:00", "note": "sold"}
 _ETAG = {"ETag": header("entry that put the order, for If-Match")}
 
 
@@ -123,7 +123,7 @@ async def read_order(view: Viewed, order: OrderName, service: Serving, response:
 @router.put("/{venue}/orders/{order}", operation_id="putOrder", responses=CHANGED)
 @needs("operate")
 async def put_order(
-    order: OrderName, sent: Annotated[Sent, Body(examples=[_PIN])], steer: Steering, *, if_match: IfMatch = None
+    order: OrderName, sent: Annotated[Sent, Body(examples=[_EXAMPLE])], steer: Steering, *, if_match: IfMatch = None
 ) -> OrdersChanged:
     """Make this document the order under its id, new or in place of the one there is. Safe to repeat."""
     return await steer.put(order_of(sent, order), if_match)

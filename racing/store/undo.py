@@ -16,7 +16,7 @@ from racing.orders import Exclusion, Order, parse_order
 from racing.rule import parse_rule
 from racing.store.audit import Audit, Told
 from racing.store.desk import Desk, Venue
-from racing.store.order_book import Book, OrderBook, Wanted, document_of
+from racing.store.orders import Book, Orders, Wanted, document_of
 
 _ID_MAX = 64
 Check = Callable[[Book, Sequence[Order], Sequence[str]], None]
@@ -28,7 +28,7 @@ class Undo:
     """What takes back decisions on a venue. check: as for every other change of orders."""
 
     desk: Desk
-    orders: OrderBook
+    orders: Orders
     audit: Audit
     venue: str
     author: str

@@ -12,7 +12,7 @@ from racing.orders import Freeze
 from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
 from racing.store.keys import SECRET, VENUES, VenueKeys
-from racing.store.order_book import OrderBook, Wanted
+from racing.store.orders import Orders, Wanted
 from racing.store.protocol import SyncClient
 from tests.contract.appends import append, append_once
 from tests.contract.servers import Store
@@ -31,7 +31,7 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
     await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
     order = Freeze(kind="freeze", id="freeze")
-    await OrderBook(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
+    await Orders(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
     store.raw.eval(store.script("hold_lease"), 1, keys.lease, "me", 60_000)
     track = Track(store.client(), venue=venue)
     track.now_ms = int(store.raw.xrevrange(keys.log, count=1)[0][0].split(b"-")[0])

@@ -44,7 +44,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({**PIN, "slot": "1"}, 'slot: must be a whole number, not "1"'),
     ({**PIN, "product": "p-9"}, "product: must be enrolled in venue"),
     ({**PIN, "product": "a b"}, "product: must be 1 to 64 characters"),
-    ({**PIN, "colour": "red"}, "colour: no such field; there are id, "),
+    ({**PIN, "colour": "red"}, "colour: no such field; there are start, end, id, "),
     ({**PIN, "start": "2026-11-11T00:00:00"}, "start: must be a time with its offset from UTC"),
     ({**PIN, "end": "tomorrow"}, "end: must be a time with its offset from UTC"),
     ({**PIN, "end": "2026-13-11T00:00:00Z"}, "end: must be a time with its offset from UTC"),

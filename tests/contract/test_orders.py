@@ -17,7 +17,7 @@ from racing.store.audit import Audit, Told
 from racing.store.desk import Access, Desk, RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
-from racing.store.order_book import Book, Decided, OrderBook, Wanted
+from racing.store.orders import Book, Decided, Orders, Wanted
 from racing.store.protocol import SyncClient
 from racing.store.undo import Undo, withdrawal_of
 from tests.contract.servers import LossyStore
@@ -40,7 +40,7 @@ def phase(name: str = "burst", start_ms: int = 10**13, rule: Any = CLICKS) -> Or
 
 async def put(desk: Desk, *orders: Order, withdraw: tuple[str, ...] = (), **given: Any) -> Decided:
     wanted = Wanted(put=orders, withdraw=withdraw, author="me", **given)
-    return await OrderBook(desk, desk.client).decide(VENUE, lambda _: wanted)
+    return await Orders(desk, desk.client).decide(VENUE, lambda _: wanted)
 
 
 async def audited(desk: Desk) -> list[Told]:
@@ -67,7 +67,7 @@ async def test_orders_are_kept_logged_and_audited_under_one_entry(venue: Desk, c
     assert isinstance(body, OrdersChange)
     assert [each["id"] for each in body.put] == ["hero", "second"]
     assert (body.author, body.note, body.withdraw) == ("me", "sold", [])
-    book = await OrderBook(venue, venue.client).read(VENUE)
+    book = await Orders(venue, venue.client).read(VENUE)
     assert book == decided.book
     assert {name: (kept.who, kept.entry) for name, kept in book.kept.items()} == {
         "hero": ("me", entry),
@@ -94,12 +94,12 @@ async def test_what_was_there_and_what_is_stand_in_the_audit(venue: Desk) -> Non
         ("hero", 1, 3),
         ("second", 2, None),
     ]
-    assert list((await OrderBook(venue, venue.client).read(VENUE)).kept) == ["hero"]
+    assert list((await Orders(venue, venue.client).read(VENUE)).kept) == ["hero"]
 
 
 async def test_a_change_made_meanwhile_has_it_thought_out_anew(venue: Desk) -> None:
     """The second look sees the other's order: of two writers that exclude each other one is refused."""
-    book = OrderBook(venue, venue.client)
+    book = Orders(venue, venue.client)
     seen: list[int] = []
 
     async def write(name: str) -> Decided | None:
@@ -116,7 +116,7 @@ async def test_a_change_made_meanwhile_has_it_thought_out_anew(venue: Desk) -> N
 
 async def test_all_of_many_changes_at_once_are_made_one_after_the_other(venue: Desk, client: SyncClient) -> None:
     await asyncio.gather(*(put(venue, pin(f"pin-{number}", number)) for number in range(1, 7)))
-    assert len((await OrderBook(venue, venue.client).read(VENUE)).kept) == 6
+    assert len((await Orders(venue, venue.client).read(VENUE)).kept) == 6
     entries = [entry for entry, body in logged(client) if isinstance(body, OrdersChange)]
     assert [told.entry for told in await audited(venue) if told.decision.what == "orders"] == entries
 
@@ -165,7 +165,7 @@ async def test_a_damaged_order_is_told_and_stops_no_other_read(venue: Desk, clie
     await put(venue, pin())
     client.hset(KEYS.orders, "hero", b"{")
     with pytest.raises(StoreError, match="cannot be read"):
-        await OrderBook(venue, venue.client).read(VENUE)
+        await Orders(venue, venue.client).read(VENUE)
     assert len(await audited(venue)) == 3
 
 
@@ -222,7 +222,7 @@ async def test_a_page_of_the_audit_goes_on_where_the_one_before_ended(venue: Des
 def undoing(desk: Desk) -> Undo:
     return Undo(
         desk=desk,
-        orders=OrderBook(desk, desk.client),
+        orders=Orders(desk, desk.client),
         audit=Audit(desk.client),
         venue=VENUE,
         author="undoer",
@@ -253,14 +253,14 @@ async def test_undo_of_orders_brings_back_what_was_there_and_can_be_undone(venue
     await put(venue, pin())
     second = await put(venue, pin(slot=2), pin("other", 5))
     undone = await undoing(venue).of(second.entry)
-    book = await OrderBook(venue, venue.client).read(VENUE)
+    book = await Orders(venue, venue.client).read(VENUE)
     assert book.orders == {"hero": pin()}
     told = (await audited(venue))[-1]
     assert (told.entry, told.decision.undoes, told.decision.who) == (undone, second.entry, "undoer")
     with pytest.raises(ConflictError, match=f"changed since by entry {undone}"):
         await undoing(venue).of(second.entry)
     await undoing(venue).of(undone)
-    assert (await OrderBook(venue, venue.client).read(VENUE)).orders == {"hero": pin(slot=2), "other": pin("other", 5)}
+    assert (await Orders(venue, venue.client).read(VENUE)).orders == {"hero": pin(slot=2), "other": pin("other", 5)}
 
 
 async def test_undo_of_a_rule_makes_the_one_before_a_new_version(venue: Desk) -> None:
@@ -277,7 +277,7 @@ async def test_undo_of_runners_data_gives_it_back_and_withdraws_the_new(venue: D
     found = await venue.runner(VENUE, "a")
     assert found is not None
     assert found[0] == Runner("a", "m", "A")
-    assert list((await OrderBook(venue, venue.client).read(VENUE)).orders) == [withdrawal_of("c")]
+    assert list((await Orders(venue, venue.client).read(VENUE)).orders) == [withdrawal_of("c")]
 
 
 async def test_undo_of_runners_data_that_moved_on_changes_none_of_it(venue: Desk) -> None:

@@ -91,7 +91,7 @@ def document_of(order: Strict) -> dict[str, Any]:
     return order.model_dump(mode="json", exclude_none=True)
 
 
-class OrderBook:
+class Orders:
     """The orders of the deployment's venues."""
 
     def __init__(self, desk: Desk, client: AsyncClient) -> None:
