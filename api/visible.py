@@ -12,8 +12,8 @@ from racing.settings import Settings
 WAIT_S = 1.0
 """A change that shows later than this is answered 202."""
 _LOOK_S = 0.02
-_READ_MS = 250
-"""Frames and commits are read at least so often (200 ms), and 50 for the reading itself."""
+_READ_MS = 100
+"""A frame that is due is committed, and read here, within so long."""
 
 
 async def frame_from(view: VenueView, entry: str, settings: Settings) -> Frame | None:

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from racing.moments import moment_text, parse_moment
 
-
 NO_MOMENTS = """
 now|2025-11-11|2025-11-11T00:00:00|2025-11-11 00:00|1762790400000|2025-11-11T25:00:00Z|2025-02-30T00:00:00Z
 |2025-11-11T00:00:00+0800|2025-11-11T00:00:00.0001Z|2025-11-11T00:00:00 Z|20251111T000000Z
