@@ -107,6 +107,16 @@ class NotFullOut(BaseModel):
     full_from_ms: int = Field(examples=[1763741400123], description="from when it would be")
 
 
+class HiddenOut(BaseModel):
+    """A product that races and has no place on the draft's board."""
+
+    product: str = Field(examples=["p-1002"])
+    standing: int = Field(examples=[2])
+    score: float = Field(examples=[11.9])
+    why: str = Field(examples=["sold out"], description="the exclusion and its reason, or sold out")
+    slot_before: int | None = Field(None, examples=[2])
+
+
 class PreviewOut(At):
     """The board that a draft would make now, beside the present one."""
 
@@ -118,6 +128,10 @@ class PreviewOut(At):
     unmoved: int = Field(examples=[41], description="products in the same slot on both")
     overlap: float = Field(examples=[0.96], description="share of the slots whose products are on both boards")
     not_full: list[NotFullOut]
+    told: list[str] = Field(examples=[[]], description="what the draft's board could not do as it was asked, in words")
+    served: str = Field(examples=["race"], description="race, opening or operators")
+    phase: str = Field(examples=[""], description="the phase that would hold; empty without one")
+    hidden: list[HiddenOut] | None = Field(None, description="on request, the best 500 of them")
 
 
 class ComparedOut(BaseModel):
@@ -166,6 +180,13 @@ class MetricSumsOut(BaseModel):
     total: int = Field(examples=[230], description="since the race began")
 
 
+class OpeningOut(BaseModel):
+    """The opening order of a phase in a score s, which becomes (1 - weight) * s + weight * value."""
+
+    weight: float = Field(examples=[0.25])
+    value: float = Field(examples=[3.0])
+
+
 class ExplainedOut(BaseModel):
     """A product's place and what makes it."""
 
@@ -175,12 +196,16 @@ class ExplainedOut(BaseModel):
     of: int = Field(examples=[1200])
     slot: int | None = Field(examples=[2], description="null: not on the board")
     score: float = Field(examples=[1.6], description="with boosts")
-    unboosted: float = Field(examples=[1.6], description="the contributions, added in their order, to the last bit")
-    boost: float = Field(examples=[1.0], description="score = s * boost where s > 0, else s / boost")
+    summed: float = Field(examples=[1.6], description="the contributions, added in their order, to the last bit")
+    boost: float = Field(examples=[1.0], description="the score is s * boost where s > 0, else s / boost")
+    opening: OpeningOut | None = Field(
+        None, description="of a phase that begins; with boosts, it makes score of summed"
+    )
     terms: list[TermOut]
     sums: list[MetricSumsOut]
     labels: list[str] = []
     steps: list[StepOut] = Field(description="what moved it away from its standing, in the order of operations")
+    out: StepOut | None = Field(None, description="what took it off the board, or standings; null on the board")
 
 
 class ExplainOut(At, ExplainedOut):

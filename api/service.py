@@ -20,7 +20,9 @@ from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.orders import Orders
 
 ADVICE_TIMES, ADVICE_WITHIN_S = 10, 60
 """Advice on one product to one key, by each API process: enough to look at, too little to probe the formula."""
@@ -53,12 +55,22 @@ class Service:
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
 
-    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
-        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+    @property
+    def orders(self) -> Orders:
+        """The orders of the desk of every venue."""
+        return Orders(self.desk, self.desk.client)
+
+    @property
+    def audit(self) -> Audit:
+        """The decisions on every venue."""
+        return Audit(self.desk.client)
+
+    def exposures(self, view: VenueView, page_kinds: frozenset[str] | None) -> Exposures | None:
+        """What reads the tokens of a venue's events now. page_kinds: as Exposures has it."""
         if view.tokens is None:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
-        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, page_kinds)
 
     def followers(self) -> Followers:
         """The processes that answer questions; they run only while they are asked."""

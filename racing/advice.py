@@ -208,7 +208,8 @@ def _fewest(race: Race, runner: int, kinds: list[_Kind], shares: list[float], wa
     while start <= EVENTS_MAX:
         size = next((size for size in _AT_ONCE if start < 4 * size), _AT_ONCE[-1])
         numbers = np.arange(start, min(start + size, EVENTS_MAX + 1))
-        scores = race.formula.scores(_with(race, runner, kinds, [_spread(numbers, share) for share in shares]))
+        sums = _with(race, runner, kinds, [_spread(numbers, share) for share in shares])
+        scores = race.steered(np.full(len(numbers), runner), race.formula.scores(sums))
         passed = np.flatnonzero((scores > bar) | ((scores == bar) & (runner < other)))
         if len(passed):
             return int(numbers[passed[0]])
@@ -282,8 +283,7 @@ def _lasts_ms(race: Race, runner: int, now: int) -> int | None:
     """Time until the runner's standing is worse if nothing comes but time; None if it never is."""
     alone = copied(race)
     end_ms = race.moment_ms + 2 * race.rule.window_ms + race.rule.bucket_ms
-    while alone.windows.buckets and alone.next_step_ms() <= end_ms:
-        at_ms = alone.next_step_ms()
+    while (at_ms := alone.due_ms()) is not None and at_ms <= end_ms:
         alone.apply([Entry(Position(at_ms, 0), Tick())])
         if standing(alone, runner) > now:
             return at_ms - race.moment_ms

@@ -309,6 +309,7 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
 def explain(
     venue: Annotated[str, typer.Argument(help="Venue in which it races.")],
     product: Annotated[str, typer.Argument(help="Product to explain.")],
+    *,
     at_ms: Annotated[int | None, typer.Option(help="As it was at this moment, ms; now if left out.")] = None,
     frame: Annotated[int | None, typer.Option(help="As it was in this frame.")] = None,
     data_dir: DataDir = None,

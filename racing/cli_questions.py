@@ -44,7 +44,7 @@ def print_explained(found: dict[str, Any], console: Console) -> None:
         )
     console.print(terms)
     if found["boost"] != 1:
-        console.print(f"  boosted by {found['boost']:g}: {found['unboosted']!r} -> {found['score']!r}", highlight=False)
+        console.print(f"  boosted by {found['boost']:g}: {found['summed']!r} -> {found['score']!r}", highlight=False)
     sums = Table("metric", "window", "base", "since the race began")
     for each in found["sums"]:
         sums.add_row(each["metric"], str(each["window"]), f"{each['base']:g}", str(each["total"]))

@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 
 from racing.model import FloatArray, IntArray, Step, Term
-from racing.questions import standing
 from racing.race import Race
 
 
@@ -23,11 +22,19 @@ class MetricSums(msgspec.Struct, frozen=True):
     total: int
 
 
-class Explained(msgspec.Struct, frozen=True):
-    """A product's place and what makes it. Contributions, added in their order, are unboosted to the last bit.
+class OpeningPart(msgspec.Struct, frozen=True):
+    """The opening order of a phase in a score: so much of it is value, the rest what the terms come to."""
 
-    score: with boosts, boosted by boost. slot: None where it is not on the board. steps: what moved it away from its
-    standing, in the order of operations.
+    weight: float
+    value: float
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """A product's place and what makes it. Contributions, added in their order, are summed, to the last bit.
+
+    score: of summed s and an opening order v of weight f, s becomes (1 - f)*s + f*v; then a boost makes s*boost of it
+    where s > 0, else s / boost. slot: None where it is not on the board; out is then the step that took it off, or
+    "standings". steps: what moved it away from its standing, in the order of operations.
     """
 
     product: str
@@ -36,12 +43,14 @@ class Explained(msgspec.Struct, frozen=True):
     of: int
     slot: int | None
     score: float
-    unboosted: float
+    summed: float
     boost: float
+    opening: OpeningPart | None
     terms: tuple[Term, ...]
     sums: tuple[MetricSums, ...]
     labels: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    out: Step | None = None
 
 
 def added_up(terms: tuple[Term, ...]) -> float:
@@ -61,24 +70,25 @@ def contributions(race: Race, runners: IntArray) -> list[tuple[str, FloatArray]]
     ]
 
 
-def explained(race: Race, runner: int) -> Explained:
-    """Why a runner stands where it stands now. Cost: the board, and one pass over the scores."""
+def explained(race: Race, runner: int) -> Explanation:
+    """Why a runner stands where it stands now. Cost: the steps of the whole field, O(n log n)."""
+    found, opening = race.explain(runner), race.opening(runner)
     terms = race.terms(np.array([runner]))[0]
-    slot = next((slot for slot in race.slots() if slot.runner == runner), None)
-    score, unboosted = float(race.scores[runner]), added_up(terms)
-    return Explained(
-        product=race.products[runner],
+    return Explanation(
+        product=found.product,
         runner=runner,
-        standing=standing(race, runner),
+        standing=found.standing,
         of=len(race.scores),
-        slot=None if slot is None else slot.slot,
-        score=score,
-        unboosted=unboosted,
-        boost=1.0,
+        slot=found.slot,
+        score=found.score,
+        summed=added_up(terms),
+        boost=race.boost(runner),
+        opening=None if opening is None else OpeningPart(*opening),
         terms=terms,
         sums=sums_of(race, runner),
-        labels=() if slot is None else slot.labels,
-        steps=() if slot is None else slot.steps,
+        labels=found.labels,
+        steps=found.steps,
+        out=found.out,
     )
 
 

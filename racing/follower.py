@@ -207,7 +207,7 @@ class Followed:
         match question:
             case AskPreview():
                 race, head = self.at(None, None)
-                return {**head, **_plain(preview(race, question.draft))}
+                return {**head, **_plain(preview(race, question.draft, hidden=question.hidden))}
             case AskWhatIf():
                 return self._what_if(question)
             case AskExplain():

@@ -28,10 +28,11 @@ MESSAGE_MAX = 64 * 1024 * 1024
 
 
 class AskPreview(msgspec.Struct, frozen=True, tag="preview"):
-    """The board of a draft now."""
+    """The board of a draft now. hidden: also who is excluded or sold out."""
 
     venue: str
     draft: Draft
+    hidden: bool = False
 
 
 class AskWhatIf(msgspec.Struct, frozen=True, tag="what-if"):

@@ -6,9 +6,11 @@ import msgspec
 import numpy as np
 
 from racing.model import Slot
-from racing.questions import Draft, TermChange, drafted, slot_of, standings, term_changes
+from racing.questions import Draft, TermChange, drafted, slot_of, standing, standings, term_changes
 from racing.race import Race
-from racing.rule import Rule
+
+HIDDEN_MAX = 500
+"""Hidden products that are told, the best first."""
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -31,10 +33,21 @@ class NotFull(msgspec.Struct, frozen=True):
     full_from_ms: int
 
 
+class Hidden(msgspec.Struct, frozen=True):
+    """A product that races and has no place on the draft's board: why, and the slot that it has now."""
+
+    product: str
+    standing: int
+    score: float
+    why: str
+    slot_before: int | None
+
+
 class Preview(msgspec.Struct, frozen=True):
     """The draft's board beside the present one. overlap: share of the larger board's slots whose products are on both.
 
-    told: what the draft's board could not do as it was asked.
+    told: what the draft's board could not do as it was asked. served, phase: as a frame has them. hidden: None where it
+    was not asked for.
     """
 
     slots: tuple[Slot, ...]
@@ -45,15 +58,20 @@ class Preview(msgspec.Struct, frozen=True):
     unmoved: int
     overlap: float
     not_full: tuple[NotFull, ...]
+    told: tuple[str, ...]
+    served: str
+    phase: str
+    hidden: tuple[Hidden, ...] | None = None
 
 
-def preview(race: Race, draft: Draft) -> Preview:
-    """The board of a draft on the race's own windows, by the fold itself on a copy. Raises OrderError.
+def preview(race: Race, draft: Draft, *, hidden: bool = False) -> Preview:
+    """The board of a draft on the race's own windows, by the fold itself on a copy. Raises OrderError, RuleError.
 
     Cost: a copy of the race, and two sorts of the field.
     """
     after = drafted(race, draft)
-    slots = after.slots()
+    shown = after.shown()
+    slots = shown.slots
     before_slot, after_slot = slot_of(race.slots()), slot_of(slots)
     moved = sorted(
         (runner for runner in before_slot | after_slot if before_slot.get(runner) != after_slot.get(runner)),
@@ -69,7 +87,25 @@ def preview(race: Race, draft: Draft) -> Preview:
         fell=tuple(move for move in moves if move.slot_before and move.slot_after and not _rises(move)),
         unmoved=len(both) - sum(runner in both for runner in moved),
         overlap=len(both) / max(len(before_slot), len(after_slot), 1),
-        not_full=not_full(race, after.rule),
+        not_full=not_full(race, after),
+        told=shown.told,
+        served=shown.served,
+        phase=shown.phase,
+        hidden=_hidden(after, before_slot, after_slot) if hidden else None,
+    )
+
+
+def _hidden(after: Race, before_slot: dict[int, int], after_slot: dict[int, int]) -> tuple[Hidden, ...]:
+    return tuple(
+        Hidden(
+            product=after.products[runner],
+            standing=standing(after, runner),
+            score=float(after.scores[runner]),
+            why=why,
+            slot_before=before_slot.get(runner),
+        )
+        for runner, why in after.hidden(HIDDEN_MAX)
+        if runner not in after_slot
     )
 
 
@@ -98,17 +134,14 @@ def _moves(
     ]
 
 
-def not_full(race: Race, rule: Rule) -> tuple[NotFull, ...]:
-    """What a rule counts that the race does not keep, or not for so long: event kinds, and windows.
+def not_full(race: Race, after: Race) -> tuple[NotFull, ...]:
+    """What a draft's rule counts that the race does not keep, or not for so long: event kinds, window, base.
 
     A kind that the present rule does not take is refused at the door until the rule that names it holds.
     """
     found = [
-        NotFull(f"events of kind {kind}", race.moment_ms + 2 * rule.window_ms)
-        for kind in sorted(rule.kinds() - race.rule.kinds())
+        NotFull(f"events of kind {kind}", race.moment_ms + 2 * after.rule.window_ms)
+        for kind in sorted(after.rule.kinds() - race.rule.kinds())
     ]
-    kept_from_ms = race.windows.oldest * race.windows.bucket_ms
-    full_from_ms = kept_from_ms + 2 * rule.window_ms
-    if full_from_ms > race.moment_ms and rule.window_ms > race.rule.window_ms:
-        found.append(NotFull("window and base", full_from_ms))
-    return tuple(found)
+    whole = zip(("window", "base"), after.full_from_ms(), strict=True)
+    return (*found, *(NotFull(what, from_ms) for what, from_ms in whole if from_ms > race.moment_ms))

@@ -18,7 +18,7 @@ from racing.formula import FORMULA
 from racing.model import IntArray, Position, Slot, Term
 from racing.orders import parse_order
 from racing.race import Race
-from racing.rule import Rule
+from racing.rule import Rule, parse_rule
 
 
 class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -29,7 +29,7 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
     withdraw: list[str] = []
 
     def bodies(self, race: Race) -> list[Body]:
-        """The entries that taking them would log. Raises OrderError for an order that is none."""
+        """The entries that taking them would log. Raises RuleError, OrderError."""
         for index, document in enumerate(self.put):
             try:
                 parse_order(document)
@@ -37,7 +37,7 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
                 fields = [(f"put[{index}].{field}", right, value) for field, right, value in exc.fields]
                 raise OrderError(f"put[{index}]: {exc}", fields) from exc
         bodies: list[Body] = []
-        if self.rule is not None:
+        if self.rule is not None and parse_rule(self.rule) != race.rule:  # the same rule changes nothing
             bodies.append(RuleChange(race.rule_version, self.rule, formula=FORMULA))
         if self.put or self.withdraw:
             bodies.append(OrdersChange(put=self.put, withdraw=self.withdraw))
@@ -123,7 +123,7 @@ def slot_of(slots: Sequence[Slot]) -> dict[int, int]:
 
 def board_of(race: Race) -> IntArray:
     """The runners on the board, slot by slot; int64 (slots,)."""
-    return np.array([slot.runner for slot in race.slots()], np.int64)
+    return race.order()
 
 
 def rule_document(rule: Rule) -> dict[str, Any]:

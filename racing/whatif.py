@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from racing.entries import Entry, OrdersChange, RuleChange, Tick
+from racing.entries import Entry, RuleChange, Tick
 from racing.errors import BoundError
 from racing.events import EventBatch
 from racing.explain import contributions
@@ -102,8 +102,8 @@ class _Means:
 def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Span) -> WhatIf:
     """The boards of a draft beside those that were served, from a race before the span and the entries after it.
 
-    served is folded on. The draft holds from the start: later rule versions of the log are as if they had not been,
-    and so are its changes of orders where the draft has some. Raises BoundError past span.events_max, OrderError.
+    served is folded on. The draft holds from the start: where it has a rule, later versions in the log are as if they
+    had not been; changes of orders and phases are as they were. Raises BoundError past span.events_max, OrderError.
     """
     beside = _Beside(served, draft)
     boards: list[Compared] = []
@@ -144,13 +144,9 @@ class _Beside:
     def __init__(self, served: Race, draft: Draft) -> None:
         self.served = served
         self.draft = drafted(served, draft)
-        missing = not_full(served, self.draft.rule)
+        missing = not_full(served, self.draft)
         self.warm_from_ms = max([served.moment_ms, *(each.full_from_ms for each in missing)])
-        self._dropped = tuple(
-            kind
-            for kind, held in ((RuleChange, draft.rule is not None), (OrdersChange, bool(draft.put or draft.withdraw)))
-            if held
-        )
+        self._dropped: tuple[type, ...] = () if draft.rule is None else (RuleChange,)
         self._means = (_Means(), _Means())
         self.same = 0
 

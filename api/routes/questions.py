@@ -55,9 +55,11 @@ async def preview_rule(
     view: Viewed,
     draft: DraftIn,
     service: Serving,
+    *,
+    hidden: Annotated[bool, Query(description="also who is excluded or sold out")] = False,
 ) -> Response:
     """The board that a draft would make right now, beside the present one. Nothing is changed."""
-    question = AskPreview(view.venue.venue, draft.draft())
+    question = AskPreview(view.venue.venue, draft.draft(), hidden=hidden)
     return _answer(await service.followers().now.ask(question, within_s=_PREVIEW_S))
 
 

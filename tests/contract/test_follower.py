@@ -139,7 +139,7 @@ def test_a_product_is_explained_as_it_stands_in_each_kept_frame(track: Track, ow
             found = explain(track, slot.product, frame=frame.frame)
             assert (found["frame"], found["position"], found["slot"]) == (frame.frame, frame.position, slot.slot)
             assert found["terms"] == msgspec.to_builtins(slot.terms)
-            assert found["score"] == slot.score == found["unboosted"]
+            assert found["score"] == slot.score == found["summed"]
             assert found["rule_version"] == frame.rule_version
 
 

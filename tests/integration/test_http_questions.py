@@ -37,7 +37,7 @@ def venue(service: Running) -> str:
     return made
 
 
-def ask(service: Running, path: str, **query: object) -> httpx2.Response:
+def ask(service: Running, path: str, **query: Any) -> httpx2.Response:
     return service.http.get(f"/v1/{path}", params=query, timeout=SLOW_S)
 
 
