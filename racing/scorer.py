@@ -31,11 +31,12 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain, is_full
+from racing.store.checkpoints import Chain, check_name, is_full, misnamed
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.keys import VenueKeys
+from racing.store.links import lost_link
 from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.past import Past
@@ -94,6 +95,9 @@ class VenueScorer:
             meanwhile=meanwhile,
         )
         self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._unchecked_run is not None and (lost := lost_link(client, keys, self.race.position)):
+            log.error("log damaged, going on with what is left of it", venue=keys.venue, reason=lost)
+            self._damaged = True
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
@@ -300,15 +304,17 @@ def _fold_up(race: Race, past: Iterable[list[Entry]], sets: SetWriter, meanwhile
 def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
     """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
     kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept)
+    chain = Chain.of(kept, reads.checkpoint_names(client, keys)[1])
     try:
         if names := chain.latest():
-            return Race.restore([kept[name] for name in names]), chain
+            race = Race.restore([kept[name] for name in names])
+            check_name(names[-1], race.position)
+            return race, chain
         if not past.segments and first_position(client, keys) is None:
             return Race(), chain
     except CorruptRecordError as exc:
         log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
-    return past.sound_race(), Chain()
+    return past.sound_race(), Chain(strays=[*chain.strays, *misnamed(kept)])
 
 
 @dataclass

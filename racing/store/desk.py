@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
+from racing.entries import RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
 from racing.formula import FORMULA
 from racing.rule import Rule
@@ -168,7 +168,7 @@ class Desk:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [part for runner in runners for part in (runner.product, _encode(runner))]
-        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.roll), args)
+        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.tail, keys.roll), args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
@@ -189,7 +189,7 @@ class Desk:
         """
         keys = VenueKeys(venue)
         args = (wanted.product, read, _encode(wanted))
-        reply = await self._run("change_runner", (keys.products, keys.runners, keys.log), args)
+        reply = await self._run("change_runner", (keys.products, keys.runners, keys.log, keys.tail), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
@@ -293,7 +293,7 @@ class Desk:
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
         change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
         args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
-        reply = await self._run("put_rule", (keys.rules, keys.log), args)
+        reply = await self._run("put_rule", (keys.rules, keys.log, keys.tail), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def durability(self, settings: Settings) -> Durability:
@@ -318,12 +318,10 @@ class Desk:
 
 def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch, mark: Mark) -> Command:
     if isinstance(batch, KeyedBatch):
-        named = (keys.log, keys.idempotency(batch.key), keys.roll)
+        named = (keys.log, keys.tail, keys.idempotency(batch.key), keys.roll)
         args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
-        return ("EVAL", bare(source("append_events")), 3, *named, *args, *mark)
-    if not mark.digest:
-        return ("XADD", keys.log, "*", EVENTS_FIELD, batch)
-    return ("EVAL", bare(source("append_batch")), 2, keys.log, keys.roll, batch, *mark)
+        return ("EVAL", bare(source("append_events")), len(named), *named, *args, *mark)
+    return ("EVAL", bare(source("append_batch")), 3, keys.log, keys.tail, keys.roll, batch, *mark)
 
 
 def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:

@@ -38,7 +38,7 @@ def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
         return ""
     with store_errors():
         checked = client.get(keys.sets_run)
-    return run if checked is None or as_text(checked) != run else None
+    return run if checked is None or checked != run.encode() else None
 
 
 def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
@@ -128,7 +128,8 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
         some = lacking[first : first + _RELOG_MAX]
         version = "" if first else race.rule_version
         with store_errors():
-            done = client.eval(source("relog_decisions"), 3, keys.log, keys.runners, keys.rules, version, *some)
+            named = (keys.log, keys.tail, keys.runners, keys.rules)
+            done = client.eval(source("relog_decisions"), len(named), *named, version, *some)
         runners, rule = runners + done[0], rule or bool(done[1])
     return Relogged(runners, rule)
 

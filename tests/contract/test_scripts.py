@@ -18,10 +18,10 @@ KEYS = VenueKeys("hall-1")
 SCRIPTS: tuple[Script, ...] = get_args(Script)
 
 USES: dict[Script, tuple[list[str], list[list[str]]]] = {
-    "append_batch": ([KEYS.log, KEYS.roll], [["packed", "0", "0123456789abcdef"], ["packed", "0", ""]]),
+    "append_batch": ([KEYS.log, KEYS.tail, KEYS.roll], [["packed", "0", "0123456789abcdef"], ["packed", "0", ""]]),
     "read_numbers": ([KEYS.products, KEYS.roll], [["-1", "", "a"], ["0", "0123456789abcdef", "a"]]),
     "append_events": (
-        [KEYS.log, KEYS.idempotency("k"), KEYS.roll],
+        [KEYS.log, KEYS.tail, KEYS.idempotency("k"), KEYS.roll],
         [
             ["packed", "digest", "1000", "{}", "0", "0123456789abcdef"],
             *[["packed", digest, "1000", "{}", "-1", ""] for digest in ("digest", "digest", "other")],
@@ -29,13 +29,16 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.tail, KEYS.roll],
         [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
     ),
-    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
-    "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
+    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log, KEYS.tail], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
+    "put_rule": (
+        [KEYS.rules, KEYS.log, KEYS.tail],
+        [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]],
+    ),
     "relog_decisions": (
-        [KEYS.log, KEYS.runners, KEYS.rules],
+        [KEYS.log, KEYS.tail, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],
     ),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),

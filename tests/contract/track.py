@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from racing.entries import (
+    AFTER_FIELD,
     DECISION_FIELD,
     EVENTS_FIELD,
     SUM_FIELD,
@@ -57,7 +58,12 @@ class Track:
         self.now_ms += after_ms
         self.versions += "rule" in body
         fields = _fields(body, self.versions)
-        return Position.parse(self.raw.xadd(self.keys.log, fields, id=f"{self.now_ms}-*"))
+        if TICK_FIELD not in fields:  # as the scripts do
+            fields[AFTER_FIELD] = self.raw.get(self.keys.tail) or b""
+        entry = self.raw.xadd(self.keys.log, fields, id=f"{self.now_ms}-*")
+        if TICK_FIELD not in fields:
+            self.raw.set(self.keys.tail, entry)
+        return Position.parse(entry)
 
     def begin(self, rule: dict[str, Any] = CLICKS, *, runners: int = 3) -> None:
         """A rule and so many runners."""

@@ -1,14 +1,14 @@
 #!lua
 -- Give each new product the next runner number, keep every runner's data, and log what changed as one entry.
 -- The roll holds 16 hex characters for each number: the digest of all products up to it.
--- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)
+-- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 tail (string)  5 roll (string)
 -- ARGV: product, runner JSON, product, runner JSON, ... (each product once)
 -- Reply: {entry id or '', number, state, number, state, ...}; state: 0 unchanged, 1 new, 2 changed
 -- Cost: O(products), and once O(all) where a roll is missing. Bound: the caller passes at most 1,000.
 local reply, writes, logged, rolled = {''}, {}, {}, {}
 local next_number = redis.call('HLEN', KEYS[1])
-local from = math.min(math.floor(redis.call('STRLEN', KEYS[4]) / 16), next_number)
-local digest = from > 0 and redis.call('GETRANGE', KEYS[4], from * 16 - 16, from * 16 - 1) or ''
+local from = math.min(math.floor(redis.call('STRLEN', KEYS[5]) / 16), next_number)
+local digest = from > 0 and redis.call('GETRANGE', KEYS[5], from * 16 - 16, from * 16 - 1) or ''
 local function roll(product)
   digest = string.sub(redis.sha1hex(digest .. ' ' .. product), 1, 16)
   rolled[#rolled + 1] = digest
@@ -35,14 +35,16 @@ for i = 1, #ARGV, 2 do
   reply[#reply + 1] = state
 end
 if #rolled > 0 then
-  redis.call('SETRANGE', KEYS[4], from * 16, table.concat(rolled))
+  redis.call('SETRANGE', KEYS[5], from * 16, table.concat(rolled))
 end
 if #writes > 0 then
   for _, write in ipairs(writes) do
     redis.call('HSET', KEYS[1], write[1], write[2])
     redis.call('HSET', KEYS[2], write[2], write[3])
   end
-  local entry = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
-  reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
+  local said = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
+  local after = redis.call('GET', KEYS[4]) or ''
+  reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', said, 'sum', redis.sha1hex(said), 'after', after)
+  redis.call('SET', KEYS[4], reply[1])
 end
 return reply
