@@ -110,6 +110,8 @@ class VenueScorer:
         """Full checkpoints that this owner has committed."""
         self.pressed = False
         """Whether the server fills up: then the log keeps two windows, whatever is set."""
+        self.tight = False
+        """Whether it is so full that events are refused: then the log goes as soon as it is two windows old."""
 
     @property
     def epoch(self) -> int:
@@ -197,7 +199,8 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            apart_ms = 2 * race.rule.window_ms
+            wanted = self._chain.full_wanted(race.moment_ms, apart_ms, pressed=self.pressed, tight=self.tight)
             record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
@@ -443,7 +446,7 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
-            scorer.pressed = self._memory.pressed(self._client)
+            scorer.pressed, scorer.tight = self._memory.pressed(self._client), self._memory.tight
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
