@@ -23,7 +23,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import events, live, machines, runners, scorers, slots, venues
+from api.routes import beacons, events, live, machines, runners, scorers, slots, venues
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -60,7 +60,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         safe = settings.durability == "safe"
         line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
         desk = Desk(client, line, safe=safe)
-        frames = Frames(desk, client, reader, guarded=guarded)
+        frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder)
         grants = Grants(client, settings.key_requests_per_s)
         app.state.service = Service(settings, desk, frames, grants)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
@@ -93,7 +93,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, events, slots, live, scorers, machines)
+    routers = (venues, runners, events, beacons, slots, live, scorers, machines)
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

@@ -16,11 +16,11 @@ from starlette.routing import Match
 from racing.documents import Wrong, in_words, wrong_field
 from racing.errors import (
     ConflictError,
+    DocumentError,
     IdempotencyMismatchError,
     NotFoundError,
     OverloadedError,
     RacingError,
-    RuleError,
     StoreError,
 )
 
@@ -167,7 +167,7 @@ CODES = {
 
 _BY_STATUS = {code.status: name for name, code in reversed(CODES.items())}
 _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
-    (RuleError, "invalid"),
+    (DocumentError, "invalid"),
     (NotFoundError, "not_found"),
     (IdempotencyMismatchError, "idempotency_mismatch"),
     (ConflictError, "conflict"),
@@ -207,7 +207,7 @@ def answer_to(exc: ProblemError | RacingError) -> JSONResponse:
     if isinstance(exc, ProblemError):
         return answer(exc.code, exc.detail, headers=exc.headers)
     code = next((code for kind, code in _BY_ERROR if isinstance(exc, kind)), "internal")
-    return answer(code, str(exc), errors=exc.fields if isinstance(exc, RuleError) else ())
+    return answer(code, str(exc), errors=exc.fields if isinstance(exc, DocumentError) else ())
 
 
 def _methods(request: Request) -> list[str]:

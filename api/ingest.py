@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Annotated, Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from api.bodies import NOT_JSON, why_not_json
+from api.tokens import Exposures, TokenRefusedError
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS, EventBatch, HashArray, hash_id, hash_user, table_of
 from racing.model import ID_PATTERN, IntArray
@@ -23,8 +25,9 @@ AMOUNT_MAX = 10**12
 KIND_MAX = 32
 USER_MAX = 128
 TIME_MAX_MS = 2**53
+TOKEN_MAX = 64
 _ID = re.compile(ID_PATTERN + r"(?!\n)")
-_Id = Annotated[
+Id = Annotated[
     str,
     Meta(pattern=ID_PATTERN + r"(?!\n)"),  # Python's $ lets a line feed follow, as other languages' does not
 ]
@@ -50,13 +53,17 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     ] = None
     quantity: Annotated[int, Meta(ge=0, le=10**9)] | None = None
     id: Annotated[
-        _Id | None,
+        Id | None,
         Meta(description="counts once per kind; a refund names its payment by it", examples=["order-5"]),
     ] = None
-    source: Annotated[_Id | None, Meta(description="entrance (入口)", examples=["search"])] = None
-    segment: _Id | None = None
+    source: Annotated[Id | None, Meta(description="entrance (入口)", examples=["search"])] = None
+    segment: Id | None = None
     frame: Annotated[Annotated[int, Meta(ge=0, le=2**53)] | None, Meta(description="frame that was shown")] = None
     slot: Annotated[Annotated[int, Meta(ge=1, le=10_000)] | None, Meta(description="slot that was shown")] = None
+    token: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=TOKEN_MAX)] | None,
+        Meta(description="of the slot where it happened, as the answer had it: fills frame and slot"),
+    ] = None
 
 
 class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -65,12 +72,15 @@ class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
     events: list[EventIn]
 
 
-def batch_schemas(ref_template: str, *, events_max: int) -> dict[str, Any]:
-    """JSON Schemas of a batch and its parts by name, made from what the decoder checks."""
-    _, schemas = msgspec.json.schema_components((BatchIn,), ref_template=ref_template)
+def batch_schemas(
+    ref_template: str, *, events_max: int, kinds: Sequence[type[msgspec.Struct]] = (BatchIn,)
+) -> dict[str, Any]:
+    """JSON Schemas of kinds of batches and their parts by name, made from what the decoder checks."""
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=ref_template)
     schemas["EventIn"]["properties"]["product"]["pattern"] = ID_PATTERN
-    schemas["BatchIn"]["properties"]["events"] |= {"minItems": 1, "maxItems": events_max}
-    for schema in schemas["EventIn"]["properties"].values():
+    for kind in kinds:
+        schemas[kind.__name__]["properties"]["events"] |= {"minItems": 1, "maxItems": events_max}
+    for schema in (each for kind in schemas.values() for each in kind["properties"].values()):
         for part in (schema, *schema.get("anyOf", ())):
             if "pattern" in part:
                 part["pattern"] = ID_PATTERN
@@ -98,33 +108,49 @@ class MalformedBatchError(Exception):
 
 
 class Rows(NamedTuple):
-    """Events by field, as EventIn names them: a tuple each, one element an event; None for what no event has."""
+    """Events by field, as EventIn names them: a list each, one element an event; None for what no event has.
 
-    type: tuple[str, ...]
-    product: tuple[str, ...]
-    ts_ms: tuple[int | None, ...] | None = None
-    amount: tuple[int | None, ...] | None = None
-    user: tuple[str | None, ...] | None = None
-    quantity: tuple[int | None, ...] | None = None
-    id: tuple[str | None, ...] | None = None
-    source: tuple[str | None, ...] | None = None
-    segment: tuple[str | None, ...] | None = None
-    frame: tuple[int | None, ...] | None = None
-    slot: tuple[int | None, ...] | None = None
+    An event without a time has None or NO_TIME_MS there, one without an amount None or 0.
+    """
+
+    type: list[str]
+    product: list[str]
+    ts_ms: list[int | None] | None = None
+    amount: list[int | None] | None = None
+    user: list[str | None] | None = None
+    quantity: list[int | None] | None = None
+    id: list[str | None] | None = None
+    source: list[str | None] | None = None
+    segment: list[str | None] | None = None
+    frame: list[int | None] | None = None
+    slot: list[int | None] | None = None
+    token: list[str | None] | None = None
 
     @classmethod
-    def of(cls, events: Sequence[msgspec.Struct]) -> Rows:
-        """Events of one struct turned around, whose fields are the first ones of EventIn's, or all."""
+    def of(cls, events: Sequence[EventIn]) -> Rows:
+        """Whole events turned around."""
         if not events:
-            return cls((), ())
+            return cls([], [])
         size = len(events)
-        columns: Any = zip(*map(msgspec.structs.astuple, events), strict=True)
+        columns: Any = map(list, zip(*map(msgspec.structs.astuple, events), strict=True))
         shown: list[Any] = [column if column.count(None) < size else None for column in columns]
         return cls(*shown)
 
+    @classmethod
+    def of_plain(cls, events: Sequence[Any]) -> Rows:
+        """Events that have no other fields than _PlainIn. Cost: a list a field, half of turning tuples around."""
+        times = [event.ts_ms for event in events]
+        amounts = [event.amount for event in events]
+        return cls(
+            [event.type for event in events],
+            [event.product for event in events],
+            times if times.count(NO_TIME_MS) < len(times) else None,
+            amounts if any(amounts) else None,
+        )
+
     def only(self, places: Sequence[int]) -> Rows:
         """The events at these places."""
-        columns: list[Any] = [column and tuple([column[place] for place in places]) for column in self]
+        columns: list[Any] = [column and [column[place] for place in places] for column in self]
         return Rows(*columns)
 
     @classmethod
@@ -133,10 +159,10 @@ class Rows(NamedTuple):
         columns: list[Any] = []
         for several in zip(*parts, strict=True):
             filled = [
-                (None,) * len(part.type) if column is None else column
+                [None] * len(part.type) if column is None else column
                 for column, part in zip(several, parts, strict=True)
             ]
-            columns.append(None if several.count(None) == len(several) else tuple(chain.from_iterable(filled)))
+            columns.append(None if several.count(None) == len(several) else list(chain.from_iterable(filled)))
         return cls(*columns)
 
 
@@ -197,18 +223,19 @@ class Taken(msgspec.Struct, frozen=True):
         )
 
 
-_PLAIN = 4
-"""The first fields of an event, which most have alone: type, product, ts_ms, amount."""
+_ABSENT = {"ts_ms": NO_TIME_MS, "amount": 0}
 _PlainIn = msgspec.defstruct(
     "_PlainIn",
     [
-        (each.name, each.type) if each.required else (each.name, each.type, each.default)
-        for each in msgspec.structs.fields(EventIn)[:_PLAIN]
+        (each.name, each.type) if each.required else (each.name, each.type, _ABSENT[each.name])
+        for each in msgspec.structs.fields(EventIn)
+        if each.required or each.name in _ABSENT
     ],
     forbid_unknown_fields=True,
     gc=False,
 )
-"""An event that has no other fields: a struct costs by its fields, given or not."""
+"""An event of type, product, ts_ms and amount, which most have alone: a struct costs by its fields, given or not. What
+is absent stands there as it will in the column."""
 
 
 class _PlainBatchIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -261,12 +288,12 @@ def _check_size(size: int, events_max: int) -> None:
 
 def _decoded(body: bytes, events_max: int) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
-    for decode_batch in (_decode_plain, _decode_batch):
+    for decode_batch, rows_of in ((_decode_plain, Rows.of_plain), (_decode_batch, Rows.of)):
         try:
             events = decode_batch(body).events
         except msgspec.ValidationError:
             continue  # other fields, or wrong ones
-        return Decoded(Rows.of(events), range(len(events)))
+        return Decoded(rows_of(events), range(len(events)))
     return _one_by_one(body, events_max)
 
 
@@ -315,7 +342,7 @@ def _cut(raw: msgspec.Raw) -> str:
 def _fields() -> Iterable[tuple[str, tuple[msgspec.json.Decoder[Any], str]]]:
     """Each field's decoder, and what its value must be, in words made of its bounds."""
     for each in msgspec.structs.fields(EventIn):
-        kind = _Id if each.name == "product" else each.type
+        kind = Id if each.name == "product" else each.type
         schema = msgspec.json.schema(kind)
         bounds = {name: value for part in schema.get("anyOf", [schema]) for name, value in part.items()}
         if "pattern" in bounds:
@@ -331,13 +358,17 @@ _FIELDS = dict(_fields())
 
 
 class Door(msgspec.Struct, frozen=True):
-    """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products."""
+    """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products.
+
+    exposures: reads the tokens of events.
+    """
 
     venue: str
     rule: Rule
     kinds: Mapping[str, int]
     numbers: Mapping[str, int]
     now_ms: int
+    exposures: Exposures | None = None
 
     def sort_out(self, decoded: Decoded) -> tuple[Taken, list[RefusedEvent]]:
         """The events that are taken, in order, and all that are refused, by index.
@@ -345,10 +376,12 @@ class Door(msgspec.Struct, frozen=True):
         Where all products and kinds are known and all times fit, no event is looked at alone.
         """
         rows = decoded.rows
-        taken = self.take(rows)
+        from_page = self.exposures is not None and self.exposures.required
+        taken = None if from_page else self.take(rows)
         if taken is not None:
             return taken, decoded.refused
         whys = list(map(self.why, rows.type, rows.product, rows.ts_ms or repeat(None)))
+        rows = self._tied(rows, whys)
         good = [place for place, why in enumerate(whys) if why is None]
         wrong = [RefusedEvent(decoded.places[place], *why) for place, why in enumerate(whys) if why is not None]
         refused = sorted([*decoded.refused, *wrong], key=lambda each: each.index)
@@ -357,11 +390,13 @@ class Door(msgspec.Struct, frozen=True):
         return taken, refused
 
     def take(self, rows: Rows) -> Taken | None:
-        """All of these events; None if one of them is to be refused."""
+        """All of these events; None if one of them is to be refused, or has a token that is to be read."""
+        if rows.token is not None:
+            return None
         if rows.ts_ms is not None:
             first_ms, last_ms = self.times_ms()
-            given = [ts_ms for ts_ms in rows.ts_ms if ts_ms is not None]
-            if min(given, default=first_ms) < first_ms or max(given, default=last_ms) > last_ms:
+            earliest_ms, latest_ms = _ends(rows.ts_ms, first_ms)
+            if earliest_ms < first_ms or latest_ms > last_ms:
                 return None
         try:
             kind = bytes(map(self.kinds.__getitem__, rows.type))
@@ -369,6 +404,25 @@ class Door(msgspec.Struct, frozen=True):
         except KeyError:
             return None
         return Taken(rows, tuple(self.kinds), kind, runners)
+
+    def _tied(self, rows: Rows, whys: list[tuple[str, str] | None]) -> Rows:
+        """Events with the frame and slot of their tokens for their own; whys gets why a token is refused."""
+        if self.exposures is None or (rows.token is None and not self.exposures.required):
+            return rows._replace(token=None)
+        size = len(rows.type)
+        frames, slots = list(rows.frame or repeat(None, size)), list(rows.slot or repeat(None, size))
+        for place, token in enumerate(rows.token or repeat(None, size)):
+            if whys[place] is None and self.exposures.required:
+                whys[place] = _not_for_pages(rows, place)
+            if whys[place] is not None:
+                continue
+            try:
+                shown = self.exposures.shown(token, rows.type[place], self.numbers[rows.product[place]])
+            except TokenRefusedError as exc:
+                whys[place] = exc.code, str(exc)
+            else:
+                frames[place], slots[place] = shown or (frames[place], slots[place])
+        return rows._replace(frame=frames, slot=slots, token=None)
 
     def times_ms(self) -> tuple[int, int]:
         """The earliest and the latest event time that is taken."""
@@ -382,16 +436,39 @@ class Door(msgspec.Struct, frozen=True):
         if product not in self.numbers and not is_id(product):
             return "invalid", f"product: {ID_WORDS}, not {product[:_VALUE_MAX]!r}"
         if kind not in self.kinds:
-            return "unknown_kind", f"type: {kind!r} is none of {', '.join(sorted(self.kinds))}"
+            taken = ", ".join(sorted(self.kinds)) or "what pages may send here: access.beacon_kinds names no kind"
+            return "unknown_kind", f"type: {kind!r} is none of {taken}"
         if product not in self.numbers:
             return "unknown_product", f"product: {product!r} is not enrolled in venue {self.venue!r}: enrol it first"
+        return None if ts_ms is None or ts_ms == NO_TIME_MS else self._why_time(ts_ms)
+
+    def _why_time(self, ts_ms: int) -> tuple[str, str] | None:
         first_ms, last_ms = self.times_ms()
-        if ts_ms is not None and ts_ms < first_ms:
+        if ts_ms < first_ms:
             return "late", f"ts_ms: {ts_ms} is before {first_ms}, the earliest time that still counts"
-        if ts_ms is not None and ts_ms > last_ms:
+        if ts_ms > last_ms:
             ahead = f"more than {self.rule.clock_skew_s} s ahead of the server's {self.now_ms}"
             return "future", f"ts_ms: {ts_ms} is {ahead}"
         return None
+
+
+def _not_for_pages(rows: Rows, place: int) -> tuple[str, str] | None:
+    """Why an event is refused of a page, where anyone may have made it up; None if it may be sent from there."""
+    for name, column in (("amount", rows.amount), ("quantity", rows.quantity)):
+        if column is not None and column[place]:
+            return "invalid", f"{name}: a page tells of no {name}, not {column[place]}: send it from a server"
+    return None
+
+
+def _ends(times_ms: Sequence[int | None], default_ms: int) -> tuple[int, int]:
+    """The earliest and the latest of the times that are given; the default twice where none is."""
+    known: Any = times_ms
+    with suppress(TypeError):  # a None among them; to look for it first would cost as much as both ends
+        latest_ms = max(known, default=NO_TIME_MS)
+        if latest_ms not in {None, NO_TIME_MS}:  # None where it is the only one
+            return min(known), latest_ms
+    known = [ts_ms for ts_ms in times_ms if ts_ms is not None and ts_ms != NO_TIME_MS]
+    return min(known, default=default_ms), max(known, default=default_ms)
 
 
 def is_id(text: str) -> bool:
@@ -408,6 +485,9 @@ def given_column(values: Sequence[int | None] | None, absent: int = 0) -> IntArr
     """Numbers as a column, absent where there is none."""
     if values is None:
         return None
+    given: Any = values
+    with suppress(TypeError):  # a None among them
+        return np.fromiter(given, np.int64, len(values))
     return np.array([absent if value is None else value for value in values], np.int64)
 
 

@@ -297,6 +297,10 @@ class SlotsOut(BaseModel):
     at_ms: int = Field(examples=[1763740800123])
     rule_version: int = Field(examples=[3])
     runners: int | None = Field(None, examples=[1200], description="as score")
+    served: str = Field(examples=["race"], description="what the order came from: race, opening or operators")
+    phase: str = Field(examples=["burst"], description="id of the phase that holds; empty without one")
+    phase_ends_ms: int | None = Field(None, examples=[1763827200000])
+    told: list[str] | None = Field(None, examples=[[]], description="what the board could not do as asked; as score")
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
     slots: list[SlotOut]
 

@@ -93,6 +93,22 @@ class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
         return all(number < ahead + place for place, (number, _) in enumerate(self.runners))
 
 
+class OrdersChange(msgspec.Struct, frozen=True, tag="orders", tag_field="type"):
+    """Orders of the desk that hold from this entry on, and ids of those that no longer do; all of it at once.
+
+    put: documents of racing/orders.py, each in place of the one under its id. undoes: the entry that this one takes
+    back; plan: the named set of changes that it applies or withdraws.
+    """
+
+    put: list[dict[str, Any]] = []
+    withdraw: list[str] = []
+    author: str = ""
+    note: str = ""
+    undoes: str = ""
+    plan: str = ""
+    format: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Time itself: nothing else happened, but a step was due."""
@@ -105,8 +121,9 @@ class Unreadable:
     reason: str
 
 
-Body = EventBatch | RuleChange | Enrolment | Tick | Unreadable
-_decode_known = msgspec.json.Decoder(RuleChange | Enrolment).decode
+Decision = RuleChange | Enrolment | OrdersChange
+Body = EventBatch | Decision | Tick | Unreadable
+_decode_known = msgspec.json.Decoder(Decision).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -138,14 +155,14 @@ def sum_of(decision: bytes) -> bytes:
     return sha1(decision, usedforsecurity=False).hexdigest().encode()
 
 
-def encode_decision(decision: RuleChange | Enrolment) -> bytes:
+def encode_decision(decision: Decision) -> bytes:
     """A decision as the JSON that stands in the log."""
     return _encode(msgspec.structs.replace(decision, format=FORMAT))
 
 
-def _decode_decision(raw: bytes) -> RuleChange | Enrolment:
+def _decode_decision(raw: bytes) -> Decision:
     refuse_newer("a decision in the log", format_of(raw))
-    decision: RuleChange | Enrolment = _decode_known(raw)
+    decision: Decision = _decode_known(raw)
     return decision
 
 
@@ -166,10 +183,10 @@ def decode_body(fields: dict[bytes, bytes]) -> Body:
     return Unreadable(f"no known field among {sorted(fields)!r}")
 
 
-def _decision_of(fields: dict[bytes, bytes]) -> RuleChange | Enrolment:
+def _decision_of(fields: dict[bytes, bytes]) -> Decision:
     """A decision that is what was logged; one logged before there were checksums stands alone, and is believed."""
     raw = fields[DECISION_FIELD]
     if len(fields) > 1 and fields.get(SUM_FIELD) != sum_of(raw):
         raise CorruptRecordError("a decision's checksum does not match its bytes")
-    decision: RuleChange | Enrolment = _decode_decision(raw)
+    decision: Decision = _decode_decision(raw)
     return decision

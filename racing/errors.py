@@ -9,8 +9,8 @@ class RacingError(Exception):
     """Base of every error that a caller of Saima can act on."""
 
 
-class RuleError(RacingError):
-    """A rule document that cannot be scored; says the field, the value and what would be right.
+class DocumentError(RacingError):
+    """A document that cannot be taken; says the field, the value and what would be right.
 
     fields: (field, what would be right, the value as text or None) of each wrong field.
     """
@@ -18,6 +18,14 @@ class RuleError(RacingError):
     def __init__(self, text: str, fields: Sequence[tuple[str, str, str | None]] = ()) -> None:
         super().__init__(text)
         self.fields = tuple(fields)
+
+
+class RuleError(DocumentError):
+    """A rule document that cannot be scored."""
+
+
+class OrderError(DocumentError):
+    """An order of the operators' desk that cannot be carried out by anyone."""
 
 
 class CorruptRecordError(RacingError):

@@ -47,6 +47,10 @@ END = Position(2**63 - 1, 2**63 - 1)
 """After the last entry of any log."""
 
 
+Place = tuple[int, int]
+"""(epoch, number) of a frame: grows with every published frame of a venue."""
+
+
 class Term(msgspec.Struct, frozen=True):
     """One term of a score as shown: its name, weight, signal value and what it contributes."""
 
@@ -56,22 +60,43 @@ class Term(msgspec.Struct, frozen=True):
     contribution: float
 
 
-class Slot(msgspec.Struct, frozen=True):
-    """One position of the board. slot counts from 1; runner is the enrolment number, from 0."""
+class Step(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A step of the board that moved a runner: its name, where to, and by which order or setting.
+
+    from_slot and to_slot count from 1 in the order as it stood before and after the step; None: not in it.
+    """
+
+    step: str
+    from_slot: int | None = None
+    to_slot: int | None = None
+    by: str = ""
+
+
+class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One position of the board. slot counts from 1; runner is the enrolment number, from 0.
+
+    score: with boosts. labels: what shoppers are told of it, for example pinned, paid, new, sold_out. steps: what moved
+    it away from its standing, in the order of operations.
+    """
 
     slot: int
     runner: int
     product: str
     score: float
     terms: tuple[Term, ...] = ()
+    standing: int | None = None
+    labels: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     """One immutable, numbered board of a venue: what every reader answers from.
 
     (epoch, frame) grows with every published frame, also across take-overs and failovers.
     position is the log entry up to which everything is folded; at_ms is its moment. roster counts the
-    enrolment entries folded: product data read under another roster may be older or newer.
+    enrolment entries folded: product data read under another roster may be older or newer. served: what the order
+    came from, race, opening (entry score and the previous phase's totals) or operators. phase: id of the phase that
+    holds, empty without one. told: what the board could not do as it was asked, in words.
     """
 
     venue: str
@@ -83,12 +108,21 @@ class Frame(msgspec.Struct, frozen=True):
     runners: int
     roster: int
     slots: tuple[Slot, ...]
+    served: str = "race"
+    phase: str = ""
+    phase_ends_ms: int | None = None
+    told: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """The frame's name in ETags and cursors, unique for all time: ``epoch-frame``."""
         return f"{self.epoch}-{self.frame}"
 
+    @property
+    def place(self) -> Place:
+        """Where it stands among the frames of its venue."""
+        return self.epoch, self.frame
+
     def shows(self) -> tuple[Any, ...]:
         """What a reader can see change: the slots in order and the rule that scored them."""
-        return (self.rule_version, self.roster, self.slots)
+        return (self.rule_version, self.roster, self.served, self.phase, self.told, self.slots)
