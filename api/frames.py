@@ -14,7 +14,7 @@ import structlog
 from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
 from api.tokens import VenueTokens
 from racing.entries import Runner
-from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
+from racing.errors import CorruptRecordError, RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
 from racing.rule import Rule, parse_rule
@@ -106,6 +106,8 @@ class VenueView:
     rule_version: int
     last_id: str = "0-0"
     commit: CommitRecord = NO_COMMIT
+    trouble: str = ""
+    """Why the last commit cannot be read, if it cannot: a newer Saima made it, or it is damaged."""
     age_ms: float | None = None
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
@@ -284,6 +286,8 @@ class Frames:
                     self.take(venue)
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
+            except CorruptRecordError as exc:
+                log.error("cannot show a venue", venue=name, reason=str(exc))  # noqa: TRY400  # said whole
         self._listed_ok = trouble is None
         if trouble is not None:
             raise trouble
@@ -371,7 +375,7 @@ class Frames:
                 await self._read_frames()
                 await self._read_commits()
                 self.redis_ok = self._listed_ok
-            except StoreError as exc:
+            except StoreUnavailableError as exc:
                 if self.redis_ok:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
                 self.redis_ok = False
@@ -463,13 +467,24 @@ class Frames:
             await self.refresh_rule(view)
         view.show(frame, runners, references)
 
+    def _reads_commit(self, view: VenueView, raw: bytes) -> bool:
+        """Take note of a venue's last commit; one that cannot be read is told once, and leaves other venues alone."""
+        before = view.trouble
+        try:
+            view.commit, view.trouble = decode_commit(raw), ""
+        except RacingError as exc:
+            view.trouble = str(exc)
+        if view.trouble and view.trouble != before:
+            told = "commit cannot be read, frames are served as they were"
+            log.error(told, venue=view.venue.venue, reason=view.trouble)
+        return not view.trouble
+
     async def _read_commits(self) -> None:
         views = dict(self.views)
         if not views:
             return
         for name, last in (await self._feed.commits(list(views))).items():
             view = views[name]
-            if last.raw:
-                view.commit = decode_commit(last.raw)
+            if last.raw and self._reads_commit(view, last.raw):
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)

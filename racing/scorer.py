@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,7 @@ from racing.store.checkpoints import Chain, check_name, is_full, misnamed
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
+from racing.store.hashes import mend_hashes
 from racing.store.keys import VenueKeys
 from racing.store.links import lost_link
 from racing.store.log import append_tick, first_position, read_after
@@ -98,6 +100,17 @@ class VenueScorer:
         if self._unchecked_run is not None and (lost := lost_link(client, keys, self.race.position)):
             log.error("log damaged, going on with what is left of it", venue=keys.venue, reason=lost)
             self._damaged = True
+        compare = record.compare or self._unchecked_run is not None
+        if compare and not self._damaged:
+            hashes = mend_hashes(
+                client,
+                keys,
+                self.race,
+                partial(Past(client, keys, settings.segments_folder).decisions, gaps=True),
+                meanwhile=meanwhile,
+            )
+            if hashes.mended or hashes.left:
+                log.error("hashes damaged, mended from the log", venue=keys.venue, **asdict(hashes))
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
@@ -459,7 +472,7 @@ class VenueThread(threading.Thread):
         """Where the server is too full for a commit, trim without one."""
         if "OOM" not in reason and "discarded" not in reason:
             return
-        with suppress(StoreError):
+        with suppress(RacingError):  # also where the rule that says what must stay is damaged
             gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
             log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 

@@ -14,14 +14,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from racing.entries import RuleChange, Runner, encode_decision
-from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
+from racing.errors import (
+    ConflictError,
+    CorruptRecordError,
+    IdempotencyMismatchError,
+    NotFoundError,
+    RacingError,
+    StaleNumbersError,
+)
 from racing.formula import FORMULA
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
+from racing.store.documents import RuleVersion, decode_runner, decode_version, encode_runner, encode_version
 from racing.store.durability import Durability, best_of, detect_async
 from racing.store.flight import Books, read_books
 from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys, ticket
@@ -30,6 +39,8 @@ from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, bare, source
+
+log = structlog.get_logger("saima.store")
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -52,17 +63,6 @@ class Venue(msgspec.Struct, frozen=True):
     title: str
     created_ms: int
     access: Access = Access()
-
-
-class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
-
-    version: int
-    rule: dict[str, Any]
-    author: str
-    note: str
-    at_ms: int
-    formula: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,6 @@ _SCAN_STEP = 5_000
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
-_decode_version = msgspec.json.Decoder(RuleVersion).decode
-_decode_runner = msgspec.json.Decoder(Runner).decode
 
 
 class Desk:
@@ -170,7 +168,7 @@ class Desk:
     async def enrol(self, venue: str, runners: Sequence[Runner]) -> list[Enrolled]:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
-        args = [part for runner in runners for part in (runner.product, _encode(runner))]
+        args = [part for runner in runners for part in (runner.product, encode_runner(runner))]
         reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.tail, keys.roll), args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
@@ -183,7 +181,7 @@ class Desk:
         async with store_errors_async():
             number = await self._client.hget(keys.products, product)
             raw = await self._client.hget(keys.runners, "-" if number is None else as_text(number))
-        return None if raw is None else (_decode_runner(raw), raw)
+        return None if raw is None else (decode_runner(raw), raw)
 
     async def change_runner(self, venue: str, wanted: Runner, *, read: bytes) -> str | None:
         """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
@@ -191,7 +189,7 @@ class Desk:
         After StoreUnavailableError it may have been done.
         """
         keys = VenueKeys(venue)
-        args = (wanted.product, read, _encode(wanted))
+        args = (wanted.product, read, encode_runner(wanted))
         reply = await self._run("change_runner", (keys.products, keys.runners, keys.log, keys.tail), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
@@ -240,12 +238,18 @@ class Desk:
                 return found
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
-        """Data of runners by number."""
+        """Data of runners by number; of one whose data is damaged there is none, until its scorer has mended it."""
         if not numbers:
             return {}
         async with store_errors_async():
             raws = await self._client.hmget(VenueKeys(venue).runners, [str(number) for number in numbers])
-        return {number: _decode_runner(raw) for number, raw in zip(numbers, raws, strict=True) if raw is not None}
+        found = {}
+        for number, raw in zip(numbers, raws, strict=True):
+            try:
+                found.update({} if raw is None else {number: decode_runner(raw)})
+            except CorruptRecordError as exc:
+                log.error("runner passed over", venue=venue, runner=number, reason=str(exc))  # noqa: TRY400  # said whole
+        return found
 
     async def runner_count(self, venue: str) -> int:
         """How many products are enrolled."""
@@ -282,7 +286,7 @@ class Desk:
             raw = await self._client.hget(keys.rules, as_text(wanted)) if wanted else None
         if raw is None:
             raise NotFoundError(f"venue {venue!r} has no rule version {version or ''}".rstrip())
-        return _decode_version(raw)
+        return decode_version(raw)
 
     async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
         """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
@@ -295,7 +299,7 @@ class Desk:
 
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
         change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
-        args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
+        args = (str(made.version - 1), str(made.version), encode_version(made), encode_decision(change))
         reply = await self._run("put_rule", (keys.rules, keys.log, keys.tail), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 

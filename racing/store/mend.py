@@ -11,20 +11,18 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
 from racing.entries import Runner
-from racing.errors import StoreError, StoreUnavailableError
+from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
+from racing.store.documents import decode_runner
 from racing.store.keys import VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import Command, measure_names
-
-_decode_runner = msgspec.json.Decoder(Runner).decode
 
 
 def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
@@ -143,7 +141,7 @@ def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]
     with store_errors():
         for number, raw in client.hscan_iter(keys.runners, count=1000):
             try:
-                found = (int(number), _decode_runner(raw))
-            except (msgspec.MsgspecError, ValueError):
+                found = (int(number), decode_runner(raw))
+            except (CorruptRecordError, ValueError):
                 continue
             yield found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from racing.errors import CorruptRecordError, StoreError
 from racing.model import Position
 from racing.race import Race
 from racing.store.checkpoints import Chain, is_full, is_name
 from racing.store.client import as_text, store_errors
+from racing.store.documents import RuleVersion, decode_version
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.log import first_position
 from racing.store.protocol import SyncClient
@@ -103,12 +102,11 @@ def members(client: SyncClient, key: str) -> dict[int, float]:
         return {int(name): float(value) for name, value in client.zrange(key, 0, -1, withscores=True)}
 
 
-def current_rule(client: SyncClient, keys: VenueKeys) -> dict[str, object]:
-    """The newest rule version's document."""
+def current_rule(client: SyncClient, keys: VenueKeys) -> RuleVersion:
+    """The newest rule version. Raises StoreError where there is none, CorruptRecordError for a damaged one."""
     with store_errors():
         version = client.hget(keys.rules, "current")
         raw = client.hget(keys.rules, as_text(version)) if version is not None else None
     if raw is None:
         raise StoreError(f"venue {keys.venue} has no rule")
-    document: dict[str, object] = msgspec.json.decode(raw)
-    return document
+    return decode_version(raw)

@@ -54,7 +54,7 @@ def relieve(client: SyncClient, keys: VenueKeys, archived: Position | None) -> i
     For a server so full that it takes no commit: a trim is still taken. Safe for whoever does it, also one who no
     longer owns the venue: no record, no later owner and no segment file needs what is before it. Two windows stay.
     """
-    kept_ms = 2 * parse_rule(current_rule(client, keys)).window_ms
+    kept_ms = 2 * parse_rule(current_rule(client, keys).rule).window_ms
     names, _ = checkpoint_names(client, keys)
     with store_errors():
         trim_ms = Chain([(name, 0) for name in names]).trim_ms()

@@ -13,6 +13,7 @@ Script = Literal[
     "drop_lease",
     "enrol_runners",
     "hold_lease",
+    "mend_field",
     "put_rule",
     "read_numbers",
     "recall_answer",

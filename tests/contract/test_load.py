@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from racing.model import START, Position
 from racing.store.checkpoints import Chain
 from racing.store.desk import Desk
+from racing.store.documents import RuleVersion, encode_version
 from racing.store.keys import VenueKeys
 from racing.store.load import memory_of, read_loads, read_memory
 from racing.store.log import read_after
@@ -87,7 +87,7 @@ async def test_a_server_that_takes_no_writes_lets_the_log_go_up_to_the_full_chec
     for ms, kind in ((1_000, "full"), (1_400, "full"), (1_700, "part"), (1_800, "full")):
         real_store.raw.hset(KEYS.checkpoints, f"{ms:015d}-{0:010d}:{kind}", b"record")
     real_store.raw.hdel(KEYS.checkpoints, f"{1_000:015d}-{0:010d}:full")
-    real_store.raw.hset(KEYS.rules, mapping={"current": "1", "1": msgspec.json.encode(CLICKS)})
+    real_store.raw.hset(KEYS.rules, mapping={"current": "1", "1": encode_version(RuleVersion(1, CLICKS, "", "", 0))})
     real_store.raw.config_set("maxmemory", 1)
     try:
         assert relieve(real_client, KEYS, START) == 0

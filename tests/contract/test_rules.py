@@ -62,7 +62,7 @@ async def test_venue_can_be_made_again_after_any_fault(
         await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     assert reads.venues(client) == ["before", VENUE]
     assert logged(client) == [1], "a venue has one first rule"
-    assert reads.current_rule(client, KEYS)["version"] == 1
+    assert reads.current_rule(client, KEYS).version == 1
 
 
 async def test_venues_are_listed_in_order_of_their_ids(desk: Desk, client: SyncClient) -> None:

@@ -42,6 +42,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [["", "0"], ["1", "0", "7"], ["0"]],
     ),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
+    "mend_field": ([KEYS.runners], [["0", "", "a"], ["0", "b", "c"], ["0", "a", "b"], ["0", "b", ""]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
 }
 """Each script's keys, and arguments that lead it down each of its ways."""
