@@ -48,11 +48,11 @@ def mend_hashes(
     is left alone, so that it does no harm if another owner does the same. meanwhile: called between reads. Raises
     StoreUnavailableError. Cost: O(runners), read once.
     """
-    work = _Work(client, keys, race, meanwhile)
+    work = _Work(client, keys, race, decided, meanwhile)
     work.products()
     wrong_runners, wrong_rules = work.wrong_runners(), work.wrong_rules()
     if wrong_runners or wrong_rules:
-        work.documents(wrong_runners, wrong_rules, decided())
+        work.documents(wrong_runners, wrong_rules)
     return Hashes(work.mended, (*(f"runner {n}" for n in wrong_runners), *(f"rule {n}" for n in wrong_rules)))
 
 
@@ -61,8 +61,16 @@ _Wrong = dict[int, list[tuple[bytes, bytes]]]
 
 
 class _Work:
-    def __init__(self, client: SyncClient, keys: VenueKeys, race: Race, meanwhile: Callable[[], None]) -> None:
-        self._client, self._keys, self._race, self._meanwhile = client, keys, race, meanwhile
+    def __init__(
+        self,
+        client: SyncClient,
+        keys: VenueKeys,
+        race: Race,
+        decided: Callable[[], Decided],
+        meanwhile: Callable[[], None],
+    ) -> None:
+        self._client, self._keys, self._race = client, keys, race
+        self._decided, self._meanwhile = decided, meanwhile
         self.mended = 0
 
     def _fields(self, key: str) -> Iterator[tuple[bytes, bytes]]:
@@ -107,11 +115,12 @@ class _Work:
         return wrong
 
     def wrong_rules(self) -> _Wrong:
-        """Versions whose document is missing, damaged or another's; sees to what names the current one."""
-        found = dict(self._fields(self._keys.rules))
-        current = found.pop(b"current", b"")
+        """Versions whose document is missing, damaged or another's; sees to what names the current and the highest."""
+        key, base = self._keys.rules, self._race.base.version
+        found = dict(self._fields(key))
+        current, highest = found.pop(b"current", b""), found.pop(b"highest", None)
+        sound: set[int] = set()
         wrong: _Wrong = {}
-        sound = set()
         for name, value in found.items():
             number = int(name) if name.isdigit() else -1
             with suppress(CorruptRecordError):
@@ -119,22 +128,31 @@ class _Work:
                     sound.add(number)
                     continue
             wrong.setdefault(number, []).append((name, value))
-        newest = max({*sound, self._race.rule_version})
-        if current.isdigit() and int(current) > newest and int(current) in wrong:
-            newest = int(current)
-        elif current != b"%d" % newest:
-            self._put(self._keys.rules, b"current", current, b"%d" % newest)
-        for number in set(range(1, newest + 1)) - sound - wrong.keys():
+        top = max({*sound, base})
+        for number in set(range(1, top + 1)) - sound - wrong.keys():  # they are given one after the other
             wrong[number] = [(b"%d" % number, b"")]
-        for number in [number for number in wrong if number > newest]:
+        for number in [number for number in wrong if number > top and b"%d" % number not in {current, highest}]:
             wrong.setdefault(-1, []).extend(wrong.pop(number))
+        if current != b"%d" % base:
+            right = self._newest_rule()
+            if right and current != b"%d" % right:
+                self._put(key, b"current", current, b"%d" % right)
+        if highest is not None and highest not in {b"%d" % number for number in {top, *wrong} if number >= top}:
+            self._put(key, b"highest", highest, b"%d" % top)
         return wrong
 
-    def documents(self, runners: _Wrong, rules: _Wrong, decided: Decided) -> None:
+    def _newest_rule(self) -> int:
+        """The newest rule version of the log, folded or not; 0 where none is left of it."""
+        return max(
+            (decision.version for _, decision in self._decided() if isinstance(decision, RuleChange)),
+            default=self._race.base.version,
+        )
+
+    def documents(self, runners: _Wrong, rules: _Wrong) -> None:
         """Write documents anew as the log has them; what is mended is taken out of runners and rules."""
         said: dict[int, Runner] = {}
         versions: dict[int, bytes] = {}
-        for position, decision in decided:
+        for position, decision in self._decided():
             if isinstance(decision, RuleChange):
                 versions[decision.version] = encode_version(version_of(decision, position.ms))
             else:

@@ -124,7 +124,7 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
     runners, rule = 0, False
     for first in range(0, len(lacking) or 1, _RELOG_MAX):
         some = lacking[first : first + _RELOG_MAX]
-        version = "" if first else race.rule_version
+        version = "" if first else race.base.version
         with store_errors():
             named = (keys.log, keys.tail, keys.runners, keys.rules)
             done = client.eval(source("relog_decisions"), len(named), *named, version, *some)
@@ -133,7 +133,7 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
 
 
 def _has(race: Race, number: int, runner: Runner) -> bool:
-    return race.roster.has(number, runner.product, runner.numbers())
+    return race.roster.has(number, runner.product, runner.numbers(), runner.words())
 
 
 def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]]:

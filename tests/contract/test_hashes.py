@@ -123,6 +123,8 @@ def test_runners_and_their_numbers_are_as_they_were_enrolled(
         given("rules", "current", "9"),
         lost("rules", "current"),
         lost("rules", "2"),
+        given("rules", "highest", "1"),
+        given("rules", "highest", "r"),
         renamed("rules", "2", "6"),
         renamed("rules", "1", "2"),
         lambda raw, track: raw.hset(

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import redis
 
-from racing.store.keys import VenueKeys
+from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.scripts import Script, source
 from tests.contract.servers import RealStore, Store
@@ -29,13 +29,25 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.tail, KEYS.roll],
-        [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.tail, KEYS.roll, KEYS.decisions],
+        [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"title":"new"}', "c", "{}"]],
     ),
-    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log, KEYS.tail], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
+    "change_runners": (
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.tail, KEYS.decisions],
+        [['""', "{}", "a", "{}", "{}"], ['""', "{}", "a", "{}", "[]"]],
+    ),
+    "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
+    "note_decision": ([KEYS.log, KEYS.decisions], [["{}"], ["{}"]]),
+    "put_orders": (
+        [KEYS.orders, KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
+        [
+            ["", "0", "0", "{}", "{}", "{}", "1", "1", "1", "{}", "1", "a", '{"who":""}'],
+            ["", "1", "1", "", "{}", "{}", "", "0", "0"],
+        ],
+    ),
     "put_rule": (
-        [KEYS.rules, KEYS.log, KEYS.tail],
-        [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]],
+        [KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
+        [["0", "1", "{}", "{}", "{}"], ["0", "1", "{}", "{}", "{}"], ["1", "2", "{}", "{}", "{}"]],
     ),
     "relog_decisions": (
         [KEYS.log, KEYS.tail, KEYS.runners, KEYS.rules],

@@ -17,12 +17,12 @@ for i = 2, #ARGV do
   end
 end
 if #logged > 0 then
-  log('{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}')
+  log('{"type":"enrol","format":2,"runners":[' .. table.concat(logged, ',') .. ']}')
 end
 local current = ARGV[1] ~= '' and redis.call('HGET', KEYS[4], 'current')
 local document = current and current ~= ARGV[1] and redis.call('HGET', KEYS[4], current)
 if document then
-  log('{"type":"rule","format":1,' .. string.sub(document, 2))
+  log('{"type":"rule","format":2,' .. string.sub(document, 2))
   return {#logged, 1}
 end
 return {#logged, 0}
