@@ -14,6 +14,7 @@ from api.errors import ProblemError
 from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.quota import Quotas
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
@@ -37,7 +38,12 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    merchant_quotas: Quotas = field(init=False)
+    """What merchants may ask that costs more than a read of memory."""
     _secret: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

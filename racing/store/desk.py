@@ -30,6 +30,7 @@ from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, bare, source
+from racing.store.standings import Standings
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -112,6 +113,7 @@ class Desk:
         self._line = line or Pipeline(client)
         self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
+        self.standings = Standings(client)
 
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         if self._safe:
@@ -168,7 +170,8 @@ class Desk:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [part for runner in runners for part in (runner.product, _encode(runner))]
-        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.roll), args)
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.merchants)
+        reply = await self._run("enrol_runners", named, args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
@@ -185,6 +188,7 @@ class Desk:
     async def change_runner(self, venue: str, wanted: Runner, *, read: bytes) -> str | None:
         """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
 
+        Its merchant stays: that is for enrol to change, which keeps the sorted set of merchants.
         After StoreUnavailableError it may have been done.
         """
         keys = VenueKeys(venue)

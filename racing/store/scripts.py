@@ -13,8 +13,12 @@ Script = Literal[
     "drop_lease",
     "enrol_runners",
     "hold_lease",
+    "index_merchants",
+    "list_owned",
     "put_rule",
     "read_numbers",
+    "read_places",
+    "read_standings",
     "recall_answer",
     "relog_decisions",
 ]

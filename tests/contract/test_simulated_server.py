@@ -120,9 +120,17 @@ SCRIPTED: list[tuple[Script, list[str], list[str]]] = [
     ("hold_lease", ["{v}:lease"], ["two", "10000"]),
     ("drop_lease", ["{v}:lease"], ["two"]),
     ("drop_lease", ["{v}:lease"], ["one"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["p", '{"product":"p"}', "q", "{}"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["q", '{"product":"q"}', "r", "{}"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["r", "{}"]),
+    (
+        "enrol_runners",
+        ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:merchants"],
+        ["p", '{"product":"p"}', "q", "{}"],
+    ),
+    (
+        "enrol_runners",
+        ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:merchants"],
+        ["q", '{"product":"q"}', "r", "{}"],
+    ),
+    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:merchants"], ["r", "{}"]),
     ("put_rule", ["{v}:rules", "{v}:log"], ["0", "1", "{}", "{}"]),
     ("put_rule", ["{v}:rules", "{v}:log"], ["0", "1", "{}", "{}"]),
 ]
