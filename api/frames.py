@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
+from api.tokens import VenueTokens
 from racing.entries import Runner
 from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
@@ -115,6 +116,7 @@ class VenueView:
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
@@ -290,7 +292,8 @@ class Frames:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
         newest = await self.kept.newest(venue.venue)
-        view = VenueView(venue, empty, parse_rule(version.rule), version.version)
+        tokens = VenueTokens(await self._desk.secret(), venue.venue)
+        view = VenueView(venue, empty, parse_rule(version.rule), version.version, tokens=tokens)
         if newest is not None:  # those before it are not shown, so they are not read either
             await self._take_newer(view, [newest])
         self.views.setdefault(venue.venue, view)

@@ -15,10 +15,13 @@ from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.quota import Quotas
+from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.orders import Orders
 
 
 @dataclass
@@ -40,10 +43,29 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     merchant_quotas: Quotas = field(init=False)
     """What merchants may ask that costs more than a read of memory."""
+    token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
 
     def __post_init__(self) -> None:
+        self.token_uses = TokenUses(self.settings.token_uses_max)
         self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
+
+    @property
+    def orders(self) -> Orders:
+        """The orders of the desk of every venue."""
+        return Orders(self.desk, self.desk.client)
+
+    @property
+    def audit(self) -> Audit:
+        """The decisions on every venue."""
+        return Audit(self.desk.client)
+
+    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
+        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+        if view.tokens is None:
+            return None
+        lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

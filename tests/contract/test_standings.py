@@ -57,6 +57,17 @@ async def test_product_that_changes_hands_leaves_its_merchant(desk: Desk, client
     assert client.execute_command("ZCARD", KEYS.merchants) == 2
 
 
+async def test_product_that_is_given_back_is_its_merchants_again(desk: Desk, client: SyncClient) -> None:
+    await desk.enrol(VENUE, [runner("a", "m-1")])
+    await desk.enrol(VENUE, [runner("a", "m-2")])
+    found = await desk.runner(VENUE, "a")
+    assert found is not None
+    assert await desk.change_runner(VENUE, runner("a", "m-1"), read=found[1], author="a")
+    assert await desk.standings.owned(VENUE, "m-1") == [0]
+    assert await desk.standings.owned(VENUE, "m-2") == []
+    assert client.execute_command("ZCARD", KEYS.merchants) == 1
+
+
 async def test_index_of_an_older_venue_is_made_when_it_is_first_asked_for(desk: Desk, client: SyncClient) -> None:
     await desk.enrol(VENUE, [runner(f"p-{n}", f"m-{n % 3}") for n in range(1_000)])
     await desk.enrol(VENUE, [runner(f"p-{n}", "m-0") for n in range(1_000, 1_500)])

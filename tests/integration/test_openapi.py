@@ -20,7 +20,7 @@ from schemathesis.core.errors import InvalidSchema
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
-from api.bodies import NDJSON
+from api.bodies import NDJSON, TEXT
 from api.packed import MEDIA_TYPE
 from racing.settings import load_settings
 from tests.integration.keyed import Keyed
@@ -98,8 +98,28 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "changeRunner",
             "listStandings",
             "lookUpStandings",
+            "listOrders",
+            "changeOrders",
+            "readOrder",
+            "putOrder",
+            "withdrawOrder",
+            "pinSlot",
+            "unpinSlot",
+            "boost",
+            "exclude",
+            "freeze",
+            "thaw",
+            "emergency",
+            "endEmergency",
+            "listPhases",
+            "putPhase",
+            "withdrawPhase",
+            "listDecisions",
+            "exportDecisions",
+            "undoDecision",
             "issueTicket",
             "sendEvents",
+            "sendBeacons",
             "readSlots",
             "listScorers",
             "healthz",
@@ -144,7 +164,9 @@ def test_the_example_of_every_request_is_taken_as_it_stands(service: Running, na
     if name == "createVenue":
         example = {**example, "venue": "hall-of-examples"}
     venue = service.made_venue("p-1001")
-    answer = service.http.request(method, path.format(venue=venue, product="p-1001"), json=example)
+    entry = service.http.get(f"/v1/venues/{venue}/audit").json()["decisions"][0]["entry"]
+    names = {"product": "p-1001", "order": "hero", "slot": 1, "entry": entry}
+    answer = service.http.request(method, path.format(venue=venue, **names), json=example)
     assert answer.is_success, answer.text
 
 
@@ -180,6 +202,20 @@ CONFIG: dict[str, Any] = {
             "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
         },
         {
+            # As these: an order names products that are enrolled, one aim, a slot of the board, a time to come.
+            "include-operation-id": [
+                "changeOrders",
+                "putOrder",
+                "pinSlot",
+                "boost",
+                "exclude",
+                "freeze",
+                "emergency",
+                "putPhase",
+            ],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
+        },
+        {
             # As these; and a product may be called bulk: what Allow names there is of two paths of the document.
             "include-operation-id": ["enrolRunners"],
             "checks": {
@@ -194,7 +230,7 @@ CONFIG: dict[str, Any] = {
         },
         {
             # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.
-            "include-operation-id": "sendEvents",
+            "include-operation-id": ["sendEvents", "sendBeacons"],
             "checks": {"negative_data_rejection": {"enabled": False}},
         },
     ],
@@ -205,6 +241,12 @@ CONFIG: dict[str, Any] = {
 def as_lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     """What was generated, as the product of one event: any text makes a line, few make one that is taken."""
     return json.dumps({"type": "click", "product": value}).encode()
+
+
+@schemathesis.serializer(TEXT)
+def as_text(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """What was generated, as JSON: a page sends it under this name."""
+    return json.dumps(value).encode()
 
 
 @schemathesis.serializer(MEDIA_TYPE)
@@ -294,8 +336,12 @@ def aim(case: schemathesis.Case[Any]) -> None:
         case.path_parameters["product"] = PRODUCT
     if "idempotency-key" in case.headers:
         case.headers["idempotency-key"] = next(_keys)
+    if "order" in case.path_parameters:
+        case.headers.pop("if-match", None)  # of an order that there may not be
     if "if-match" in case.headers:
         case.headers["if-match"] = "*"
+    if isinstance(case.body, dict) and "batch" in case.body:
+        case.body["batch"] = next(_keys)
 
 
 @SCHEMA.parametrize()
