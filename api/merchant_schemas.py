@@ -23,7 +23,8 @@ class FrameOut(BaseModel):
         examples=["1763740800123-0"], description="log entry of the commit at which the rest was read"
     )
     settled: bool = Field(
-        examples=[True], description="false for up to a second while standings are being written: scores lag their sums"
+        examples=[True],
+        description="false for up to a second after a bucket ends, while all standings are written anew",
     )
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
 
@@ -56,6 +57,11 @@ class StandingOut(BaseModel):
     percentile: float | None = Field(examples=[99.3], description="share of runners that stand behind, percent")
     score: float | None = Field(examples=[12.31], description="with boosts, as it ranks")
     terms: list[TermOut] = Field(description="what makes the score, in the rule's order")
+    rest: float = Field(
+        examples=[0.0],
+        description="score less the terms: what boosts and an opening order add to a product that is not on the board,"
+        " and for a moment what is on its way to the sums",
+    )
     metrics: dict[str, MetricOut] = Field(
         examples=[{"click": {"window": 120, "base": 84.5, "delta": 35.5, "total": 3120}}]
     )

@@ -1,7 +1,7 @@
 """Where products stand and why: rows made of the frame in memory, the sorted sets, and the formula of the race.
 
 A product on the board has slot, standing, score and terms of the frame that is named. All else is of the commit at
-which the sets were read, which may be a moment later; `settled` says whether their scores are what their sums make.
+which the sets were read, perhaps a moment later; `settled` says whether all scores are made with the present bucket's sums.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from api.service import Service
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of
-from racing.model import FloatArray, Frame
+from racing.model import FloatArray, Frame, Position
 from racing.rule import AttributeTerm, Rule, parse_rule
 from racing.store.held import HeldRecord
 from racing.store.standings import Field
@@ -109,13 +109,17 @@ class Piece:
         self.rule, self.read, self.runners = rule, read, runners
         self.formula: Formula | None = None
         self.sums: Sums | None = None
-        self.settled = False
         held = read.held
         if held is not None:
             kinds = held.kind_index()
             self.formula = formula_of(held.formula)(rule, kinds, held.held())
             self.sums = _sums(rule, read, runners, kinds)
-            self.settled = bool((self.formula.scores(self.sums) == read.score).all())
+
+    @property
+    def settled(self) -> bool:
+        """Whether all scores were made with what is held now: not for up to a second after a bucket ends."""
+        held, complete = self.read.held, Position.parse(self.read.commit.sets_position)
+        return held is not None and complete >= Position.parse(held.position)
 
     def terms(self) -> list[list[Row]]:
         """Each runner's terms, in the rule's order: what makes its score."""
@@ -160,9 +164,10 @@ class Piece:
             slot = shown.get(number)
             labels: tuple[str, ...] = ()
             place, rank = standing or None, better + 1 if standing else None
+            rest = score - sum(term["contribution"] for term in terms)
             if slot is not None:
                 place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
-                terms = slot.terms or terms  # noqa: PLW2901  # as above
+                terms, rest = list(slot.terms) or terms, 0.0  # noqa: PLW2901  # as above
             yield {
                 "venue": frame.venue,
                 "product": runner.product,
@@ -176,6 +181,7 @@ class Piece:
                 "percentile": percentile(place, read.field),
                 "score": score if standing or slot is not None else None,
                 "terms": terms,
+                "rest": rest,
                 "metrics": metrics,
                 "stock": runner.stock,
                 "price": runner.price,

@@ -53,7 +53,7 @@ if #writes > 0 then
     redis.call('HSET', KEYS[2], write[2], write[3])
     redis.call('ZADD', KEYS[6], 0, owned(write[3], write[2]))
   end
-  local entry = '{"type":"enrol","format":1,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
+  local entry = '{"type":"enrol","format":2,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
   reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
   local decision = '{"who":' .. ARGV[1] .. ',"what":"enrol","changes":[' .. table.concat(told, ',') .. ']}'
   redis.call('XADD', KEYS[5], reply[1], 'decision', decision)
