@@ -1,7 +1,8 @@
 """Where products stand and why: rows made of the frame in memory, the sorted sets, and the formula of the race.
 
 A product on the board has slot, standing, score and terms of the frame that is named. All else is of the commit at
-which the sets were read, perhaps a moment later; `settled` says whether all scores are made with the present bucket's sums.
+which the sets were read, perhaps a moment later; `settled` says whether all scores are made with what the present
+bucket holds.
 """
 
 from __future__ import annotations
