@@ -1,14 +1,14 @@
 """What the venue sold, and to how many: sales = traffic x conversion x basket, by phase and source (entrance).
 
 Traffic is the number of different users seen, conversion that of different payers over it, basket what one of them
-paid. Users and payers are counted by sketches (racing/sketch.py), sums exactly. It takes part in the fold, and changes no
-score.
+paid. Users and payers are counted by sketches (racing/sketch.py), sums exactly. This takes part in the fold, and
+changes no score.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -25,6 +25,34 @@ OTHER = "other"
 SLOTS_MAX = 1000
 _SUMS = ("paid", "payments", "refunded", "refunds", "impressions")
 _SLOT_SUMS = ("slot_impressions", "slot_paid")
+
+
+class Sold(Protocol):
+    """Columns of one length, of events that count; None for what no event has. source: an index into sources."""
+
+    @property
+    def kind(self) -> IntArray:
+        """The race's own numbering of kinds."""
+
+    @property
+    def amount(self) -> IntArray | None:
+        """Minor units."""
+
+    @property
+    def source(self) -> IntArray | None:
+        """The entrance by which the shopper came."""
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """Their names; empty where none is told."""
+
+    @property
+    def user_hash(self) -> Hashes | None:
+        """0 for nobody."""
+
+    @property
+    def slot(self) -> IntArray | None:
+        """The slot that was shown; 0 for none."""
 
 
 class Takings(msgspec.Struct, frozen=True):
@@ -70,36 +98,26 @@ class Sales:
         self._seen = {name: new_sketches(0) for name in ("visitors", "payers")}
         self._kept = {name: new_sketches(0) for name in ("visitors", "payers")}
 
-    def count(
-        self,
-        phase: str,
-        kind: IntArray,
-        *,
-        amount: IntArray | None,
-        source: IntArray | None,
-        sources: Sequence[str],
-        user_hash: Hashes | None,
-        slot: IntArray | None,
-    ) -> None:
-        """Count events of one phase. Columns of one length, None for what no event has; source: index into sources.
+    def count(self, phase: str, events: Sold) -> None:
+        """Count events of one phase. Any split into calls gives the same state.
 
-        Any split into calls gives the same state. Cost: some 5 ns an event, 30 more for one with a user.
+        Cost: some 5 ns an event, 30 more for one with a user.
         """
-        table = self._rows_of(phase, sources if source is not None else ("",))
-        rows = np.full(len(kind), table[0]) if source is None else table[source]
-        pays, refunds, shown = (np.flatnonzero(kind == wanted) for wanted in (PAY, REFUND, IMPRESSION))
+        table = self._rows_of(phase, events.sources if events.source is not None else ("",))
+        rows = np.full(len(events.kind), table[0]) if events.source is None else table[events.source]
+        pays, refunds, shown = (np.flatnonzero(events.kind == wanted) for wanted in (PAY, REFUND, IMPRESSION))
         for name, sums, which in (("payments", "paid", pays), ("refunds", "refunded", refunds)):
             self._add(name, rows[which], 1)
-            if amount is not None:
-                self._add(sums, rows[which], amount[which])
+            if events.amount is not None:
+                self._add(sums, rows[which], events.amount[which])
         self._add("impressions", rows[shown], 1)
-        if user_hash is not None:
-            self._see("visitors", rows, user_hash)
-            self._see("payers", rows[pays], user_hash[pays])
-        if slot is not None:
-            np.add.at(self.slots["slot_impressions"], _slots(slot[shown]), 1)
-            if amount is not None:
-                np.add.at(self.slots["slot_paid"], _slots(slot[pays]), amount[pays])
+        if events.user_hash is not None:
+            self._see("visitors", rows, events.user_hash)
+            self._see("payers", rows[pays], events.user_hash[pays])
+        if events.slot is not None:
+            np.add.at(self.slots["slot_impressions"], _slots(events.slot[shown]), 1)
+            if events.amount is not None:
+                np.add.at(self.slots["slot_paid"], _slots(events.slot[pays]), events.amount[pays])
 
     def _add(self, name: str, rows: IntArray, values: IntArray | int) -> None:
         if len(rows):

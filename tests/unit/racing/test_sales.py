@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -10,8 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.columns import pack, unpack
-from racing.model import EVENT_KINDS
+from racing.model import EVENT_KINDS, IntArray
 from racing.sales import OTHER, ROWS_MAX, Sales, gini
+from racing.sketch import Hashes
+
+
+class Events(NamedTuple):
+    """Columns as a batch has them."""
+
+    kind: IntArray
+    amount: IntArray | None = None
+    source: IntArray | None = None
+    sources: tuple[str, ...] = ()
+    user_hash: Hashes | None = None
+    slot: IntArray | None = None
+
+
+def kinds(name: str, count: int = 1) -> IntArray:
+    return np.full(count, EVENT_KINDS.index(name))
+
 
 SOURCES = ("", "search", "live")
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -29,15 +46,15 @@ rows_of = st.lists(
 
 def counted(sales: Sales, rows: list[Row], phase: str = "") -> None:
     kind, amount, source, user, slot = (np.array([row[i] for row in rows], object) for i in range(5))
-    sales.count(
-        phase,
-        np.array([EVENT_KINDS.index(each) for each in kind], np.int64),
+    events = Events(
+        kind=np.array([EVENT_KINDS.index(each) for each in kind], np.int64),
         amount=amount.astype(np.int64),
         source=source.astype(np.int64),
         sources=SOURCES,
         user_hash=user.astype(np.uint64) * SPREAD,
         slot=slot.astype(np.int64),
     )
+    sales.count(phase, events)
 
 
 def state_of(sales: Sales) -> Any:
@@ -52,8 +69,7 @@ def test_a_race_without_events_took_nothing() -> None:
 
 def test_events_that_name_nobody_count_as_sales_of_no_source() -> None:
     sales = Sales()
-    kind = np.array([EVENT_KINDS.index("pay")] * 3)
-    sales.count("", kind, amount=np.array([5, 6, 7]), source=None, sources=(), user_hash=None, slot=None)
+    sales.count("", Events(kinds("pay", 3), amount=np.array([5, 6, 7])))
     took = sales.takings(source="")
     assert (took.paid, took.payments, took.traffic) == (18, 3, 0.0)
 
@@ -85,16 +101,8 @@ def test_each_factor_is_told_by_source_and_together() -> None:
 def test_sources_beyond_the_bound_count_together() -> None:
     sales = Sales()
     for number in range(ROWS_MAX + 5):
-        kind = np.array([EVENT_KINDS.index("pay")])
-        sales.count(
-            "",
-            kind,
-            amount=np.array([1]),
-            source=np.array([1]),
-            sources=("", f"s{number}"),
-            user_hash=None,
-            slot=None,
-        )
+        events = Events(kinds("pay"), amount=np.array([1]), source=np.array([1]), sources=("", f"s{number}"))
+        sales.count("", events)
     assert len(sales.rows) <= ROWS_MAX + 2
     assert sales.takings(source=OTHER).payments == 5 + 1  # the row of no source takes a place
     assert sales.takings().payments == ROWS_MAX + 5
@@ -102,8 +110,7 @@ def test_sources_beyond_the_bound_count_together() -> None:
 
 def test_a_slot_that_no_board_has_is_none() -> None:
     sales = Sales()
-    kind = np.array([EVENT_KINDS.index("impression")] * 2)
-    sales.count("", kind, amount=None, source=None, sources=(), user_hash=None, slot=np.array([1000, 1001]))
+    sales.count("", Events(kinds("impression", 2), slot=np.array([1000, 1001])))
     assert sales.slots["slot_impressions"][[0, 1000]].tolist() == [1, 1]
 
 
