@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, Self
 
 import msgspec
@@ -15,17 +16,22 @@ from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import SeenIds, kind_salt
 from racing.model import EVENT_KINDS, KINDS_MAX, IntArray
 from racing.rule import Rule
+from racing.sales import Sales
+from racing.stated import STATED_KINDS, Stated
 
 PAY, REFUND = EVENT_KINDS.index("pay"), EVENT_KINDS.index("refund")
 
 Mask = npt.NDArray[np.bool_]
+_NO_KIND = -1
+_STATED = {kind: _NO_KIND - 1 - index for index, kind in enumerate(STATED_KINDS)}
 
 
 class Counts(msgspec.Struct):
     """What became of every event and entry so far.
 
-    accepted: events of folded batches. Each is one of counted, late, future, duplicate, unknown_runner and
-    unknown_kind, always. unmatched_refund: of the counted ones. unreadable: entries, whose events nobody knows.
+    accepted: events of folded batches. Each is one of counted, late, future, duplicate, unknown_runner, unknown_kind,
+    stated (a stock or price, now in force) and outdated (one older than that in force), always. unmatched_refund: of
+    the counted ones. unreadable: entries, whose events nobody knows.
     """
 
     accepted: int = 0
@@ -37,13 +43,15 @@ class Counts(msgspec.Struct):
     unknown_kind: int = 0
     unmatched_refund: int = 0
     unreadable: int = 0
+    stated: int = 0
+    outdated: int = 0
 
     def settled(self) -> int:
         """Events of which it is known what became of them; accepted, if nothing is wrong."""
         return sum(getattr(self, name) for name in FATES)
 
 
-FATES = ("counted", "late", "future", "duplicate", "unknown_runner", "unknown_kind")
+FATES = ("counted", "late", "future", "duplicate", "unknown_runner", "unknown_kind", "stated", "outdated")
 """What becomes of an accepted event: one of these."""
 
 
@@ -82,10 +90,10 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """Columns of several entries end to end; kind in the race's own numbering, -1 for one too many.
+    """Columns of several entries end to end; kind in the race's own numbering, below 0 for what is not counted.
 
-    What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids.
-    moment_ms is there where times or ids are.
+    What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids, and
+    what only sales are told by. moment_ms is there where times or ids are. source: an index into sources.
     """
 
     kind: IntArray
@@ -94,6 +102,10 @@ class _Events:
     moment_ms: IntArray | None = None
     time_ms: IntArray | None = None
     id_hash: npt.NDArray[np.uint64] | None = None
+    user_hash: npt.NDArray[np.uint64] | None = None
+    slot: IntArray | None = None
+    source: IntArray | None = None
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -101,10 +113,8 @@ class _Events:
     def only(self, good: Mask) -> Self:
         if good.all():
             return self
-        return replace(
-            self,
-            **{each.name: column[good] for each in fields(self) if (column := getattr(self, each.name)) is not None},
-        )
+        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sources"}
+        return replace(self, **{name: column[good] for name, column in columns.items() if column is not None})
 
 
 class Intake:
@@ -113,28 +123,37 @@ class Intake:
     def __init__(self) -> None:
         self.counts = Counts()
         self.ids = SeenIds()
+        self.sales = Sales()
+        self.stated = Stated()
+        self.stated_anew = False
+        """Whether a value has been stated since somebody looked, and set it back."""
         self.kinds: dict[str, int] = {}
         self._salts = np.empty(0, np.uint64)
         self.kind_table(EVENT_KINDS)
 
     def kind_table(self, kinds: Sequence[str]) -> IntArray:
-        """The race's own index of each kind, made for one not seen before; -1 beyond KINDS_MAX."""
+        """The race's own index of each kind, made for a new one; -1 beyond KINDS_MAX, less for stated ones."""
         for kind in kinds:
-            if kind not in self.kinds and len(self.kinds) < KINDS_MAX:
+            if kind not in self.kinds and kind not in _STATED and len(self.kinds) < KINDS_MAX:
                 self.kinds[kind] = len(self.kinds)
                 self._salts = np.append(self._salts, np.uint64(kind_salt(kind)))
-        return np.array([self.kinds.get(kind, -1) for kind in kinds], np.int64)
+        return np.array([self.kinds.get(kind, _STATED.get(kind, _NO_KIND)) for kind in kinds], np.int64)
 
-    def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule) -> Cells:
-        """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason."""
+    def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule, phase: str = "") -> Cells:
+        """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason.
+
+        phase: the one that holds; what is sold now is sold in it.
+        """
         events = self._joined(batches)
         self.counts.accepted += len(events)
-        events = events.only(self._known(events, runners))
+        events = events.only(self._known(events, batches, runners, rule))
         if events.time_ms is not None:
             events = events.only(self._timely(events, span, rule))
         if events.id_hash is not None:
             events = events.only(self._first(events, rule.id_memory_ms))
         self.counts.counted += len(events)
+        if len(events):
+            self.sales.count(phase, events)
         return self._cells(events, self._taken_back(events, span, rule.id_memory_ms), span)
 
     def _joined(self, batches: Sequence[Arrived]) -> _Events:
@@ -151,10 +170,13 @@ class Intake:
         return _Events(
             kind=self._kinds_of(bodies, sizes),
             runner=np.concatenate([batch.runner for batch in bodies], dtype=np.int64),
-            amount=_column(bodies, "amount", 0) if any(batch.amount is not None for batch in bodies) else None,
+            amount=_given(bodies, "amount"),
             moment_ms=moment_ms,
             time_ms=time_ms,
             id_hash=_column(bodies, "id_hash", 0, np.uint64) if named else None,
+            user_hash=_given(bodies, "user_hash", np.uint64),
+            slot=_given(bodies, "slot"),
+            **_sources_of(bodies, sizes),
         )
 
     def _kinds_of(self, bodies: Sequence[EventBatch], sizes: IntArray) -> IntArray:
@@ -167,13 +189,40 @@ class Intake:
         kind += np.repeat(np.array([starts[batch.kinds] for batch in bodies]), sizes)
         return np.concatenate([self.kind_table(table) for table in tables])[kind]
 
-    def _known(self, events: _Events, runners: int) -> Mask:
-        """Events of known runners and kinds."""
+    def _known(self, events: _Events, batches: Sequence[Arrived], runners: int, rule: Rule) -> Mask:
+        """Events of known runners and kinds; of those that state a value the values are taken on the way."""
         unknown = events.runner >= runners
-        no_kind = (events.kind < 0) & ~unknown
+        uncounted = events.kind < 0
         self.counts.unknown_runner += int(unknown.sum())
-        self.counts.unknown_kind += int(no_kind.sum())
-        return ~(unknown | no_kind)
+        if uncounted.any():
+            uncounted &= ~unknown
+            self.counts.unknown_kind += int((events.kind[uncounted] == _NO_KIND).sum())
+            self._state(np.flatnonzero(uncounted & (events.kind < _NO_KIND)), events, batches, rule)
+        return ~(unknown | uncounted)
+
+    def _state(self, where: IntArray, events: _Events, batches: Sequence[Arrived], rule: Rule) -> None:
+        """Take stock and prices, each from its own time; what is ahead of its entry is refused as any other event.
+
+        The value is the amount; of stock the quantity, where there is one.
+        """
+        moments_ms = np.repeat([moment_ms for moment_ms, _ in batches], [len(batch) for _, batch in batches])[where]
+        times_ms = moments_ms if events.time_ms is None else events.time_ms[where]
+        good = times_ms <= moments_ms + 1000 * rule.clock_skew_s
+        self.counts.future += int((~good).sum())
+        where, times_ms = where[good], times_ms[good]
+        amounts = np.zeros(len(where), np.int64) if events.amount is None else events.amount[where]
+        quantities = _column([batch for _, batch in batches], "quantity", 0)[where]
+        for kind, code in _STATED.items():
+            mine = events.kind[where] == code
+            if not mine.any():
+                continue
+            values = (
+                np.where(quantities[mine] > 0, quantities[mine], amounts[mine]) if kind == "stock" else amounts[mine]
+            )
+            outdated = self.stated.columns[kind].state(events.runner[where[mine]], values, times_ms[mine])
+            self.counts.outdated += outdated
+            self.counts.stated += int(mine.sum()) - outdated
+        self.stated_anew = True
 
     def _timely(self, events: _Events, span: Span, rule: Rule) -> Mask:
         """Events whose time lies in the base window or after, and not ahead."""
@@ -252,6 +301,23 @@ class Intake:
             return []  # the payment has left the base: there is nothing to subtract it from
         cell = runner * MEASURES_MAX + 2 * PAY
         return [(bucket, cell + 1, -taken), *([(bucket, cell, -1)] if whole else [])]
+
+
+def _sources_of(bodies: Sequence[EventBatch], sizes: IntArray) -> dict[str, Any]:
+    """Each event's source in one table for all batches, which may have one each; nothing where no event has one."""
+    source = _given(bodies, "source")
+    if source is None:
+        return {}
+    tables = [batch.sources or ("",) for batch in bodies]
+    joined = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(tables)))}
+    starts = np.cumsum([0, *map(len, tables)])[:-1]
+    places = np.array([joined[name] for table in tables for name in table], np.int64)
+    return {"source": places[source + np.repeat(starts, sizes)], "sources": tuple(joined)}
+
+
+def _given(bodies: Sequence[EventBatch], name: str, dtype: type[np.generic] = np.int64) -> Any:
+    """A column of batches end to end, 0 where one has not got it; None where none has."""
+    return _column(bodies, name, 0, dtype) if any(getattr(batch, name) is not None for batch in bodies) else None
 
 
 def _column(bodies: Sequence[EventBatch], name: str, absent: int, dtype: type[np.generic] = np.int64) -> Any:

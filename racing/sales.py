@@ -165,7 +165,7 @@ class Sales:
     def save(self, *, full: bool) -> tuple[dict[str, Any], dict[str, Array]]:
         """(header, columns): the sums, and the registers that rose since the last save, or all that are not 0."""
         columns: dict[str, Array] = {f"sales_{name}": values for name, values in self._sums.items()}
-        columns |= {f"sales_{name}": values for name, values in self.slots.items()}
+        columns |= {f"sales_{name}": np.trim_zeros(values, "b") for name, values in self.slots.items()}
         for name, registers in self._seen.items():
             flat, kept = registers.reshape(-1), self._kept[name].reshape(-1)
             risen = np.flatnonzero(flat if full else flat != kept)
@@ -179,9 +179,11 @@ class Sales:
             self._enter((phase, source))
         if "sales" not in header:
             return
-        for sums in (self._sums, self.slots):
-            for name in sums:
-                sums[name] = columns[f"sales_{name}"].astype(np.int64)
+        for name in self._sums:
+            self._sums[name] = columns[f"sales_{name}"].astype(np.int64)
+        for name, values in self.slots.items():
+            given = columns[f"sales_{name}"]
+            values[: len(given)] = given
         for name, registers in self._seen.items():
             at, rank = columns[f"sales_{name}_at"].astype(np.int64), columns[f"sales_{name}_rank"]
             for sketches in (registers, self._kept[name]):
