@@ -14,6 +14,7 @@ from api.errors import ProblemError
 from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.quota import Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
@@ -40,11 +41,14 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    merchant_quotas: Quotas = field(init=False)
+    """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
+        self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
 
     @property
     def orders(self) -> Orders:
@@ -56,12 +60,12 @@ class Service:
         """The decisions on every venue."""
         return Audit(self.desk.client)
 
-    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
-        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+    def exposures(self, view: VenueView, page_kinds: frozenset[str] | None) -> Exposures | None:
+        """What reads the tokens of a venue's events now. page_kinds: as Exposures has it."""
         if view.tokens is None:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
-        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, page_kinds)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

@@ -37,6 +37,7 @@ from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.hashes import mend_hashes
+from racing.store.held import HeldWriter
 from racing.store.keys import VenueKeys
 from racing.store.links import lost_link
 from racing.store.log import append_tick, first_position, read_after
@@ -114,6 +115,7 @@ class VenueScorer:
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
+        self._held = HeldWriter(keys)
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -224,7 +226,7 @@ class VenueScorer:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
-        batch.set_commands = self._sets.take(race, now_ms)
+        batch.set_commands = [*self._held.take(race), *self._sets.take(race, now_ms)]
         batch.sets_position = self._sets.complete
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
