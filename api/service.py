@@ -11,10 +11,11 @@ from fastapi import Depends, Path, Request
 
 from api.appender import Appender
 from api.errors import ProblemError
-from api.frames import Frames, VenueView
+from api.frames import Frames
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.turns import Turns
+from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.desk import Desk

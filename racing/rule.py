@@ -14,6 +14,7 @@ from pydantic import (
     model_validator,
 )
 
+from racing.badge_settings import BadgeSettings
 from racing.documents import NAME_PATTERN, Strict, in_words, wrong, wrong_field
 from racing.errors import RuleError
 from racing.events import ALIASES
@@ -122,6 +123,7 @@ class BoardSettings(Strict):
     """How scores become slots."""
 
     slots: int = Field(50, ge=1, le=1000, description="slots (坑位) of the venue page")
+    badges: BadgeSettings | None = Field(None, description="what shoppers are told of products; the defaults if absent")
 
 
 class Rule(Strict):
