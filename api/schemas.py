@@ -349,6 +349,13 @@ class SlotsOut(BaseModel):
     )
 
 
+class BoardsOut(BaseModel):
+    """The current frames of several venues."""
+
+    boards: list[SlotsOut] = Field(description="in the order asked for")
+    missing: list[str] = Field(examples=[[]], description="venues that are not there, or not for this caller")
+
+
 class RuleChanged(BaseModel):
     """A rule version, and the frame from which it is visible."""
 

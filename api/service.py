@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.appender import Appender
+from api.encoded import Slots
 from api.errors import ProblemError
 from api.frames import Frames
 from api.grants import Grants
@@ -33,6 +34,8 @@ class Service:
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
     """Whether this process was asked to end: it still serves, and is not ready."""
+    joined: dict[tuple[tuple[Slots, ...], tuple[str, ...]], Slots] = field(default_factory=dict)
+    """Answers with the boards of several venues, by those of each."""
     full: str | None = None
     """Why no event and no runner is taken, while Redis is nearly full."""
     again: set[asyncio.Task[None]] = field(default_factory=set)

@@ -24,7 +24,7 @@ HEADERS = {
     "Saima-Age-Ms": header("age of the data, ms; absent before the first commit", kind="integer", required=False),
     "Saima-Stale": header("true while the data does not move", required=False),
 }
-_UNCHANGED = {"description": "the answer named by If-None-Match is still right", "headers": HEADERS}
+UNCHANGED = {"description": "the answer named by If-None-Match is still right", "headers": HEADERS}
 Known = Annotated[str | None, Header(alias="if-none-match", examples=['"1763740800000-48210-5d3e0f9a1b2c"'])]
 
 
@@ -32,7 +32,7 @@ Known = Annotated[str | None, Header(alias="if-none-match", examples=['"17637408
     "/{venue}/slots",
     operation_id="readSlots",
     response_model=SlotsOut,
-    responses={200: {"headers": HEADERS}, 304: _UNCHANGED, 410: {"description": "the frame is no longer kept"}},
+    responses={200: {"headers": HEADERS}, 304: UNCHANGED, 410: {"description": "the frame is no longer kept"}},
 )
 @needs("slots:read")
 async def read_slots(
@@ -66,7 +66,7 @@ async def read_slots(
     response_class=Response,
     responses={
         200: {"description": "as GET answers, without its body", "headers": HEADERS},
-        304: _UNCHANGED,
+        304: UNCHANGED,
         410: {"description": "the frame is no longer kept"},
     },
 )

@@ -85,6 +85,8 @@ TABLE = (
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
     Line("GET", f"{V}/slots", row(anonymous=200, others=200)),
+    Line("HEAD", f"{V}/slots", row(anonymous=200, others=200)),
+    Line("GET", "/v1/slots?venues={venue}", row(anonymous=200, others=200)),
     # -- a closed one: absent without a key that reads it
     *(
         Line(
@@ -100,7 +102,7 @@ TABLE = (
             ),
             venue=CLOSED,
         )
-        for route in (V, f"{V}/slots")
+        for route in (V, f"{V}/slots?limit=1&fields=title")
     ),
     # -- event sources
     Line("POST", f"{V}/events", row(events=202, beacon=202, admin=202), body=EVENTS),

@@ -99,6 +99,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "issueTicket",
             "sendEvents",
             "readSlots",
+            "headSlots",
+            "readManySlots",
             "listScorers",
             "healthz",
             "readyz",
