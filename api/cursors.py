@@ -28,6 +28,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     category: str | None = None
     tier: str | None = None
     fields: tuple[str, ...] = ()
+    tokens: bool = False
 
     @property
     def place(self) -> Place:

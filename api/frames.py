@@ -11,6 +11,7 @@ import structlog
 
 from api.badges import badges_of, told_lately
 from api.history import GRID_MS, References, Shown, references_after, references_at
+from api.tokens import VenueTokens
 from api.view import VenueView
 from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
 from racing.errors import NotFoundError, RacingError, StaleNumbersError, StoreError, StoreUnavailableError
@@ -126,7 +127,8 @@ class Frames:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
         newest = await self.kept.newest(venue.venue)
-        view = VenueView(venue, empty, parse_rule(version.rule), version.version)
+        tokens = VenueTokens(await self._desk.secret(), venue.venue)
+        view = VenueView(venue, empty, parse_rule(version.rule), version.version, tokens=tokens)
         if newest is not None:  # those before it are not shown, so they are not read either
             await self._take_newer(view, [newest])
         self.views.setdefault(venue.venue, view)

@@ -93,14 +93,18 @@ class GuardedRoute(StrictRoute):
 
         async def guarded(request: Request) -> Response:
             if not public:
-                request.scope["saima.grant"] = await admit(request, need)
+                request.scope["saima.grant"] = await admit(request, need, await self.keys_of(request))
             return await handle(request)
 
         return guarded
 
+    async def keys_of(self, request: Request) -> list[str]:
+        """What the request brings as Authorization."""
+        return request.headers.getlist("authorization")
 
-async def admit(request: Request, need: Need | None) -> Grant:
-    """What the caller of a route may do.
+
+async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
+    """What the caller of a route may do who brings these keys, of which there must be one at most.
 
     Raises ProblemError: 401 without a key that works, 403 for one that does not grant this, 404 for what is out of its
     scope (as if it were not there), 429 beyond its quota. StoreUnavailableError while the keys were never read.
@@ -108,13 +112,12 @@ async def admit(request: Request, need: Need | None) -> Grant:
     service: Service = request.app.state.service
     if service.settings.keys == "off":
         return EVERYTHING
-    headers = request.headers.getlist("authorization")
     venue = request.path_params.get("venue")
-    if not headers:
+    if not keys:
         return await _without_key(service, need, venue)
-    if len(headers) > 1:
+    if len(keys) > 1:
         raise wrong_key()
-    grant = await service.grants_in_force().find(headers[0].encode("latin-1"))
+    grant = await service.grants_in_force().find(keys[0].encode("latin-1", "replace"))
     _within_quota(request, grant)
     if need == "slots:read" and (venue is None or await is_open(service, venue)):
         return grant

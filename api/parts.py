@@ -9,6 +9,8 @@ import msgspec
 from api.cursors import Cursor
 from api.history import Shown
 from api.rows import ALWAYS, Row, head_of
+from api.tokens import VenueTokens
+from racing.model import Frame
 
 _encode = msgspec.json.Encoder().encode
 
@@ -17,7 +19,8 @@ _encode = msgspec.json.Encoder().encode
 class Part:
     """Which rows of a frame are asked for: the first ``limit`` after a slot of those that fit, with these fields.
 
-    category and tier: of the products, as given at enrolment; None takes any. fields: empty for all.
+    category and tier: of the products, as given at enrolment; None takes any. fields: empty for all. tokens: each with
+    the token by which what happens to it is tied to its slot and frame.
     """
 
     limit: int
@@ -25,23 +28,30 @@ class Part:
     category: str | None = None
     tier: str | None = None
     fields: tuple[str, ...] = ()
+    tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What an answer tells besides its frame. evolved: whether there is a newer one. gone: products excluded since."""
+    """What an answer tells besides its frame. evolved: whether there is a newer one. gone: products excluded since.
+
+    issued_s: when its tokens are said to be issued, if it has some.
+    """
 
     stale: bool = False
     details: bool = True
     evolved: bool = False
     gone: frozenset[str] = frozenset()
+    issued_s: int = 0
 
 
-def body_of(shown: Shown, rows: list[Row], part: Part, state: State) -> bytes:
-    """The body of an answer. rows: all of the frame, with the details that the state has."""
+def body_of(shown: Shown, rows: list[Row], part: Part, state: State, tokens: VenueTokens | None = None) -> bytes:
+    """The body of an answer. rows: all of the frame, with the details that the state has. tokens: makes the venue's."""
     chosen = _filtered(rows, part)
     rest = chosen[part.after :] if chosen is rows else [row for row in chosen if row["slot"] > part.after]
     page = [_marked(row, part, state) for row in rest[: part.limit]]
+    if part.tokens and tokens is not None:
+        page = _with_tokens(shown.frame, page, tokens, state.issued_s)
     head = head_of(shown, details=state.details, stale=state.stale)
     cursor = _next(shown, part, page[-1]["slot"]) if len(rest) > len(page) else None
     return _encode({**head, "evolved": state.evolved, "slots": page, "next": cursor})
@@ -64,6 +74,14 @@ def _marked(row: Row, part: Part, state: State) -> Row:
     return {**row, "gone": True} if row["product"] in state.gone else row
 
 
+def _with_tokens(frame: Frame, page: list[Row], tokens: VenueTokens, issued_s: int) -> list[Row]:
+    runners = {slot.slot: slot.runner for slot in frame.slots}
+    made = tokens.made(frame.epoch, frame.frame, issued_s, [(row["slot"], runners[row["slot"]]) for row in page])
+    return [{**row, "token": token} for row, token in zip(page, made, strict=True)]
+
+
 def _next(shown: Shown, part: Part, last_slot: int) -> str:
     frame = shown.frame
-    return Cursor(frame.venue, frame.epoch, frame.frame, last_slot, part.category, part.tier, part.fields).text()
+    return Cursor(
+        frame.venue, frame.epoch, frame.frame, last_slot, part.category, part.tier, part.fields, part.tokens
+    ).text()

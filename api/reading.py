@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,7 @@ from api.history import Shown
 from api.parts import Part, State
 from api.rows import FIELDS
 from api.service import Service
+from api.tokens import issued_s
 from api.view import VenueView
 from racing.documents import in_words, shown
 from racing.model import Place
@@ -49,6 +50,9 @@ class SlotsQuery(BaseModel):
         examples=["title,image,price"],
         description=f"fields of a slot, comma-separated, out of {', '.join(FIELDS)}; slot and product always come",
     )
+    tokens: bool | None = Field(
+        None, description="each slot with a token, which ties what happens to it to its slot and frame"
+    )
     seen: str | None = Field(
         None,
         pattern=FRAME_PATTERN,
@@ -71,11 +75,11 @@ def asked_of(venue: str, query: SlotsQuery) -> Asked:
     seen = None if query.seen is None else parse_place(query.seen)
     if query.cursor is not None:
         cursor = _cursor(venue, query)
-        part = Part(query.limit, cursor.after, cursor.category, cursor.tier, cursor.fields)
+        part = Part(query.limit, cursor.after, cursor.category, cursor.tier, cursor.fields, cursor.tokens)
         return Asked(part, cursor.place, seen=seen)
     if query.frame is not None and query.at_ms is not None:
         raise _wrong("at_ms", "names a frame as frame does: leave one of them out", query.at_ms)
-    part = Part(query.limit, 0, query.category, query.tier, fields_of(query.fields))
+    part = Part(query.limit, 0, query.category, query.tier, fields_of(query.fields), query.tokens or False)
     return Asked(part, None if query.frame is None else parse_place(query.frame), query.at_ms, seen)
 
 
@@ -96,7 +100,7 @@ def _cursor(venue: str, query: SlotsQuery) -> Cursor:
         raise _wrong("cursor", "must be `next` of an answer, unchanged", query.cursor)
     if cursor.venue != venue:
         raise _wrong("cursor", f"is of venue {cursor.venue!r}, not of {venue!r}", query.cursor)
-    for name in ("frame", "at_ms", "category", "tier", "fields"):
+    for name in ("frame", "at_ms", "category", "tier", "fields", "tokens"):
         if getattr(query, name) is not None:
             raise _wrong(name, "is said by the cursor already: leave it out", getattr(query, name))
     return cursor
@@ -131,9 +135,14 @@ def _gone(view: VenueView, what: str) -> Shown:
     raise ProblemError("gone", f"{what}: the current frame is {name}", headers={"Saima-Frame": name})
 
 
-async def state_of(service: Service, view: VenueView, shown: Shown, *, stale: bool, details: bool) -> State:
+async def state_of(service: Service, view: VenueView, shown: Shown, part: Part, *, details: bool) -> State:
     """What an answer from a frame tells besides."""
+    state = State(
+        stale=view.stale(),
+        details=details,
+        issued_s=issued_s(shown.frame.at_ms, service.now_ms()) if part.tokens else 0,
+    )
     if shown is view.now:
-        return State(stale=stale, details=details)
+        return state
     evolved = shown.frame.place < view.frame.place
-    return State(stale=stale, details=details, evolved=evolved, gone=await service.frames.gone(view, shown))
+    return replace(state, evolved=evolved, gone=await service.frames.gone(view, shown))

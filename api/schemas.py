@@ -313,6 +313,11 @@ class SlotOut(BaseModel):
     )
     filtered_slot: int | None = Field(None, examples=[1], description="with category or tier: its place among those")
     standing: int | None = Field(None, examples=[1], description="as score")
+    token: str | None = Field(
+        None,
+        examples=["AQGaVy0OAAAAAAC8UmkhTQAAAQAAAAB0QmFzZTY0eA"],
+        description="with `tokens=true`: ties what happens to it to its slot and frame",
+    )
     score: float | None = Field(
         None, examples=[12.31], description="this, standing, terms and stock: absent unless they are public"
     )

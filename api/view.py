@@ -11,6 +11,7 @@ from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
 from api.history import NO_REFERENCES, History, References, Shown
 from api.parts import Part, State, body_of
 from api.rows import Row, rows_of
+from api.tokens import VenueTokens
 from racing.badge_settings import BadgeSettings
 from racing.entries import Runner
 from racing.model import Frame, Place
@@ -51,6 +52,7 @@ class VenueView:
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
@@ -157,7 +159,7 @@ class VenueView:
     def _made(self, shown: Shown, part: Part, state: State) -> Slots:
         private = state.details and not self.public_details
         return Slots.of(
-            body_of(shown, self._rows_of(shown, details=state.details), part, state),
+            body_of(shown, self._rows_of(shown, details=state.details), part, state, self.tokens),
             shown.frame.name,
             stale=state.stale,
             cache_control=PRIVATE_CACHE_CONTROL if private else self.cache_control,

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
 
 from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
 from api.errors import ProblemError
@@ -32,6 +33,18 @@ _JOINED_MAX = 8
 _encode = msgspec.json.Encoder().encode
 
 
+class BoardsQuery(BaseModel):
+    """What may be asked of several venues at once."""
+
+    model_config = ConfigDict(frozen=True)
+
+    venues: str = Field(
+        max_length=2_048, description="ids of up to 20 venues, comma-separated", examples=["hall-1,hall-2"]
+    )
+    limit: int = Field(50, ge=1, le=1000, description="first slots of each board")
+    fields: str | None = Field(None, max_length=512, description="as of one venue's slots", examples=["title,price"])
+
+
 @router.get(
     "/slots",
     operation_id="readManySlots",
@@ -43,18 +56,14 @@ async def read_many_slots(
     request: Request,
     service: Serving,
     caller: Caller,
-    venues: Annotated[
-        str, Query(max_length=2_048, description="ids of up to 20 venues, comma-separated", examples=["hall-1,hall-2"])
-    ],
-    limit: Annotated[int, Query(ge=1, le=1000, description="first slots of each board")] = 50,
-    fields: Annotated[str | None, Query(max_length=512, description="as of one venue's slots")] = None,
+    query: Annotated[BoardsQuery, Query()],
     if_none_match: Known = None,
 ) -> Response:
     """The current frames of several venues, in the order asked for, each as its own slots are answered.
 
     A venue that is not there, or not for this caller, is named as missing and spoils nothing.
     """
-    names, part = _names(venues), Part(limit, fields=fields_of(fields))
+    names, part = _names(query.venues), Part(query.limit, fields=fields_of(query.fields))
     views = [view for name in names if (view := await _readable(service, caller, name)) is not None]
     made = [_made(view, part, caller) for view in views]
     missing = [name for name in names if name not in {view.venue.venue for view in views}]

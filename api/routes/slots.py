@@ -11,7 +11,7 @@ from api.guard import Caller, GuardedRoute, needs
 from api.reading import Asked, SlotsQuery, asked_of, found, state_of
 from api.schemas import SlotsOut, header
 from api.service import Service, Serving, Viewed
-from api.view import VenueView, is_stale
+from api.view import VenueView
 from racing.errors import StoreError
 
 router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
@@ -54,10 +54,9 @@ async def read_slots(
     if newer is not None:
         return Response(status_code=304, headers={"etag": newer, "saima-stale": "true", "vary": VARY})
     shown = await found(service, view, asked)
-    age_ms = view.age()
-    state = await state_of(service, view, shown, stale=is_stale(age_ms), details=details)
+    state = await state_of(service, view, shown, asked.part, details=details)
     made = view.part(shown, asked.part, state)
-    return answered(request, service, made, age_ms=age_ms, if_none_match=if_none_match)
+    return answered(request, service, made, age_ms=view.age(), if_none_match=if_none_match)
 
 
 @router.head(

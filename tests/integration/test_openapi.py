@@ -20,7 +20,7 @@ from schemathesis.core.errors import InvalidSchema
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
-from api.bodies import NDJSON
+from api.bodies import NDJSON, TEXT
 from api.packed import MEDIA_TYPE
 from racing.settings import load_settings
 from tests.integration.keyed import Keyed
@@ -98,6 +98,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "changeRunner",
             "issueTicket",
             "sendEvents",
+            "sendBeacons",
             "readSlots",
             "headSlots",
             "readManySlots",
@@ -121,7 +122,7 @@ def test_every_body_has_an_example_that_its_schema_takes(name: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_field_and_parameter_of_an_operation_has_bounds_or_a_description(name: str) -> None:
     for parameter in OPERATIONS[name].get("parameters", ()):
-        assert parameter["schema"]["type"] in {"string", "integer"}
+        assert parameter["schema"]["type"] in {"string", "integer", "boolean"}
         assert parameter.get("description") or parameter["schema"].get("examples")
 
 
@@ -189,7 +190,7 @@ CONFIG: dict[str, Any] = {
         },
         {
             # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.
-            "include-operation-id": "sendEvents",
+            "include-operation-id": ["sendEvents", "sendBeacons"],
             "checks": {"negative_data_rejection": {"enabled": False}},
         },
     ],
@@ -200,6 +201,12 @@ CONFIG: dict[str, Any] = {
 def as_lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     """What was generated, as the product of one event: any text makes a line, few make one that is taken."""
     return json.dumps({"type": "click", "product": value}).encode()
+
+
+@schemathesis.serializer(TEXT)
+def as_text(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """What was generated, as JSON: a page sends it under this name."""
+    return json.dumps(value).encode()
 
 
 @schemathesis.serializer(MEDIA_TYPE)
@@ -291,6 +298,8 @@ def aim(case: schemathesis.Case[Any]) -> None:
         case.headers["idempotency-key"] = next(_keys)
     if "if-match" in case.headers:
         case.headers["if-match"] = "*"
+    if isinstance(case.body, dict) and "batch" in case.body:
+        case.body["batch"] = next(_keys)
 
 
 @SCHEMA.parametrize()
