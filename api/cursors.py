@@ -15,7 +15,8 @@ import msgspec
 from racing.model import Place
 
 _CHECK_BYTES = 4
-_TEXT_MAX = 2_048
+CURSOR_MAX = 3_072
+"""Letters of a cursor: two filters of 200 letters each fit, and every field."""
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +52,7 @@ def _check(packed: bytes) -> bytes:
 
 def read_cursor(text: str) -> Cursor | None:
     """The cursor written so; None for anything that no answer has given."""
-    if not text.isascii() or len(text) > _TEXT_MAX:
+    if not text.isascii() or len(text) > CURSOR_MAX:
         return None
     try:
         raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.cursors import Cursor, read_cursor
+from api.cursors import CURSOR_MAX, Cursor, read_cursor
 from api.encoded import parse_place
 from api.errors import ProblemError
 from api.history import Shown
@@ -19,6 +19,9 @@ from racing.documents import in_words, shown
 from racing.model import Place
 
 FRAME_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+_FIELD = f"({'|'.join(FIELDS)})"
+FIELDS_PATTERN = f"^{_FIELD}(,{_FIELD}){{0,{len(FIELDS)}}}$"
+"""Told to clients; what is wrong is told in better words."""
 _MOMENT_MAX_MS = 253_402_300_799_999
 _TEXT_MAX = 200
 
@@ -31,7 +34,8 @@ class SlotsQuery(BaseModel):
     limit: int = Field(50, ge=1, le=1000, description="slots of a page, the first ones without a cursor")
     cursor: str | None = Field(
         None,
-        max_length=2_048,
+        max_length=CURSOR_MAX,
+        json_schema_extra={"pattern": "^[A-Za-z0-9_-]+$"},
         description="`next` of the page before: goes on in the same frame, filtered and selected as that one",
     )
     frame: str | None = Field(
@@ -48,6 +52,7 @@ class SlotsQuery(BaseModel):
         None,
         max_length=512,
         examples=["title,image,price"],
+        json_schema_extra={"pattern": FIELDS_PATTERN},
         description=f"fields of a slot, comma-separated, out of {', '.join(FIELDS)}; slot and product always come",
     )
     tokens: bool | None = Field(

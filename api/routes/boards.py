@@ -16,7 +16,7 @@ from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs
 from api.parts import Part, State
-from api.reading import fields_of
+from api.reading import FIELDS_PATTERN, fields_of
 from api.routes.slots import HEADERS, UNCHANGED, Known, answered
 from api.schemas import BoardsOut
 from api.service import Service, Serving
@@ -39,10 +39,19 @@ class BoardsQuery(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     venues: str = Field(
-        max_length=2_048, description="ids of up to 20 venues, comma-separated", examples=["hall-1,hall-2"]
+        max_length=2_048,
+        description="ids of up to 20 venues, comma-separated",
+        examples=["hall-1,hall-2"],
+        json_schema_extra={"pattern": r"^[A-Za-z0-9._-]{1,64}(,[A-Za-z0-9._-]{1,64}){0,19}$"},
     )
     limit: int = Field(50, ge=1, le=1000, description="first slots of each board")
-    fields: str | None = Field(None, max_length=512, description="as of one venue's slots", examples=["title,price"])
+    fields: str | None = Field(
+        None,
+        max_length=512,
+        description="as of one venue's slots",
+        examples=["title,price"],
+        json_schema_extra={"pattern": FIELDS_PATTERN},
+    )
 
 
 @router.get(

@@ -32,7 +32,7 @@ Known = Annotated[str | None, Header(alias="if-none-match", examples=['"17637408
     "/{venue}/slots",
     operation_id="readSlots",
     response_model=SlotsOut,
-    responses={200: {"headers": HEADERS}, 304: UNCHANGED, 410: {"description": "the frame is no longer kept"}},
+    responses={200: {"headers": HEADERS}, 304: UNCHANGED},
 )
 @needs("slots:read")
 async def read_slots(
@@ -66,7 +66,6 @@ async def read_slots(
     responses={
         200: {"description": "as GET answers, without its body", "headers": HEADERS},
         304: UNCHANGED,
-        410: {"description": "the frame is no longer kept"},
     },
 )
 @needs("slots:read")
