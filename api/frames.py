@@ -262,12 +262,6 @@ class Frames:
         frame = await self.kept.before(view.venue.venue, at_ms)
         return None if frame is None else view.older.get(frame.place) or await self._fetch_all(view, frame)
 
-    async def gone(self, view: VenueView, shown: Shown) -> frozenset[str]:
-        """Products of a frame that have left the race since it was published. Raises StoreError."""
-        runners = await self._desk.runners(view.venue.venue, sorted({slot.runner for slot in shown.frame.slots}))
-        names = {number: runner.product for number, runner in runners.items()}
-        return frozenset(slot.product for slot in shown.frame.slots if names.get(slot.runner) != slot.product)
-
     async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
         """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""
         venue, data = view.venue.venue, view.data_of(view.frame)

@@ -150,4 +150,4 @@ async def state_of(service: Service, view: VenueView, shown: Shown, part: Part, 
     if shown is view.now:
         return state
     evolved = shown.frame.place < view.frame.place
-    return replace(state, evolved=evolved, gone=await service.frames.gone(view, shown))
+    return replace(state, evolved=evolved, gone=await service.gone.since(shown, service.now_ms()))

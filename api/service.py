@@ -13,6 +13,7 @@ from api.appender import Appender
 from api.encoded import Slots
 from api.errors import ProblemError
 from api.frames import Frames
+from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.tokens import Exposures, TokenUses
@@ -20,7 +21,9 @@ from api.turns import Turns
 from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.orders import Orders
 
 
 @dataclass
@@ -44,9 +47,27 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
+    _gone: Gone | None = None
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
+
+    @property
+    def orders(self) -> Orders:
+        """The orders of the desk of every venue."""
+        return Orders(self.desk, self.desk.client)
+
+    @property
+    def gone(self) -> Gone:
+        """What has left the board since an older frame."""
+        if self._gone is None:
+            self._gone = Gone(self.desk, self.orders)
+        return self._gone
+
+    @property
+    def audit(self) -> Audit:
+        """The decisions on every venue."""
+        return Audit(self.desk.client)
 
     def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
         """What reads the tokens of a venue's events now. required: whether each event must have one."""

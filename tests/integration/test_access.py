@@ -51,6 +51,7 @@ def row(
 
 EVERYONE = dict.fromkeys(CALLERS, 200)
 RUNNER = {"product": "p-new", "merchant": "m-own", "title": "New"}
+FREEZE = {"kind": "freeze", "id": "hold"}
 EVENTS = {"events": [{"type": "click", "product": OWN}]}
 
 
@@ -64,11 +65,13 @@ class Line:
     venue: str = OPEN
     product: str = OWN
     body: Any = None
+    query: str = ""
 
     @property
     def path(self) -> str:
         """The path that is asked for."""
-        return self.route.format(venue=self.venue, product=self.product, code="not_found")
+        names = {"order": "hold", "phase": "burst", "slot": 1, "entry": "1-1", "code": "not_found"}
+        return (self.route + self.query).format(venue=self.venue, product=self.product, **names)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -85,8 +88,10 @@ TABLE = (
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
     Line("GET", f"{V}/slots", row(anonymous=200, others=200)),
-    Line("HEAD", f"{V}/slots", row(anonymous=200, others=200)),
-    Line("GET", "/v1/slots?venues={venue}", row(anonymous=200, others=200)),
+    *(
+        Line("GET", "/v1/slots", row(anonymous=200, others=200), venue=v, query="?venues={venue}")
+        for v in (OPEN, CLOSED)
+    ),
     # -- a closed one: absent without a key that reads it
     *(
         Line(
@@ -102,7 +107,7 @@ TABLE = (
             ),
             venue=CLOSED,
         )
-        for route in (V, f"{V}/slots?limit=1&fields=title")
+        for route in (V, f"{V}/slots")
     ),
     # -- event sources
     Line("POST", f"{V}/events", row(events=202, admin=202), body=EVENTS),
@@ -149,6 +154,32 @@ TABLE = (
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
+    # -- the desk: operators of the venue steer it, nobody else sees how
+    *(
+        Line(method, f"{V}{path}", told, venue=venue, body=body)
+        for venue, told in ((OPEN, OPERATE), (OTHER, row(operator=404, other_operator=200)))
+        for method, path, body in (
+            ("GET", "/orders", None),
+            ("POST", "/orders", {"put": [FREEZE]}),
+            ("PUT", "/orders/{order}", FREEZE),
+            ("GET", "/orders/{order}", None),
+            ("PUT", "/pins/{slot}", {"product": OWN}),
+            ("POST", "/boosts", {"product": OWN, "factor": 2}),
+            ("POST", "/exclusions", {"product": "p-new" if venue == OPEN else OWN, "reason": "recall"}),
+            ("PUT", "/freeze", {}),
+            ("PUT", "/emergency", {"products": [OWN]}),
+            ("PUT", "/phases/{phase}", {"title": "Burst", "rule": RULE, "start": "2036-11-11T00:00:00+08:00"}),
+            ("GET", "/phases", None),
+            ("GET", "/audit", None),
+            ("GET", "/audit/export", None),
+        )
+    ),
+    # what an operator has withdrawn is not there for an admin to withdraw again
+    *(
+        Line("DELETE", f"{V}{path}", row(other_operator=404, operator=200, admin=404))
+        for path in ("/orders/{order}", "/pins/{slot}", "/freeze", "/emergency", "/phases/{phase}")
+    ),
+    Line("POST", f"{V}/audit/{{entry}}/undo", row(other_operator=404, operator=404, admin=404), body={}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
     Line("GET", "/v1/scorers", row(metrics=200)),
@@ -164,7 +195,7 @@ def test_every_route_is_tabled() -> None:
         for method in getattr(route, "methods", None) or {"GET"}
         if method != "HEAD" and hasattr(route, "path")
     }
-    tabled = {(line.method, line.route) for line in TABLE}
+    tabled = {(line.method, line.route.replace("/phases/{phase}", "/phases/{order}")) for line in TABLE}
     assert {(method, "/pages/race.css" if path == "/pages" else path) for method, path in there} == tabled
 
 
@@ -211,6 +242,26 @@ def test_what_is_public_is_a_short_list() -> None:
 def test_each_caller_gets_exactly_what_is_tabled(keyed_service: Keyed, line: Line) -> None:
     found = {caller: keyed_service.ask(caller, line.method, line.path, line.body).status_code for caller in line.told}
     assert found == line.told
+
+
+def test_who_may_not_read_a_venue_is_told_that_it_is_missing_among_several(keyed_service: Keyed) -> None:
+    """Just as one that is not there."""
+    path = f"/v1/slots?venues={OPEN},{CLOSED},hall-none"
+    readers = {"slots", "merchant", "other merchant", "operator", "admin"}
+    for caller in ("anonymous", "events", "stock", "metrics", "other operator", *sorted(readers)):
+        found = keyed_service.ask(caller, "GET", path).json()
+        wanted = [OPEN, CLOSED] if caller in readers else [OPEN]
+        assert [board["venue"] for board in found["boards"]] == wanted, caller
+        assert found["missing"] == [name for name in (CLOSED, "hall-none") if name not in wanted]
+
+
+def test_a_page_shows_no_more_than_the_board(keyed_service: Keyed) -> None:
+    """Details are for who operates the venue, whichever way its slots are read."""
+    for query in ("limit=1&fields=score,stock,terms,standing,title", "category=none", "tier=none", "tokens=true"):
+        answer = keyed_service.ask("anonymous", "GET", f"/v1/venues/{OPEN}/slots?{query}")
+        assert answer.status_code == 200
+        assert not {"runners", "told"} & answer.json().keys()
+        assert all(not {"score", "stock", "terms", "standing"} & slot.keys() for slot in answer.json()["slots"])
 
 
 def test_refusals_are_problems_that_say_what_to_do(keyed_service: Keyed) -> None:
