@@ -21,6 +21,7 @@ HEAD = (
     "phase",
     "phase_ends_ms",
     "told",
+    "conflicts",
 )
 """What is told of a frame, by its own names."""
 GIVEN = (
@@ -37,7 +38,7 @@ GIVEN = (
     "url",
 )
 """What is told of a product as it was given at enrolment, or changed since."""
-DETAILS = frozenset({"runners", "stock", "told"})
+DETAILS = frozenset({"runners", "stock", "told", "conflicts"})
 """Counts: with scores, standings and terms they are told only where the venue makes its details public."""
 FIELDS = (
     "slot",

@@ -341,6 +341,7 @@ class SlotsOut(BaseModel):
     phase: str = Field(examples=["burst"], description="id of the phase that holds; empty without one")
     phase_ends_ms: int | None = Field(None, examples=[1763827200000])
     told: list[str] | None = Field(None, examples=[[]], description="what the board could not do as asked; as score")
+    conflicts: int | None = Field(None, examples=[0], description="orders without effect because of others; as score")
     moved_since_ms: int | None = Field(
         None, examples=[1763740739980], description="moment of the board that movement is told from: 60 to 70 s before"
     )

@@ -83,6 +83,7 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
         "phase": "",
         "phase_ends_ms": None,
         "told": [],
+        "conflicts": 0,
         "moved_since_ms": None,
         "stale": False,
         "evolved": False,
