@@ -23,7 +23,20 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import audit, beacons, boards, events, live, machines, merchants, orders, runners, scorers, slots, venues
+from api.routes import (
+    audit,
+    beacons,
+    boards,
+    events,
+    live,
+    machines,
+    merchants,
+    orders,
+    runners,
+    scorers,
+    slots,
+    venues,
+)
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
