@@ -128,7 +128,7 @@ class Track:
         found = {}
         for key in sorted(self.raw.scan_iter(match=f"{prefix}*", count=1000)):
             name = key.decode().removeprefix(prefix)
-            if self.raw.type(key) == b"zset":
+            if self.raw.type(key) == b"zset" and name != "merchants":
                 found[name] = members(self.client, key.decode())
         return _without_zero_totals(found)
 
