@@ -15,10 +15,8 @@ from api.routes.beacons import BeaconsIn
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"
-_ERRORS = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 500, 503)
+_ERRORS = (400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 429, 431, 500, 503)
 """Declared for every operation, so that a client can rely on the one shape."""
-_GONE = 410
-"""Declared by those operations that name a past."""
 _HEADERS = {
     401: {"WWW-Authenticate": {"description": "Bearer", "required": True, "schema": {"type": "string"}}},
     405: {"Allow": {"description": "the methods that there are", "required": True, "schema": {"type": "string"}}},
@@ -57,7 +55,7 @@ def complete(document: dict[str, Any], *, events_max: int) -> dict[str, Any]:
     schemas |= packed_schemas(_REF.replace("model", "name"))
     schemas |= batch_schemas(_REF.replace("model", "name"), events_max=events_max, kinds=(BatchIn, BeaconsIn))
     components["securitySchemes"] = {SCHEME: _KEY}
-    components["responses"] = {_name(status): _error(status) for status in (*_ERRORS, _GONE)}
+    components["responses"] = {_name(status): _error(status) for status in _ERRORS}
     for path in document["paths"].values():
         for operation in path.values():
             _complete(operation, schemas)
@@ -69,8 +67,6 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
     for status in _ERRORS:
         if not _is_own(answers.get(str(status))):
             answers[str(status)] = {"$ref": f"#/components/responses/{_name(status)}"}
-    if str(_GONE) in answers:
-        answers[str(_GONE)] = {"$ref": f"#/components/responses/{_name(_GONE)}"}
     for holder in (operation.get("requestBody", {}), *answers.values()):
         body = holder.get("content", {}).get("application/json")
         if body is not None and "example" not in body:

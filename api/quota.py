@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Hashable
 from math import ceil
 from typing import Final
+
+from api.errors import ProblemError
 
 WINDOW_S: Final = 1
 
@@ -80,3 +83,25 @@ class Pace:
             return max(1, ceil(self._within_s - (now_s - taken[0])))
         taken.append(now_s)
         return 0
+
+
+class Quotas:
+    """A bucket for each name that asks. Bound: 10,000 names; beyond that all begin anew."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, name: str | None) -> None:
+        """Count one request of a name; None is not counted. Raises ProblemError (429) beyond its quota."""
+        if name is None:
+            return
+        if name not in self._buckets and len(self._buckets) >= _NAMES_MAX:
+            self._buckets.clear()
+        bucket = self._buckets.setdefault(name, Bucket(self._per_s))
+        if not bucket.take(time.monotonic()):
+            raise ProblemError(
+                "too_many_requests",
+                f"more than {self._per_s} requests a second of this sort: ask for more products at once, less often",
+                headers={"Retry-After": str(bucket.retry_after_s())},
+            )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import structlog
@@ -27,7 +27,6 @@ _PREVIEW_S = 10.0
 _EXPLAIN_S = 10.0
 _ADVICE_S = 10.0
 _WHAT_IF_S = 60.0
-_GONE: dict[int | str, dict[str, Any]] = {410: {"description": "gone"}}
 
 AtMs = Annotated[
     int | None,
@@ -76,7 +75,6 @@ async def what_if_rule(view: Viewed, asked: WhatIfIn, service: Serving) -> Respo
     tags=["merchants"],
     operation_id="explainRunner",
     response_model=ExplainOut,
-    responses=_GONE,
 )
 @needs("runners:read")
 async def explain_runner(
@@ -101,7 +99,6 @@ async def explain_runner(
     tags=["merchants"],
     operation_id="explainSlot",
     response_model=SlotExplainOut,
-    responses=_GONE,
 )
 @needs("runners:read")
 async def explain_slot(

@@ -22,7 +22,6 @@ from racing.race import Race
 from racing.whatif import Span, what_if
 from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, entries_of, law, logs, raced, rule_of, rules, state
 
-
 _ORDERS: list[list[dict[str, Any]]] = [
     [],
     [
