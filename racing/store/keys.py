@@ -53,6 +53,11 @@ class VenueKeys:
         return self._key("log")
 
     @property
+    def tail(self) -> str:
+        """string: position of the log's newest entry that is no tick; each such entry names the one before it."""
+        return self._key("tail")
+
+    @property
     def commit(self) -> str:
         """string: JSON of the last commit; watched by every commit."""
         return self._key("commit")
