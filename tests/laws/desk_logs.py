@@ -155,7 +155,7 @@ def _events(draw: st.DrawFn, moment_ms: int) -> Body:
 def desk_logs(
     draw: st.DrawFn, *, entries: int = 20, phases: bool = True, remembering: bool = True, ticked: bool = False
 ) -> Log:
-    """A log with orders in it. ticked: with a tick at each moment at which one begins or ends."""
+    """A log with orders in it. ticked: with a tick at each moment at which one begins or ends, and before each change."""
     moment_ms = START_MS + draw(st.sampled_from([0, 1, 50, 499]))
     scores = {number: {"entry_score": draw(st.sampled_from([-2.0, 0.0, 1.0, 2.5, 4.0]))} for number in range(5)}
     rule = boarded_rules(remembering=remembering)
@@ -171,6 +171,7 @@ def desk_logs(
             body = draw(_events(moment_ms))
         elif what < 9:
             body = draw(changes(moment_ms, phases=phases, remembering=remembering))
+            log += [(moment_ms, {"tick": True})] if ticked else []
             due |= {order[at] for order in body["orders"] for at in ("start_ms", "end_ms") if at in order}
         else:
             body = draw(

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.race import Race
+from tests.laws.board_oracle import NaiveBoard
 from tests.laws.desk_logs import desk_logs
 from tests.laws.logs import Log, entries_of, law, raced, state
+from tests.laws.oracle import Recount
 
 _CUTS = st.lists(st.integers(0, 40), max_size=5)
 
@@ -92,3 +94,21 @@ def test_a_runner_s_steps_lead_from_its_standing_to_its_slot_and_its_terms_add_u
             assert shown[runner].terms == explained.terms
         else:
             assert places[-1] == 0 or places[-1] > race.rule.board.slots
+
+
+@law(250)
+@given(desk_logs(phases=False, remembering=False, ticked=True))
+def test_a_board_is_the_one_of_the_published_order_told_naively(log: Log) -> None:
+    race, naive, plain = Race(), NaiveBoard(), None
+    scores: list[float] = []
+    for (moment_ms, body), entry in zip(log, entries_of(log), strict=True):
+        naive.fold(moment_ms, body, scores)
+        race.apply([entry])
+        scores = race.scores.tolist()
+        plain = Recount(body["rule"]) if plain is None else plain
+        plain.fold(moment_ms, body)
+        for runner in range(len(race.products)):
+            own, factor = plain.score(runner), naive.factor(runner)
+            assert math.isclose(own * factor if own > 0 else own / factor, scores[runner], abs_tol=1e-9)
+
+        assert naive.board(scores) == [slot.runner for slot in race.shown().slots]
