@@ -209,12 +209,12 @@ class _Building:
         if not caps and not shares:
             return
         roster = self.field.roster
-        after, relaxed = steps.arranged(
-            self.order,
-            self.slots,
-            [steps.CapOf(roster.codes(cap.by), cap.most, cap.within) for cap in caps],
-            [steps.ShareOf(roster.having(s.by, s.value), *_slots_of(s, self.slots)) for s in shares],
-        )
+        shares_of = [steps.ShareOf(roster.having(s.by, s.value), *_slots_of(s, self.slots)) for s in shares]
+        if not self._whole and any(int(s.members[self.order].sum()) < (s.least or 0) for s in shares_of):
+            self.short = True
+            return
+        caps_of = [steps.CapOf(roster.codes(cap.by), cap.most, cap.within) for cap in caps]
+        after, relaxed = steps.arranged(self.order, self.slots, caps_of, shares_of)
         if self._too_short(after, relaxed):
             return
         asked = [f"cap {cap.text}" for cap in caps] + [f"the greatest share of {s.text}" for s in shares]

@@ -358,6 +358,11 @@ class Race:
             if isinstance(placed.order, Phase) and self._has_room(placed.order.parsed())
         ]
 
+    def _phases_told(self) -> list[str]:
+        """Of phases whose rule cannot be used, that it cannot."""
+        left = [p.order.id for p in self.steering.now.phases if p not in self._usable_phases()]
+        return [f"phase {name}: its rule names more kinds of events than there is room for" for name in left]
+
     def _steer(self) -> None:
         """Bring into force what the orders say of this moment: after a change of them, and where one begins or ends."""
         frozen = self.order().tolist() if self.steering.freezes_anew(self.moment_ms) else []
@@ -590,7 +595,7 @@ class Race:
             served,
             "" if phase is None else phase.id,
             self.phase_ends_ms,
-            board.words(),
+            (*self._phases_told(), *board.words()),
             board.conflicts,
         )
 

@@ -80,7 +80,11 @@ class NaiveBoard:
 
     @staticmethod
     def _word(runner: int, by: str) -> str | None:
-        words = {"merchant": f"m{runner % 2}", "category": f"c{runner % 3}", "tier": "hero" if runner % 3 == 1 else None}
+        words = {
+            "merchant": f"m{runner % 2}",
+            "category": f"c{runner % 3}",
+            "tier": "hero" if runner % 3 == 1 else None,
+        }
         return words.get(by)
 
     def _means(self, order: Order, runner: int) -> bool:
@@ -148,7 +152,10 @@ class NaiveBoard:
                 return self._word(runner, share["by"]) != share["value"] or members(share) < most
 
             lacking = {
-                index: max(0, math.ceil(share.get("min", 0) * slots - 1e-9) - members(share))
+                index: min(
+                    max(0, math.ceil(share.get("min", 0) * slots - 1e-9) - members(share)),
+                    sum(self._word(other, share["by"]) == share["value"] for other in rest),
+                )
                 for index, share in enumerate(shares)
             }
 

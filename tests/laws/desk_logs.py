@@ -79,9 +79,7 @@ def boards(draw: st.DrawFn, *, remembering: bool = True) -> dict[str, Any]:
                 )
             )
         )
-        board["newcomers"] = draw(
-            _optional(st.sampled_from([{"share": 0.5, "for_s": 2}, {"share": 0.2, "for_s": 1}]))
-        )
+        board["newcomers"] = draw(_optional(st.sampled_from([{"share": 0.5, "for_s": 2}, {"share": 0.2, "for_s": 1}])))
     return {name: value for name, value in board.items() if value is not None}
 
 
@@ -94,7 +92,7 @@ def boarded_rules(draw: st.DrawFn, *, remembering: bool = True) -> dict[str, Any
 @st.composite
 def orders(draw: st.DrawFn, moment_ms: int, *, phases: bool = True, remembering: bool = True) -> dict[str, Any]:
     """An order around a moment, of any kind; now and then one that cannot be read."""
-    kinds = ["pin", "pin", "pin", "boost", "boost", "exclude", "exclude", "freeze", "emergency", "nail"]
+    kinds = ["pin", "pin", "pin", "pin", "pin", "boost", "boost", "exclude", "exclude", "freeze", "emergency", "nail"]
     kind = draw(st.sampled_from([*kinds, "phase", "phase"] if phases else kinds))
     start = draw(st.sampled_from([-500, 0, 250, 1000, 3000]) if kind == "phase" else _STARTS_MS)
     lasting = draw(_LASTING_MS)
@@ -108,7 +106,7 @@ def orders(draw: st.DrawFn, moment_ms: int, *, phases: bool = True, remembering:
     match kind:
         case "pin":
             hard = draw(st.booleans())
-            order |= {"product": draw(PRODUCTS), "slot": draw(st.integers(1, 5)), "hard": hard}
+            order |= {"product": draw(PRODUCTS), "slot": draw(st.sampled_from([1, 1, 1, 2, 2, 3, 5])), "hard": hard}
         case "boost":
             order |= {aim: aimed, "factor": draw(st.sampled_from([0.25, 0.5, 2.0, 3.0]))}
         case "exclude":
