@@ -105,9 +105,9 @@ def arranged(
     """The board slot by slot (打散, 配比): each takes the first runner of the order that breaks no cap and no share.
 
     A greatest share is full when it has its slots. When as many slots are left as the least shares lack, and can have,
-    only theirs are taken. Where nobody meets all of that, the demands are given up from the last on: least shares, then greatest
-    ones, then caps. Returns the order, and what was given up where; demands are counted caps first, then greatest
-    shares, then the least ones as one. Cost: O(slots * n) in numpy.
+    only theirs are taken. Where nobody meets all of that, the demands are given up from the last on: least shares, then
+    greatest ones, then caps. Returns the order, and what was given up where; demands are counted caps first, then
+    greatest shares, then the least ones as one. Cost: O(slots * n) in numpy.
     """
     picking = _Picking(order)
     codes = [cap.codes[order] for cap in caps]

@@ -7,7 +7,8 @@ its matter. A log must have a tick at each moment at which an order begins or en
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tests.laws.oracle import Body
@@ -96,7 +97,7 @@ class NaiveBoard:
         """What boosts make of a runner's score now."""
         found = [order["factor"] for order in self._held("boost", self.moment_ms) if self._means(order, runner)]
         bounds = self.rule["board"].get("boosts", {"floor": 0.01, "cap": 100})
-        return min(max(max(found), bounds["floor"]), bounds["cap"]) if found else 1.0
+        return min(max(*found, bounds["floor"]), bounds["cap"]) if found else 1.0
 
     def _excluded(self, runner: int, moment_ms: int) -> bool:
         return any(self._means(order, runner) for order in self._held("exclude", moment_ms))
@@ -139,7 +140,7 @@ class NaiveBoard:
         while len(board) < count:
             left = count - len(board)
 
-            def capped(runner: int, cap: Any, board: list[int] = board) -> bool:
+            def capped(cap: Any, runner: int, board: list[int] = board) -> bool:
                 stretch = board[-(cap["within"] - 1) :] if "within" in cap else board
                 word = self._word(runner, cap["by"])
                 return word is None or sum(self._word(o, cap["by"]) == word for o in stretch) < cap["most"]
@@ -147,9 +148,9 @@ class NaiveBoard:
             def members(share: Any, board: list[int] = board) -> int:
                 return sum(self._word(other, share["by"]) == share["value"] for other in board)
 
-            def below(runner: int, share: Any) -> bool:
+            def below(share: Any, runner: int) -> bool:
                 most = math.floor(share.get("max", 1) * slots + 1e-9)
-                return self._word(runner, share["by"]) != share["value"] or members(share) < most
+                return bool(self._word(runner, share["by"]) != share["value"] or members(share) < most)
 
             lacking = {
                 index: min(
@@ -167,9 +168,9 @@ class NaiveBoard:
                     for index, lack in lacking.items()
                 )
 
-            demands = [
-                *[lambda runner, cap=cap: capped(runner, cap) for cap in caps],
-                *[lambda runner, share=share: below(runner, share) for share in shares],
+            demands: list[Callable[[int], bool]] = [
+                *[partial(capped, cap) for cap in caps],
+                *[partial(below, share) for share in shares],
                 needed,
             ]
             for keep in range(len(demands), -1, -1):

@@ -153,7 +153,7 @@ def _events(draw: st.DrawFn, moment_ms: int) -> Body:
 def desk_logs(
     draw: st.DrawFn, *, entries: int = 20, phases: bool = True, remembering: bool = True, ticked: bool = False
 ) -> Log:
-    """A log with orders in it. ticked: with a tick at each moment at which one begins or ends, and before each change."""
+    """A log with orders in it. ticked: a tick comes whenever one begins or ends, and before each change."""
     moment_ms = START_MS + draw(st.sampled_from([0, 1, 50, 499]))
     scores = {number: {"entry_score": draw(st.sampled_from([-2.0, 0.0, 1.0, 2.5, 4.0]))} for number in range(5)}
     rule = boarded_rules(remembering=remembering)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from racing.entries import OrdersChange, RuleChange
 from racing.race import Race
+from racing.timetable import Timetable
 from tests.laws.board_oracle import NaiveBoard
 from tests.laws.desk_logs import desk_logs
 from tests.laws.logs import Log, entries_of, law, raced, state
@@ -27,7 +30,7 @@ def test_any_split_of_a_log_with_orders_gives_the_same_bits(log: Log, cuts: list
         one_by_one.apply([entry])
         states[entry.position] = state(one_by_one)
     edges = sorted({cut % (len(entries) + 1) for cut in cuts} | {0, len(entries)})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         batched.apply(entries[start:end])
 
         assert states[batched.position] == state(batched)
@@ -112,3 +115,15 @@ def test_a_board_is_the_one_of_the_published_order_told_naively(log: Log) -> Non
             assert math.isclose(own * factor if own > 0 else own / factor, scores[runner], abs_tol=1e-9)
 
         assert naive.board(scores) == [slot.runner for slot in race.shown().slots]
+
+
+@law(150)
+@given(desk_logs())
+def test_the_rule_in_force_is_the_one_that_the_timetable_tells_plainly(log: Log) -> None:
+    race, plain = Race(), Timetable()
+    for entry in entries_of(log):
+        race.apply([entry])
+        change = entry.body if isinstance(entry.body, RuleChange | OrdersChange) else None
+        told = plain.rule_at(entry.position.ms) if change is None else plain.take(change, entry.position.ms)
+
+        assert told == race.rule

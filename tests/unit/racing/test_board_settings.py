@@ -67,7 +67,7 @@ def test_a_metric_of_stated_values_is_refused(kind: str) -> None:
         parse_rule(document)
 
 
-# -- caps and shares -------------------------------------------------------------------------------------------------
+# -- caps and shares ---------------------------------------------------------------------------------------------------
 
 
 def test_a_cap_that_cannot_be_met_gives_way_and_is_told() -> None:
@@ -226,7 +226,7 @@ def test_data_given_again_states_a_stock_only_where_it_says_something_new() -> N
     assert (6, 900) == venue.race.stated_of(1)
 
 
-# -- newcomers -----------------------------------------------------------------------------------------------------------
+# -- newcomers ---------------------------------------------------------------------------------------------------------
 
 
 def test_newcomers_have_their_share_for_as_long_as_they_are_new() -> None:
@@ -262,7 +262,7 @@ def test_a_product_that_takes_another_s_place_is_new() -> None:
     assert "0 1 2 3 4 5" == venue.board()
 
 
-# -- stability -----------------------------------------------------------------------------------------------------------
+# -- stability ---------------------------------------------------------------------------------------------------------
 
 
 def _steady(*terms: dict[str, Any], **board: Any) -> BoardVenue:
@@ -363,7 +363,7 @@ def test_a_margin_in_units_of_noise_grows_with_the_counts() -> None:
     assert "1 0" == venue.board()
 
 
-# -- pairs of steps whose order matters --------------------------------------------------------------------------------------
+# -- pairs of steps whose order matters --------------------------------------------------------------------------------
 
 
 def test_boosts_act_before_standings_and_exclusions_after() -> None:
@@ -482,7 +482,7 @@ def test_a_freeze_goes_before_an_emergency_order() -> None:
     assert "operators" == venue.shown.served
 
 
-# -- kept ------------------------------------------------------------------------------------------------------------------
+# -- kept --------------------------------------------------------------------------------------------------------------
 
 
 def test_what_the_steps_of_a_board_remember_is_in_the_checkpoint() -> None:

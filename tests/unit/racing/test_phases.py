@@ -171,8 +171,7 @@ def test_a_phase_opens_by_entry_scores_and_what_the_one_before_came_to_and_evide
     assert [103.0, 12.0] == [venue.race.scores[number] for number in (9, 0)]
 
     _pays(venue, 8, 30, at_ms=_MIDNIGHT + 100)  # K = 0.1 * 10 * 3 = 3 events
-    assert venue.race.phases.opening is not None
-    assert 1.0 == venue.race.phases.opening.f
+    assert "opening" == venue.shown.served
     venue.tick(_MIDNIGHT + 1000)
     f = 3 / 33
     assert "race" == venue.shown.served
@@ -182,7 +181,6 @@ def test_a_phase_opens_by_entry_scores_and_what_the_one_before_came_to_and_evide
     venue.clicks(9, 1, at_ms=_MIDNIGHT + 1100)  # a click is no evidence of a rule of pays
     _pays(venue, 8, 400, at_ms=_MIDNIGHT + 1100)
     venue.tick(_MIDNIGHT + 2000)
-    assert venue.race.phases.opening is None
     assert [0.0, 430.0] == [venue.race.scores[number] for number in (9, 8)]
 
 
