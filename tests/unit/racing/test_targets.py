@@ -45,7 +45,7 @@ def raced(*events: tuple[str, int, int, str, int]) -> Race:
         user_hash=np.array([hash_user(b"k", user) for *_, user, _ in events], np.uint64),
         slot=np.array([slot for *_, slot in events]),
         source=np.ones(len(events), np.int64),
-        sources=("", "search"),
+        sources=("search",),
     )
     venue.race.apply([Entry(Position(START_MS + 10, 1), batch)])
     return venue.race
