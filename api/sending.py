@@ -12,10 +12,10 @@ import msgspec
 from api.appender import Appender
 from api.bodies import NDJSON
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
+from api.view import VenueView
 from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
@@ -120,11 +120,8 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
 
 
 def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
-    kinds, now_ms = view.kinds, service.now_ms()
-    if only is not None:
-        kinds = {kind: code for kind, code in kinds.items() if kind in only}
-    exposures = service.exposures(view, required=only is not None)
-    door = Door(view.venue.venue, view.rule, kinds, view.numbers, now_ms, exposures)
+    exposures = service.exposures(view, only)
+    door = Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms(), exposures)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
 
 

@@ -12,6 +12,7 @@ from racing.boarding import Board, Field, board_of, steps_of
 from racing.formula import Formula, Sums
 from racing.lifting import Lift
 from racing.model import Explained, IntArray, Slot, Step, Term
+from racing.stated import Stated
 
 _DOMINATES = 0.5
 """An opening order is served as one while its weight is more than this."""
@@ -36,6 +37,7 @@ class Sight:
     formula: Formula
     sums: Callable[[IntArray], Sums]
     lift: Lift
+    stated: Stated
     phase: str = ""
     phase_ends_ms: int | None = None
     phases_told: Sequence[str] = ()
@@ -47,6 +49,7 @@ class Sight:
         """
         board = board_of(self.field)
         runners = np.array(board.runners, np.int64)
+        stocks, prices = (self.stated.columns[kind].otherwise(board.runners) for kind in ("stock", "price"))
         moving = bool(board.moves) or self.field.outs() is not None
         slots = tuple(
             Slot(
@@ -58,6 +61,8 @@ class Sight:
                 standing=(standing := self.field.standing(runner) if moving else index + 1),
                 labels=board.labels.get(runner, ()),
                 steps=steps_of(board, self.field, runner, standing) if moving else (),
+                stock=stocks.get(runner),
+                price=prices.get(runner),
             )
             for index, (runner, terms) in enumerate(zip(board.runners, self.terms(runners), strict=True))
         )
