@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from api.frames import VenueView
 from api.merchants import rule_of, sets_of, sums_of
+from api.view import VenueView
 from racing.formula import measures_of_rule
 from racing.ladder import Ladder, noise_of, rung_standings
 from racing.model import FloatArray

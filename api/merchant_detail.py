@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from api.frames import VenueView
 from api.grants import Grant
 from api.ladders import likely, noise_in
 from api.merchants import FrameRef, Row, sets_of, told
 from api.service import Service
+from api.view import VenueView
 from racing.entries import Runner
 from racing.forecast import forecast
 from racing.ladder import SHARE

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from api.frames import VenueView
+from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
 from api.csv_rows import CSV, as_csv
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant
 from api.merchant_detail import Asked, looked_at
@@ -23,6 +22,7 @@ from api.merchants import FrameRef, Row, told
 from api.routes.runners import ProductName
 from api.schemas import BULK_MAX
 from api.service import Service, Serving, Viewed, no_venue
+from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.store.standings import OWNED_MAX
 
