@@ -51,7 +51,7 @@ async def looked_at(service: Service, view: VenueView, asked: Asked, caller: Gra
         "steps": [] if slot is None else msgspec.to_builtins(slot.steps),
         "likely": await _likely(service, view, number, row["score"]),
         "neighbours": await _neighbours(service, view, number, asked, caller),
-        "stock_forecast": await _forecast(service, view, number, runner, asked),
+        "stock_forecast": await _forecast(service, view, number, row["stock"], asked),
     }
     if more["excluded"] is not None:
         more["state"] = "withdrawn" if more["excluded"]["withdrawn"] else "excluded"
@@ -108,9 +108,9 @@ async def _neighbours(
     }
 
 
-async def _forecast(service: Service, view: VenueView, number: int, runner: Runner, asked: Asked) -> dict[str, Any]:
+async def _forecast(service: Service, view: VenueView, number: int, stock: int | None, asked: Asked) -> dict[str, Any]:
     """How long the stock lasts at the pace of the window's payments, each taken for one piece."""
     ((_, read),) = await service.desk.standings.read(view.venue.venue, [number], [_SALES])
     sold = int(np.rint(read.of(_SALES)[0]))
-    found = forecast(sold=sold, window_s=view.rule.window_s, stock=runner.stock, lead_time_s=asked.lead_time_s)
+    found = forecast(sold=sold, window_s=view.rule.window_s, stock=stock, lead_time_s=asked.lead_time_s)
     return asdict(found)

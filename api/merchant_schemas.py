@@ -140,10 +140,15 @@ class ForecastOut(BaseModel):
 class StandingDetail(StandingOut):
     """One product in one venue, looked at closely."""
 
-    state: Literal["racing", "excluded", "withdrawn"] = Field(examples=["racing"])
-    excluded: ExcludedOut | None = Field(description="null while nothing keeps it off the board")
+    state: Literal["racing", "excluded", "withdrawn"] = Field(examples=["excluded"])
+    excluded: ExcludedOut | None = Field(
+        examples=[{"order": "x-1", "reason": "price not as agreed", "withdrawn": False, "until_ms": 1763744400000}],
+        description="null while nothing keeps it off the board",
+    )
     steps: list[StepOut] = Field(description="what moved it from its standing to its slot, in the order of operations")
-    likely: LikelyOut | None = Field(description="null for a field without noise")
+    likely: LikelyOut | None = Field(
+        examples=[{"best": 6, "worst": 11, "share": 0.8}], description="null for a field without noise"
+    )
     neighbours: NeighboursOut
     stock_forecast: ForecastOut
 

@@ -162,10 +162,12 @@ class Piece:
         for number, runner, standing, better, score, terms, metrics in columns:
             slot = shown.get(number)
             labels: tuple[str, ...] = ()
+            stock, price = runner.stock, runner.price
             place, rank = standing or None, better + 1 if standing else None
             rest = score - sum(term["contribution"] for term in terms)
             if slot is not None:
                 place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
+                stock, price = _told(slot.stock, stock), _told(slot.price, price)  # as events have stated them
                 terms, rest = list(slot.terms) or terms, 0.0  # noqa: PLW2901  # as above
             yield {
                 "venue": frame.venue,
@@ -182,12 +184,14 @@ class Piece:
                 "terms": terms,
                 "rest": rest,
                 "metrics": metrics,
-                "stock": runner.stock,
-                "price": runner.price,
-                "badges": badges(
-                    slot=None if slot is None else slot.slot, stock=runner.stock, moved_5m=None, labels=labels
-                ),
+                "stock": stock,
+                "price": price,
+                "badges": badges(slot=None if slot is None else slot.slot, stock=stock, moved_5m=None, labels=labels),
             }
+
+
+def _told(newer: int | None, older: int | None) -> int | None:
+    return older if newer is None else newer
 
 
 def percentile(standing: int | None, field: int) -> float | None:
