@@ -620,8 +620,8 @@ class Race:
                 race._load(header, columns)
             except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
+        due_ms = race.memory.due_ms  # to find who is meant and to score them anew stirs nothing
         race._aim()
-        due_ms = race.memory.due_ms
         race._score_runners(np.arange(len(race.roster)), shown=True)
         race.memory.due_ms = due_ms
         race._scheduled_ms = race.steering.book.next_ms(race.moment_ms)

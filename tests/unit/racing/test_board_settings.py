@@ -493,3 +493,11 @@ def test_what_the_steps_of_a_board_remember_is_in_the_checkpoint() -> None:
 
     assert venue.race.memory.clocks
     assert state(venue.race) == state(venue.restored())
+
+
+def test_a_race_that_is_restored_looks_no_sooner_than_one_that_never_stopped() -> None:
+    venue = _steady(stability={"margin": 5}, stock={"policy": "drop"})
+    venue.put(boost("a", 2, product="p5"), exclude("b", product="p1"), at_ms=600)
+    venue.tick(1000)
+
+    assert state(venue.race) == state(venue.restored())
