@@ -29,7 +29,7 @@ _CURSORS_LIVE_MS = 60_000
 
 def frames_kept(frame_ms: int) -> int:
     """Frames to keep where one is published at most every frame_ms: those of a minute at least, for cursors."""
-    return max(FRAMES_MAX, _CURSORS_LIVE_MS // max(frame_ms, 1))
+    return max(FRAMES_MAX, -(-_CURSORS_LIVE_MS // max(frame_ms, 1)))
 
 
 class CommitRecord(msgspec.Struct, frozen=True):

@@ -128,7 +128,6 @@ async def test_newest_frame_and_those_after_one(reader: AsyncClient, track: Trac
 @pytest.mark.usefixtures("store")
 def test_frames_of_a_minute_are_kept_at_any_pace() -> None:
     """A cursor names one for so long."""
-    assert [frames_kept(frame_ms) * max(frame_ms, 1) >= 60_000 for frame_ms in (0, 1, 10, 19, 20, 100, 60_000)] == [
-        True
-    ] * 7
+    for frame_ms in (0, 1, 10, 19, 20, 100, 60_000):
+        assert frames_kept(frame_ms) * max(frame_ms, 1) >= 60_000, frame_ms
     assert frames_kept(Settings().frame_ms) == 3_000
