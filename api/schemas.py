@@ -69,6 +69,9 @@ class AccessDoc(Strict):
     merchants_may: list[Literal["stock", "price", "withdraw"]] = Field(
         [], max_length=3, description="what merchants may do to their own products", examples=[["stock"]]
     )
+    neighbours_named: bool = Field(
+        default=False, description="merchants are told which products stand next to theirs; else only the gaps"
+    )
 
     advice: Literal["off", "coarse", "exact"] = Field(
         "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
@@ -82,7 +85,7 @@ class AccessDoc(Strict):
     def access(self) -> Access:
         """What the store keeps."""
         kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
-        return Access(self.slots_public, self.details_public, kinds, may, self.advice)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named, self.advice)
 
 
 class VenueIn(Strict):

@@ -203,13 +203,13 @@ def _amounts(kinds: list[_Kind]) -> Iterator[str]:
 def _fewest(race: Race, runner: int, kinds: list[_Kind], shares: list[float], wanted: int) -> int | None:
     """The fewest events, spread over kinds by their shares, that reach a standing; None where EVENTS_MAX do not."""
     other = _beaten(race, runner, wanted)
-    bar = race.scores[other]
+    bar, sight = race.scores[other], race.sight()
     start = 1
     while start <= EVENTS_MAX:
         size = next((size for size in _AT_ONCE if start < 4 * size), _AT_ONCE[-1])
         numbers = np.arange(start, min(start + size, EVENTS_MAX + 1))
         sums = _with(race, runner, kinds, [_spread(numbers, share) for share in shares])
-        scores = race.steered(np.full(len(numbers), runner), race.formula.scores(sums))
+        scores = sight.lift.scores(np.full(len(numbers), runner), sight.formula.scores(sums))
         passed = np.flatnonzero((scores > bar) | ((scores == bar) & (runner < other)))
         if len(passed):
             return int(numbers[passed[0]])

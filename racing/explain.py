@@ -63,7 +63,7 @@ def added_up(terms: tuple[Term, ...]) -> float:
 
 def contributions(race: Race, runners: IntArray) -> list[tuple[str, FloatArray]]:
     """(term, what it contributes to each of these runners, float64 (n,)) in term order."""
-    formula = race.formula
+    formula = race.sight().formula
     signals = formula.signals(race.sums(runners))
     return [
         (name, weight * values) for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
@@ -72,8 +72,9 @@ def contributions(race: Race, runners: IntArray) -> list[tuple[str, FloatArray]]
 
 def explained(race: Race, runner: int) -> Explanation:
     """Why a runner stands where it stands now. Cost: the steps of the whole field, O(n log n)."""
-    found, opening = race.explain(runner), race.opening(runner)
-    terms = race.terms(np.array([runner]))[0]
+    sight = race.sight()
+    found, opening = sight.explain(runner), sight.lift.opening_of(runner)
+    terms = sight.rule_terms(np.array([runner]))[0]
     return Explanation(
         product=found.product,
         runner=runner,
@@ -82,7 +83,7 @@ def explained(race: Race, runner: int) -> Explanation:
         slot=found.slot,
         score=found.score,
         summed=added_up(terms),
-        boost=race.boost(runner),
+        boost=sight.lift.factor(runner),
         opening=None if opening is None else OpeningPart(*opening),
         terms=terms,
         sums=sums_of(race, runner),

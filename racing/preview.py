@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
+from racing.board import order
 from racing.model import Slot
-from racing.questions import Draft, TermChange, drafted, slot_of, standing, standings, term_changes
+from racing.questions import Draft, TermChange, drafted, slot_of, standings, term_changes
 from racing.race import Race
 
 HIDDEN_MAX = 500
@@ -96,15 +97,19 @@ def preview(race: Race, draft: Draft, *, hidden: bool = False) -> Preview:
 
 
 def _hidden(after: Race, before_slot: dict[int, int], after_slot: dict[int, int]) -> tuple[Hidden, ...]:
+    """The best of those who have no place on the board, excluded or sold out, in standing order."""
+    field = after.sight().field
+    outs = field.outs()
+    out = np.flatnonzero([] if outs is None else outs)
     return tuple(
         Hidden(
             product=after.products[runner],
-            standing=standing(after, runner),
+            standing=field.standing(runner),
             score=float(after.scores[runner]),
-            why=why,
+            why=field.steering.excluded_by(runner, field.roster) or "sold out",
             slot_before=before_slot.get(runner),
         )
-        for runner, why in after.hidden(HIDDEN_MAX)
+        for runner in order(out, after.scores[out])[:HIDDEN_MAX].tolist()
         if runner not in after_slot
     )
 
@@ -118,7 +123,7 @@ def _moves(
 ) -> list[Move]:
     runners = np.array(moved, np.int64)
     stood, stands = standings(before), standings(after)
-    terms = zip(before.terms(runners), after.terms(runners), strict=True)
+    terms = zip(before.sight().rule_terms(runners), after.sight().rule_terms(runners), strict=True)
     return [
         Move(
             product=before.products[runner],
