@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -35,6 +35,7 @@ from racing.phases import Opening, RuleInForce, latest, started
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
 from racing.sales import Sales
+from racing.segments import Drawing, Segment, Segments
 from racing.stability import GRID_MS, Churn, Memory, Noise
 from racing.stated import STATED_KINDS, UNKNOWN
 from racing.steering import Mask, Steering
@@ -65,6 +66,7 @@ class Shown(NamedTuple):
     phase_ends_ms: int | None
     told: tuple[str, ...]
     conflicts: int
+    segments: dict[str, tuple[Slot, ...]]
 
 
 class Race:
@@ -86,6 +88,7 @@ class Race:
         self.steering = Steering()
         self.phases = started(formula=FORMULA)
         self.memory = Memory()
+        self.segments = Segments()
         self._full_due = True
         self._recorded: Position = START
         self._intake = Intake()
@@ -202,11 +205,13 @@ class Race:
         bucket, tenths = self.windows.place(moment_ms)
         if bucket == self.windows.bucket:
             if tenths != self.windows.tenths:
+                self.segments.move(bucket, tenths)
                 self._score_runners(self._runners_of(self.windows.move(bucket, tenths)))
                 self._fade()
             return
         self.held = Held(*self.windows.venue_sums(bucket))
         touched = self.windows.move(bucket, tenths)
+        self.segments.move(bucket, tenths)
         self._intake.ids.purge(moment_ms)
         self._formula = self._compiled()
         self.checkpoint_due = True
@@ -222,6 +227,7 @@ class Race:
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
+            self.segments.add(cells, windows)
             self._score_runners(self._runners_of(cells.key))
         if self._intake.stated_anew:
             self._intake.stated_anew = False
@@ -302,6 +308,8 @@ class Race:
         self._formula = self._compiled()
         self._depth = rule.board.slots if rule.board.plain else max(_DEEPER * rule.board.slots, _DEEP_MIN)
         self._leaders = Leaders(self._depth)
+        if self.segments.declare(rule.segment_names, self.windows, depth=self._depth):
+            self._full_due = self.checkpoint_due = True
 
     def _recut(self, rule: Rule) -> None:
         old = self.windows
@@ -309,6 +317,7 @@ class Race:
         self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
         self._intake.ids.recut(old)
         self.held = Held(*self.windows.venue_sums(self.windows.bucket))
+        self.segments.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
         self._full_due = self.checkpoint_due = True
         if forgotten_ms > self._began_ms:
             self._kept_from_ms = max(self._kept_from_ms, forgotten_ms)
@@ -446,6 +455,7 @@ class Race:
         turned = _differing(before, self._outs, len(self.roster))
         if len(turned):
             self._leaders.update(turned, self._ranks)
+            self.segments.due(turned)
             self._stir()
 
     def _stir(self) -> None:
@@ -496,6 +506,7 @@ class Race:
         """Score runners, each once, from their sums; shown: take them for changed whatever their score."""
         for start in range(0, len(runners), _SCORED_AT_ONCE):
             some = runners[start : start + _SCORED_AT_ONCE]
+            self.segments.due(some)
             scores = self._formula.scores(self.sums(some))
             if self.phases.opening is not None or self._factors is not None:
                 scores = self._steered(some, scores)
@@ -571,28 +582,7 @@ class Race:
         """
         field = self._field()
         board = board_of(field)
-        standings = self._standings(field, board)
-        told = self._terms(np.array(board.runners, np.int64))
-        moving = bool(board.moves) or self._outs is not None
-        stated = self._intake.stated
-        stocks, prices = (
-            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
-        )
-        slots = tuple(
-            Slot(
-                slot=index + 1,
-                runner=runner,
-                product=self.products[runner],
-                score=float(self.scores[runner]),
-                terms=terms,
-                standing=standing,
-                labels=board.labels.get(runner, ()),
-                steps=steps_of(board, field, runner, standing) if moving else (),
-                stock=stocks.get(runner),
-                price=prices.get(runner),
-            )
-            for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
-        )
+        slots = self._slots(field, board, self.sums(np.array(board.runners, np.int64)))
         phase = self.phase
         opening = self.phases.opening
         served = (
@@ -605,6 +595,49 @@ class Race:
             self.phase_ends_ms,
             board.words(),
             board.conflicts,
+            {name: self._slots_of(segment) for name, segment in self.segments.each.items()},
+        )
+
+    def _slots_of(self, segment: Segment) -> tuple[Slot, ...]:
+        """The board as a segment has it: the same steps on its own scores, but for stability."""
+        due = segment.taken(len(self.roster))
+        if len(due):
+            scores = self._steered(due, self._formula.scores(self._drawn(segment, due)))
+            segment.scored(due, scores, self._outs)
+        field = replace(self._field(), scores=segment.scores, leaders=segment.leading, held=())
+        board = board_of(field)
+        return self._slots(field, board, self._drawn(segment, np.array(board.runners, np.int64)))
+
+    def _drawn(self, segment: Segment, runners: IntArray) -> Sums:
+        """The sums from which these runners are scored in a segment."""
+        settings = self.rule.segments
+        assert settings is not None, "segments are those that the rule declares"
+        measures = sorted({2 * self.kinds[metric.event] for metric in self.rule.metrics.values()})
+        return segment.drawn(runners, self.sums(runners), self.held, Drawing(settings.prior, measures))
+
+    def _slots(self, field: Field, board: Board, sums: Sums) -> tuple[Slot, ...]:
+        """The slots of a board. sums: of its runners, row by row, as they are scored."""
+        standings = self._standings(field, board)
+        told = self._terms(np.array(board.runners, np.int64), sums, field.scores)
+        moving = bool(board.moves) or self._outs is not None
+        stated = self._intake.stated
+        stocks, prices = (
+            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
+        )
+        return tuple(
+            Slot(
+                slot=index + 1,
+                runner=runner,
+                product=self.products[runner],
+                score=float(field.scores[runner]),
+                terms=terms,
+                standing=standing,
+                labels=board.labels.get(runner, ()),
+                steps=steps_of(board, field, runner, standing) if moving else (),
+                stock=stocks.get(runner),
+                price=prices.get(runner),
+            )
+            for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
         )
 
     def _standings(self, field: Field, board: Board) -> list[int]:
@@ -613,10 +646,10 @@ class Race:
             return list(range(1, len(board.runners) + 1))
         return [field.standing(runner) for runner in board.runners]
 
-    def _terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
-        """The terms of each of some runners; their contributions add up to the score."""
+    def _terms(self, runners: IntArray, sums: Sums, scores: FloatArray) -> list[tuple[Term, ...]]:
+        """The terms of each of some runners, of their sums; their contributions add up to their scores."""
         formula = self._formula
-        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
+        signals = [values.tolist() for values in formula.signals(sums)]
         told = [
             tuple(
                 Term(name, weight, values[index], weight * values[index])
@@ -627,12 +660,12 @@ class Race:
         if self.phases.opening is None and self._factors is None:
             return told
         return [
-            (*terms, *self._steering_terms(runner, sum(term.contribution for term in terms)))
+            (*terms, *self._steering_terms(runner, sum(term.contribution for term in terms), float(scores[runner])))
             for runner, terms in zip(runners.tolist(), told, strict=True)
         ]
 
-    def _steering_terms(self, runner: int, score: float) -> Iterator[Term]:
-        """What opening order and a boost add to the sum of a runner's terms."""
+    def _steering_terms(self, runner: int, score: float, steered: float) -> Iterator[Term]:
+        """What opening order and a boost add to the sum of a runner's terms, to make it the score that it has."""
         opening, one = self.phases.opening, np.array([runner])
         if opening is not None:
             value = float(self._opening_values(opening, one)[0])
@@ -641,7 +674,7 @@ class Race:
             yield Term("opening", opening.f, value, added)
         factor = 1.0 if self._factors is None else float(self._factors[runner])
         if factor != 1.0:
-            yield Term("boost", 1.0, factor, float(self.scores[runner]) - score)
+            yield Term("boost", 1.0, factor, steered - score)
 
     def explain(self, runner: int) -> Explained:
         """Where a runner stands and why, shown or not. Cost: O(n log n): the steps of the whole field."""
@@ -655,7 +688,7 @@ class Race:
             product=self.products[runner],
             standing=standing,
             score=float(self.scores[runner]),
-            terms=self._terms(np.array([runner]))[0],
+            terms=self._terms(np.array([runner]), self.sums(np.array([runner])), self.scores)[0],
             slot=slot,
             labels=board.labels.get(runner, ()),
             steps=steps,
@@ -701,7 +734,8 @@ class Race:
         }
         header["phases"], phase_columns = self.phases.save(full=full)
         sold, sales_columns = self.sales.save(full=full)
-        header |= sold
+        segments, segment_columns = self.segments.save(full=full)
+        header |= sold | segments
         columns = {
             **self.windows.save(full=full),
             "held_now": self.held.now,
@@ -710,6 +744,7 @@ class Race:
             **self._intake.stated.save(full=full),
             **phase_columns,
             **sales_columns,
+            **segment_columns,
         }
         self.checkpoint_due = self._full_due = False
         self._recorded = self.position
@@ -760,8 +795,10 @@ class Race:
         if header["full"]:
             self.windows = Windows(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms)
             self.rule = rule  # the buckets come as this rule cuts them: nothing is to be cut anew
+            self.segments = Segments()
         self._grow()
         self.windows.move(*self.windows.place(self.moment_ms))
+        self.segments.move(*self.windows.place(self.moment_ms))
         self.windows.load(wide)
         self._intake.ids.load(wide)
         self._intake.ids.purge(self.moment_ms)
@@ -769,6 +806,7 @@ class Race:
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
         self._intake.stated.load(wide)
         self.sales.load(header, wide)
+        self.segments.load(header, wide, self.windows)
         self._load_desk(header, wide)
 
     def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:
