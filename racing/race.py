@@ -227,7 +227,8 @@ class Race:
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
-            self.segments.add(cells, windows)
+            self.segments.grow(windows)
+            self.segments.add(cells)
             self._score_runners(self._runners_of(cells.key))
         if self._intake.stated_anew:
             self._intake.stated_anew = False
@@ -272,6 +273,7 @@ class Race:
             grown[: len(self.scores)] = self.scores
             self._score_room = grown
         self.scores = self._score_room[:runners]
+        self.segments.grow(self.windows)
         self._intake.stated.grow(runners)
 
     def _change_rule(self, change: RuleChange) -> None:
@@ -806,7 +808,7 @@ class Race:
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
         self._intake.stated.load(wide)
         self.sales.load(header, wide)
-        self.segments.load(header, wide, self.windows)
+        self.segments.load(header, wide)
         self._load_desk(header, wide)
 
     def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:

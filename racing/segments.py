@@ -7,7 +7,8 @@ strength, and q the segment's part of the venue's sum of a measure,
     w = n / (n + K)        sum = w * (own sum / q) + (1 - w) * (the whole venue's sum)
 
 so that a runner without events of the segment stands as in the whole venue, and one with many as the segment alone has
-it, in the same unit. Totals since the race began are the venue's in every segment. It is the usual shrinkage of small groups (empirical Bayes; Metarank's rate does so with ratios).
+it, in the same unit. Totals since the race began are the venue's in every segment. This is the usual shrinkage of small
+groups (empirical Bayes; Metarank's rate does so with ratios).
 Scores are made of these sums by the venue's own formula.
 """
 
@@ -133,14 +134,18 @@ class Segments:
             segment.windows = segment.windows.recut(window_ms=window_ms, bucket_ms=bucket_ms, moment_ms=moment_ms)
             segment.held = Held(*segment.windows.venue_sums(segment.windows.bucket))
 
-    def add(self, cells: Cells, like: Windows) -> None:
-        """Count the cells of events that are of a segment, each in its own."""
+    def grow(self, like: Windows) -> None:
+        """Make room for all that the venue's windows have room for."""
+        for segment in self.each.values():
+            segment.windows.grow(*like.shape)
+
+    def add(self, cells: Cells) -> None:
+        """Count the cells of events that are of a segment, each in its own; there must be room."""
         if cells.segment is None:
             return
         for code, segment in enumerate(self.each.values(), 1):
             mine = np.flatnonzero(cells.segment == code)
             if len(mine):
-                segment.windows.grow(*like.shape)
                 bucket = None if cells.bucket is None else cells.bucket[mine]
                 segment.windows.add(bucket, cells.key[mine], cells.value[mine])
 
@@ -168,13 +173,12 @@ class Segments:
             columns |= {f"segment{place}_{name}": values for name, values in {**saved, **held}.items()}
         return {"segments": list(self.each)}, columns
 
-    def load(self, header: Mapping[str, Any], columns: Mapping[str, IntArray], like: Windows) -> None:
-        """Take what save gave; the segments are declared, and time stands as it did."""
+    def load(self, header: Mapping[str, Any], columns: Mapping[str, IntArray]) -> None:
+        """Take what save gave; the segments are declared, there is room, and time stands as it did."""
         for place, name in enumerate(header.get("segments", ())):
             start = f"segment{place}_"
             mine = {key.removeprefix(start): values for key, values in columns.items() if key.startswith(start)}
             segment = self.each[name]
-            segment.windows.grow(*like.shape)
             segment.windows.load(mine)
             segment.held = Held(mine["held_now"], mine["held_before"])
             segment.windows.take_changed()
