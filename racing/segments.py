@@ -20,13 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from racing.board import Leaders
+from racing.board_settings import BoardSettings
 from racing.cells import MEASURES_MAX
 from racing.columns import Array
 from racing.formula import Held, Sums
 from racing.intake import Cells
 from racing.marks import Collected
 from racing.model import FloatArray, IntArray
+from racing.places import Places
 from racing.windows import Windows
 
 NO_SEGMENT = 0
@@ -44,18 +45,17 @@ class Drawing:
 class Segment:
     """One segment's windows, scores and leaders. Scores are made when they are asked for, of whoever is due."""
 
-    def __init__(self, *, window_ms: int, bucket_ms: int, depth: int) -> None:
-        self.windows = Windows(window_ms=window_ms, bucket_ms=bucket_ms)
+    def __init__(self, like: Windows, settings: BoardSettings) -> None:
+        self.windows = Windows(window_ms=like.buckets_per_window * like.bucket_ms, bucket_ms=like.bucket_ms)
+        self.windows.move(like.bucket, like.tenths)
         self.held = Held(np.zeros(MEASURES_MAX, np.int64), np.zeros(MEASURES_MAX, np.int64))
         self.scores: FloatArray = np.zeros(0)
-        self.ranks: FloatArray = np.zeros(0)
-        """Scores, -inf of who is out."""
-        self.leaders = Leaders(depth)
+        self.places = Places(settings)
         self._due = Collected()
 
-    def aim(self, depth: int) -> None:
-        """Let so many leaders be kept from now on; all runners are due."""
-        self.leaders = Leaders(depth)
+    def aim(self, settings: BoardSettings) -> None:
+        """Take other settings of the board; all runners are due."""
+        self.places.begin(settings)
         self.due(np.arange(len(self.scores)))
 
     def due(self, runners: IntArray) -> None:
@@ -65,22 +65,21 @@ class Segment:
     def taken(self, runners: int) -> IntArray:
         """Who is due, each once; room is made for all who are enrolled."""
         if len(self.scores) < runners:
-            more = np.arange(len(self.scores), runners)
-            self.scores, self.ranks = (np.append(each, np.zeros(len(more))) for each in (self.scores, self.ranks))
-            self.due(more)
+            self.due(np.arange(len(self.scores), runners))
+            self.scores = np.append(self.scores, np.zeros(runners - len(self.scores)))
         return self._due.take()
 
-    def scored(self, runners: IntArray, scores: FloatArray, outs: Array | None) -> None:
-        """Keep the scores of some runners. outs: who has no place in the order, by number."""
+    def scored(self, runners: IntArray, scores: FloatArray, whole: Places) -> None:
+        """Keep the scores of some runners. whole: who has no place in the venue's order, and so none here."""
         self.scores[runners] = scores
-        self.ranks[runners] = scores if outs is None else np.where(outs[runners], -np.inf, scores)
+        if self.places.excluded is not whole.excluded or self.places.sold_out is not whole.sold_out:
+            self.places.take_out(whole.excluded, whole.sold_out, self.scores)
         if len(runners):
-            self.leaders.update(runners, self.ranks)
+            self.places.update(runners, self.scores)
 
     def leading(self) -> IntArray:
         """The best of those who are not out, in standing order."""
-        best = self.leaders.best(self.ranks)
-        return best[self.ranks[best] > -np.inf]
+        return self.places.leading(self.scores)
 
     def drawn(self, runners: IntArray, whole: Sums, venue: Held, how: Drawing) -> Sums:
         """Sums of some runners in this segment, drawn towards the venue's; float64 (n, measures)."""
@@ -114,18 +113,13 @@ class Segments:
     def __bool__(self) -> bool:
         return bool(self.each)
 
-    def declare(self, names: Sequence[str], like: Windows, *, depth: int) -> bool:
+    def declare(self, names: Sequence[str], like: Windows, settings: BoardSettings) -> bool:
         """Have these segments: new ones begin with nothing, others go on. Returns whether there are others now."""
-        window_ms = like.buckets_per_window * like.bucket_ms
-        before, self.each = self.each, {}
-        for name in names:
-            known = before.get(name)
-            if known is None:
-                known = Segment(window_ms=window_ms, bucket_ms=like.bucket_ms, depth=depth)
-                known.windows.move(like.bucket, like.tenths)
-            known.windows.grow(*like.shape)
-            known.aim(depth)
-            self.each[name] = known
+        before = self.each
+        self.each = {name: before.get(name) or Segment(like, settings) for name in names}
+        self.grow(like)
+        for segment in self.each.values():
+            segment.aim(settings)
         return list(before) != list(self.each)
 
     def recut(self, *, window_ms: int, bucket_ms: int, moment_ms: int) -> None:
