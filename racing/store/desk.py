@@ -201,7 +201,9 @@ class Desk:
     async def note(self, venue: str, decision: Decision) -> str:
         """Log a decision that the race knows nothing of; its entry."""
         keys = VenueKeys(venue)
-        return as_text(await self.run("note_decision", (keys.log, keys.decisions), (decisions.encode(decision),)))
+        return as_text(
+            await self.run("note_decision", (keys.log, keys.decisions, keys.tail), (decisions.encode(decision),))
+        )
 
     async def venues(self) -> list[Venue]:
         """All venues, sorted by id."""
