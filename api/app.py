@@ -75,7 +75,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         desk = Desk(client, line, safe=safe)
         frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder)
         grants = Grants(client, settings.key_requests_per_s)
-        app.state.service = Service(settings, desk, frames, grants)
+        app.state.service = Service(settings, desk, frames, grants, url)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
             await _tell_durability(desk, settings)
