@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,6 +64,8 @@ class Frames:
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
         """Those whose slots anyone may read."""
+        self.on_show: Callable[[Shown, Shown], None] | None = None
+        """Called with each frame that is shown, and the one before it."""
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
@@ -329,7 +332,10 @@ class Frames:
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view)
-        view.show(frame, runners, references, await self._badges_of(view, frame.rule_version))
+        badges, before = await self._badges_of(view, frame.rule_version), view.now
+        view.show(frame, runners, references, badges)
+        if self.on_show is not None:
+            self.on_show(before, view.now)
 
     def _reads_commit(self, view: VenueView, raw: bytes) -> bool:
         """Take note of a venue's last commit; one that cannot be read is told once, and leaves other venues alone."""

@@ -574,6 +574,10 @@ class Race:
         standings = self._standings(field, board)
         told = self._terms(np.array(board.runners, np.int64))
         moving = bool(board.moves) or self._outs is not None
+        stated = self._intake.stated
+        stocks, prices = (
+            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
+        )
         slots = tuple(
             Slot(
                 slot=index + 1,
@@ -584,6 +588,8 @@ class Race:
                 standing=standing,
                 labels=board.labels.get(runner, ()),
                 steps=steps_of(board, field, runner, standing) if moving else (),
+                stock=stocks.get(runner),
+                price=prices.get(runner),
             )
             for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
         )

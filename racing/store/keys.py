@@ -139,6 +139,11 @@ class VenueKeys:
         return self._key(f"idempotency:{name}")
 
 
+def purged(venue: str, frame: str) -> str:
+    """string with expiry: that a process has told caches of what left the venue's board with a frame."""
+    return f"{VenueKeys(venue).prefix}purged:{frame}"
+
+
 def ticket(digest: str) -> str:
     """string with expiry: what a one-use ticket opens, by the SHA-256 of the ticket."""
     return f"saima:{{saima}}:ticket:{digest}"
