@@ -73,6 +73,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         admission.start()
         yield
         await admission.stop()
+        await app.state.service.live.stop()
         await frames.stop()
         if guarded:
             await grants.stop()

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 import msgspec
 import structlog
 
+from api.changes import Board, changes
+from api.history import History, Shown
 from racing.entries import Runner
 from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
-from racing.model import Frame
+from racing.model import Frame, Place
 from racing.rule import Rule, parse_rule
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
 from racing.store.desk import Desk, Venue
@@ -107,10 +109,12 @@ class VenueView:
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)
     read_ahead: bool = False
+    history: History = field(default_factory=History)
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
+    _changes: dict[tuple[Place | None, int, bool, bool], Slots] = field(default_factory=dict)
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
     _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
@@ -133,15 +137,18 @@ class VenueView:
 
     def show(self, frame: Frame, runners: dict[int, Runner]) -> None:
         """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
-        self.frame, self.runners, self._slots, self._details = frame, runners, {}, {}
+        self.frame, self.runners, self._slots, self._details, self._changes = frame, runners, {}, {}, {}
+        self.history.add(Shown(frame, runners))
         self.shown.set()
         self.shown = asyncio.Event()
 
     def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
         """Make this the venue's own data."""
+        if public_details != self.public_details:  # who has a board of before lacks fields, or has too many
+            self.history = History()
         self.venue, self.public_details = venue, public_details
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
-        self._slots, self._details = {}, {}
+        self._slots, self._details, self._changes = {}, {}, {}
 
     def slots(self, limit: int, *, stale: bool) -> Slots:
         """The answer of GET slots; its ETag is the frame's name, apart for one that is stale or without details."""
@@ -171,16 +178,44 @@ class VenueView:
             known = self._details[key] = Slots.of(body, etag, stale=stale, cache_control=PRIVATE_CACHE_CONTROL)
         return known
 
+    def changes(self, since: Place | None, limit: int, *, stale: bool, detailed: bool) -> Slots:
+        """The answer of GET changes: what has changed since a frame, or the whole board where that is not kept."""
+        details = detailed or self.public_details
+        key = (since, limit, stale, details)
+        known = self._changes.get(key)
+        if known is None:
+            if len(self._changes) >= _BODIES_MAX:
+                self._changes.clear()
+            etag = self._etag(stale=stale, details=details)
+            known = self._changes[key] = Slots.of(
+                self._encode_changes(since, limit, stale=stale, details=details),
+                f'{etag[:-1]}-since-{since[0]}-{since[1]}"' if since else etag,
+                stale=stale,
+                cache_control=self.cache_control if details == self.public_details else PRIVATE_CACHE_CONTROL,
+            )
+        return known
+
+    def _encode_changes(self, since: Place | None, limit: int, *, stale: bool, details: bool) -> bytes:
+        board = self.board(Shown(self.frame, self.runners), limit, stale=stale, details=details)
+        old = None if since is None else self.history.find(since)
+        if old is None:
+            return _encode({"since": None, "next": self.frame.name, "full": board})
+        return _encode(changes(self.board(old, limit, stale=stale, details=details), board))
+
     def _etag(self, *, stale: bool, details: bool) -> str:
         return f'"{self.frame.name}{"" if details else "-brief"}{"-stale" if stale else ""}"'
 
     def _encode(self, limit: int, *, stale: bool, details: bool) -> bytes:
-        frame = self.frame
-        shown = [name for name in _SHOWN if details or name not in _DETAILS]
+        return _encode(self.board(Shown(self.frame, self.runners), limit, stale=stale, details=details))
+
+    def board(self, shown: Shown, limit: int, *, stale: bool, details: bool) -> Board:
+        """The first slots of a frame as readers see them. details: with scores, signals, stock and counts."""
+        frame = shown.frame
+        names = [name for name in _SHOWN if details or name not in _DETAILS]
         slots = []
         for slot in frame.slots[:limit]:
-            runner = self.runners.get(slot.runner)
-            given = {name: value for name in shown if (value := getattr(runner, name, None)) is not None}
+            runner = shown.runners.get(slot.runner)
+            given = {name: value for name in names if (value := getattr(runner, name, None)) is not None}
             slots.append(
                 {
                     "slot": slot.slot,
@@ -190,7 +225,7 @@ class VenueView:
                 }
             )
         head = {name: getattr(frame, name) for name in _HEAD if details or name not in _DETAILS}
-        return _encode({**head, "stale": stale, "slots": slots})
+        return {**head, "stale": stale, "slots": slots}
 
 
 class Frames:

@@ -18,10 +18,12 @@ from api.errors import ProblemError
 from api.frames import VenueView
 from api.grants import EVERYTHING, NOTHING, Grant, needs_key, wrong_key
 from api.service import Service, no_venue
+from api.tickets import redeem
 from racing.apikeys import Need
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _MARK = "__saima_needs__"
+_TICKETS = "__saima_tickets__"
 
 PUBLIC = frozenset(
     {
@@ -44,11 +46,12 @@ _SECURITY: dict[bool, list[dict[str, list[str]]]] = {True: [{}, {SCHEME: []}], F
 """By whether a call without a key may be answered."""
 
 
-def needs(need: Need) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route's function with what it needs of a key."""
+def needs(need: Need, *, tickets: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """Mark a route's function with what it needs of a key. tickets: a ticket in its address may stand for one."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _MARK, need)
+        setattr(endpoint, _TICKETS, tickets)
         return endpoint
 
     return mark
@@ -90,10 +93,12 @@ class GuardedRoute(StrictRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind its guard."""
         handle, need, public = super().get_route_handler(), need_of(self), self.path in PUBLIC
+        tickets = getattr(self.endpoint, _TICKETS, False)
 
         async def guarded(request: Request) -> Response:
             if not public:
-                request.scope["saima.grant"] = await admit(request, need)
+                ticketed = tickets and "ticket" in request.query_params
+                request.scope["saima.grant"] = await (admit_ticket(request) if ticketed else admit(request, need))
             return await handle(request)
 
         return guarded
@@ -127,6 +132,19 @@ async def admit(request: Request, need: Need | None) -> Grant:
         raise no_merchant(merchant)
     if grant.origins and request.headers.get("origin") not in grant.origins:
         raise ProblemError("forbidden", "this key is for the pages of its own origins: Origin names none of them")
+    return grant
+
+
+async def admit_ticket(request: Request) -> Grant:
+    """What the one may do who comes with a ticket in place of a key. It is used up.
+
+    Raises ProblemError: 401 for one that does not work, whether it is used, expired or of another venue.
+    """
+    if request.headers.getlist("authorization"):
+        raise wrong_key("send a key or a ticket, not both")
+    grant = await redeem(request.app.state.service, request.query_params["ticket"], request.path_params["venue"])
+    if grant is None:
+        raise wrong_key("this ticket does not work: it is used, expired, of a revoked key, or of another venue")
     return grant
 
 

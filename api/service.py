@@ -14,6 +14,7 @@ from api.errors import ProblemError
 from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.live import Live
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
@@ -38,6 +39,9 @@ class Service:
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
     _secret: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.live = Live(self.settings, self.frames, self.grants)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

@@ -47,6 +47,10 @@ END = Position(2**63 - 1, 2**63 - 1)
 """After the last entry of any log."""
 
 
+Place = tuple[int, int]
+"""(epoch, number) of a frame: grows with every published frame of a venue."""
+
+
 class Term(msgspec.Struct, frozen=True):
     """One term of a score as shown: its name, weight, signal value and what it contributes."""
 
@@ -113,6 +117,11 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     def name(self) -> str:
         """The frame's name in ETags and cursors, unique for all time: ``epoch-frame``."""
         return f"{self.epoch}-{self.frame}"
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among the frames of its venue."""
+        return self.epoch, self.frame
 
     def shows(self) -> tuple[Any, ...]:
         """What a reader can see change: the slots in order and the rule that scored them."""

@@ -1,15 +1,127 @@
-"""Tickets for private live streams."""
+"""Whoever follows a venue: a stream of what changes, the same for who cannot hold one, and tickets for streams."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from functools import partial
+from typing import Annotated
 
+from fastapi import APIRouter, Header, Query, Request, Response
+from pydantic import AfterValidator
+from starlette.types import Receive, Scope, Send
+
+from api import sse
+from api.changes import NAME_PATTERN, place_of
+from api.errors import ProblemError
+from api.frames import VenueView, is_stale
 from api.guard import Caller, GuardedRoute, needs
-from api.schemas import TicketOut
-from api.service import Serving, Viewed
+from api.live import LIMITS, Asked
+from api.routes.slots import HEADERS, if_none_match_names
+from api.schemas import FOLLOWED, ChangesOut, TicketOut
+from api.service import Service, Serving, Viewed
 from api.tickets import LIVES_S, issue
+from racing.documents import wrong
 
 router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
+
+
+def _one_of_few(limit: int) -> int:
+    if limit not in LIMITS:
+        raise wrong(f"must be one of {', '.join(map(str, LIMITS))}")
+    return limit
+
+
+Since = Annotated[
+    str | None,
+    Query(pattern=NAME_PATTERN, description="name of the frame that the client has", examples=["1763740800000-48210"]),
+]
+
+
+class _Follows(Response):
+    """The head of a stream; then the connection is handed over to those that are written to."""
+
+    def __init__(self, service: Service, view: VenueView, asked: Asked) -> None:
+        self._service, self._view, self._asked = service, view, asked
+        self.status_code, self.background = 200, None
+        # proxies pass it on as it comes: nginx by the last one, others as it is not to be kept or transformed
+        self.init_headers({"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"})
+        self.headers["Content-Type"] = sse.MEDIA_TYPE
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI has it
+        """Begin the answer, if there is room for it."""
+        live, name = self._service.live, self._view.venue.venue
+        live.check_room(name, self._asked.caller)
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        scope["saima.hand_over"](partial(live.open, self._view, self._asked))
+
+
+@router.get("/{venue}/live", operation_id="followSlots", response_class=Response, responses={200: FOLLOWED})
+@needs("slots:read", tickets=True)
+async def follow_slots(
+    *,
+    view: Viewed,
+    caller: Caller,
+    service: Serving,
+    request: Request,
+    limit: Annotated[
+        int,
+        AfterValidator(_one_of_few),
+        Query(description="first slots of the board", json_schema_extra={"enum": list(LIMITS)}),
+    ] = 50,
+    since: Since = None,
+    last_event_id: Annotated[
+        str | None, Header(description="as since; browsers send it by themselves", examples=["1763740800000-48210"])
+    ] = None,
+    ticket: Annotated[  # noqa: ARG001  # the guard has looked at it
+        str | None, Query(description="in place of a key: opens one stream", examples=["3q2-7wAA"])
+    ] = None,
+) -> Response:
+    """Follow the first slots: server-sent events, the whole board first, then what changes, ten times a second at most.
+
+    A client that names the frame it has, by Last-Event-ID or since, is told what has changed since then, or the whole
+    board where that is no longer kept.
+    """
+    if service.draining:
+        raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
+    name = view.venue.venue
+    peer = request.client.host if request.client is not None else "unknown"
+    asked = Asked(
+        limit,
+        place_of(since or last_event_id or ""),
+        caller.sees_details(name),
+        f"the key {caller.name!r}" if caller.id else f"the address {peer}",
+        caller.id,
+    )
+    return _Follows(service, view, asked)
+
+
+@router.get(
+    "/{venue}/changes",
+    operation_id="readChanges",
+    response_model=ChangesOut,
+    responses={
+        200: {"headers": HEADERS},
+        304: {"description": "nothing has changed since the answer named by If-None-Match", "headers": HEADERS},
+    },
+)
+@needs("slots:read")
+async def read_changes(
+    view: Viewed,
+    caller: Caller,
+    since: Since = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="first slots of the board")] = 50,
+    if_none_match: Annotated[str | None, Header(examples=['"1763740800000-48210"'])] = None,
+) -> Response:
+    """What has changed in the first slots since a frame, for those who cannot hold a stream: mini programs, scripts.
+
+    Where since is left out, or names a frame that this process does not have (any more), full is the whole board.
+    """
+    age_ms = view.age()
+    detailed = caller.sees_details(view.venue.venue)
+    made = view.changes(place_of(since or ""), limit, stale=is_stale(age_ms), detailed=detailed)
+    headers = made.headers if age_ms is None else {**made.headers, "saima-age-ms": str(age_ms)}
+    if if_none_match is not None and if_none_match_names(if_none_match, made.etag):
+        return Response(status_code=304, headers=headers)
+    return Response(made.body, headers=headers, media_type="application/json")
 
 
 @router.post("/{venue}/tickets", status_code=201, operation_id="issueTicket")

@@ -13,7 +13,7 @@ from api.service import Viewed
 
 router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
 
-_HEADERS = {
+HEADERS = {
     "ETag": header("name of the frame, apart while it is stale"),
     "Cache-Control": header("how long a shared cache may keep it"),
     "Saima-Age-Ms": header("age of the data, ms; absent before the first commit", kind="integer", required=False),
@@ -26,8 +26,8 @@ _HEADERS = {
     operation_id="readSlots",
     response_model=SlotsOut,
     responses={
-        200: {"headers": _HEADERS},
-        304: {"description": "the frame named by If-None-Match is still the current one", "headers": _HEADERS},
+        200: {"headers": HEADERS},
+        304: {"description": "the frame named by If-None-Match is still the current one", "headers": HEADERS},
     },
 )
 @needs("slots:read")

@@ -1,0 +1,86 @@
+"""What changed between two boards as readers see them: what is left, moved, new or different of each product.
+
+A board is the answer of GET slots: a head, and ``slots``, each of which names its product; no product stands twice.
+``applied(old, changes(old, new)) == new`` for any two boards: who follows changes has what one who reads has.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from racing.model import Place
+
+NAME_PATTERN = "^[0-9]{1,16}-[0-9]{1,16}$"
+_NAME = re.compile("([0-9]{1,16})-([0-9]{1,16})")
+
+Board = dict[str, Any]
+
+GONE = None
+"""The value of a field that a product no longer has: no board carries null in a slot."""
+
+
+def changes(old: Board, new: Board) -> dict[str, Any]:
+    """The changes that make one board of another, and the whole head of the new one, which is small.
+
+    since and next: names of both frames. left: products that are no longer there. moves: product, the slot it had
+    (was), the one it has. entered: whole slots. changed: product and the fields that are not what they were, null for
+    one that is gone. Inputs are read only. Cost: O(slots).
+    """
+    before = {slot["product"]: slot for slot in old["slots"]}
+    left = before.copy()
+    moves, entered, changed = [], [], []
+    for slot in new["slots"]:
+        product = slot["product"]
+        was = left.pop(product, None)
+        if was is None:
+            entered.append(slot)
+            continue
+        if was["slot"] != slot["slot"]:
+            moves.append({"product": product, "was": was["slot"], "slot": slot["slot"]})
+        fields = _different(was, slot)
+        if fields:
+            changed.append({"product": product, **fields})
+    head = {name: value for name, value in new.items() if name != "slots"}
+    return {
+        "since": name_of(old),
+        "next": name_of(new),
+        "head": head,
+        "left": list(left),
+        "moves": moves,
+        "entered": entered,
+        "changed": changed,
+    }
+
+
+def name_of(board: Board) -> str:
+    """The name of a board's frame."""
+    return f"{board.get('epoch')}-{board.get('frame')}"
+
+
+def place_of(name: str) -> Place | None:
+    """Where a frame of this name stands; None for what is no name of a frame."""
+    found = _NAME.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _different(was: Board, now: Board) -> dict[str, Any]:
+    """Fields of a slot, but for its place, that are not what they were."""
+    if was == now:
+        return {}
+    found = {name: value for name, value in now.items() if name != "slot" and was.get(name, GONE) != value}
+    return {**found, **{name: GONE for name in was if name not in now}}
+
+
+def applied(old: Board, changes: dict[str, Any]) -> Board:
+    """The board that changes make of the one that they are since: what every client does. Inputs are read only."""
+    left = {*changes["left"]}
+    slots = {slot["product"]: {**slot} for slot in old["slots"] if slot["product"] not in left}
+    for move in changes["moves"]:
+        slots[move["product"]]["slot"] = move["slot"]
+    for fields in changes["changed"]:
+        merged = {**slots[fields["product"]], **fields}
+        slots[fields["product"]] = {name: value for name, value in merged.items() if value is not GONE}
+    for slot in changes["entered"]:
+        slots[slot["product"]] = slot
+    return {**changes["head"], "slots": sorted(slots.values(), key=lambda slot: int(slot["slot"]))}
