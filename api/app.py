@@ -60,7 +60,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         safe = settings.durability == "safe"
         line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
         desk = Desk(client, line, safe=safe)
-        frames = Frames(desk, client, reader, guarded=guarded)
+        frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder)
         grants = Grants(client, settings.key_requests_per_s)
         app.state.service = Service(settings, desk, frames, grants)
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash

@@ -6,20 +6,22 @@ import asyncio
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 import structlog
 
 from api.changes import Board, changes
-from api.history import History, Shown
+from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
 from racing.entries import Runner
 from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
-from racing.model import Frame, Place
+from racing.model import Frame, Place, Position
 from racing.rule import Rule, parse_rule
-from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit, decode_frame
+from racing.store.commit import NO_COMMIT, CommitRecord, FramePlace, decode_commit, decode_frame, placed_in
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
+from racing.store.kept import KeptFrames, Raw
 from racing.store.numbers import Numbers
 from racing.store.protocol import AsyncClient
 
@@ -109,7 +111,10 @@ class VenueView:
     runners: dict[int, Runner] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=Numbers)
     read_ahead: bool = False
+    references: References = NO_REFERENCES
     history: History = field(default_factory=History)
+    following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who takes newer frames."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
@@ -135,10 +140,11 @@ class VenueView:
         """Whether readers must be told that the data no longer moves."""
         return is_stale(self.age())
 
-    def show(self, frame: Frame, runners: dict[int, Runner]) -> None:
+    def show(self, frame: Frame, runners: dict[int, Runner], references: References = NO_REFERENCES) -> None:
         """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
         self.frame, self.runners, self._slots, self._details, self._changes = frame, runners, {}, {}, {}
-        self.history.add(Shown(frame, runners))
+        self.references = references
+        self.history.add(Shown(frame, runners, references))
         self.shown.set()
         self.shown = asyncio.Event()
 
@@ -196,7 +202,7 @@ class VenueView:
         return known
 
     def _encode_changes(self, since: Place | None, limit: int, *, stale: bool, details: bool) -> bytes:
-        board = self.board(Shown(self.frame, self.runners), limit, stale=stale, details=details)
+        board = self.board(self.now, limit, stale=stale, details=details)
         old = None if since is None else self.history.find(since)
         if old is None:
             return _encode({"since": None, "next": self.frame.name, "full": board})
@@ -205,8 +211,13 @@ class VenueView:
     def _etag(self, *, stale: bool, details: bool) -> str:
         return f'"{self.frame.name}{"" if details else "-brief"}{"-stale" if stale else ""}"'
 
+    @property
+    def now(self) -> Shown:
+        """The current frame with all that is shown with it."""
+        return Shown(self.frame, self.runners, self.references)
+
     def _encode(self, limit: int, *, stale: bool, details: bool) -> bytes:
-        return _encode(self.board(Shown(self.frame, self.runners), limit, stale=stale, details=details))
+        return _encode(self.board(self.now, limit, stale=stale, details=details))
 
     def board(self, shown: Shown, limit: int, *, stale: bool, details: bool) -> Board:
         """The first slots of a frame as readers see them. details: with scores, signals, stock and counts."""
@@ -234,9 +245,13 @@ class Frames:
     guarded: whether keys are in force. Without them every venue is open with all its details.
     """
 
-    def __init__(self, desk: Desk, client: AsyncClient, reader: AsyncClient, *, guarded: bool = False) -> None:
+    def __init__(
+        self, desk: Desk, client: AsyncClient, reader: AsyncClient, *, guarded: bool = False, folder: Path | None = None
+    ) -> None:
+        """folder: that of the segment files, where frames of more than some minutes ago are."""
         self._desk = desk
         self._feed = feed_over(client, reader)
+        self.kept = KeptFrames(client, folder)
         self._guarded = guarded
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
@@ -311,7 +326,11 @@ class Frames:
     async def _see(self, venue: Venue) -> None:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
-        self.views.setdefault(venue.venue, VenueView(venue, empty, parse_rule(version.rule), version.version))
+        newest = await self.kept.newest(venue.venue)
+        view = VenueView(venue, empty, parse_rule(version.rule), version.version)
+        if newest is not None:  # those before it are not shown, so they are not read either
+            await self._take_newer(view, [newest])
+        self.views.setdefault(venue.venue, view)
         self.take(venue)
 
     def take(self, venue: Venue) -> None:
@@ -403,13 +422,70 @@ class Frames:
             await asyncio.sleep(_BLOCK_MS / 1000)
             return
         after = {name: view.last_id for name, view in self.views.items()}
-        for name, (last_id, raw) in (await self._feed.frames(after, block_ms=_BLOCK_MS)).items():
+        for name, raws in (await self._feed.frames(after, block_ms=_BLOCK_MS)).items():
             view = self.views.get(name)
             if view is not None:
-                await self._show(view, decode_frame(raw))
-                view.last_id = last_id
+                await self._take_newer(view, raws)
 
-    async def _show(self, view: VenueView, frame: Frame) -> None:
+    async def catch_up(self, view: VenueView, place: Place) -> bool:
+        """Whether the venue's current frame is one at this place or later, once those published by now are taken.
+
+        Readers name frames that another process has shown them: this one must not answer with an older one. Raises
+        StoreError. Cost: nothing where it is so already, else a short read, one at a time for each venue.
+        """
+        if view.frame.place >= place:
+            return True
+        raws = await self.kept.after(view.venue.venue, view.last_id)
+        if raws:
+            await self._take_newer(view, raws)
+        return view.frame.place >= place
+
+    async def find(self, view: VenueView, place: Place) -> Shown | None:
+        """The frame at a place with all that is shown with it; None where it is no longer kept, or not published yet.
+
+        The data of its runners is what it is now. Raises StoreError. Cost: nothing for one of the last some seconds,
+        else a read or two of Redis, or of a file.
+        """
+        if (recent := view.history.find(place)) is not None:
+            return recent
+        frame = await self.kept.named(view.venue.venue, place)
+        return None if frame is None else await self._with_all(view, frame)
+
+    async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
+        """As find, the frame that stood just before a moment of log time, ms."""
+        frame = await self.kept.before(view.venue.venue, at_ms)
+        return None if frame is None else view.history.find(frame.place) or await self._with_all(view, frame)
+
+    async def _with_all(self, view: VenueView, frame: Frame) -> Shown:
+        runners = await self._desk.runners(view.venue.venue, sorted({slot.runner for slot in frame.slots}))
+        return Shown(frame, runners, await references_at(self.kept, view.venue.venue, frame.at_ms))
+
+    async def _take_newer(self, view: VenueView, raws: list[Raw]) -> None:
+        """Show the last of some published frames, oldest first, unless one as new is shown. Damaged ones are none."""
+        async with view.following:
+            fresh = [
+                (placed, raw)
+                for _, raw in raws
+                if (placed := placed_in(raw)) is not None and placed.place > view.frame.place
+            ]
+            if fresh:
+                references = await self._references(view, fresh)
+                await self._show(view, decode_frame(fresh[-1][1]), references)
+            view.last_id = max(view.last_id, raws[-1][0], key=Position.parse)
+
+    async def _references(self, view: VenueView, fresh: list[tuple[FramePlace, bytes]]) -> References:
+        """What the last of some frames is compared with, which come after the current one and are not all shown."""
+        before = view.frame
+        if not before.frame:
+            return await references_at(self.kept, view.venue.venue, fresh[-1][0].at_ms)
+        references, at_ms, last = view.references, before.at_ms, b""
+        for placed, raw in fresh:
+            if placed.at_ms // GRID_MS != at_ms // GRID_MS:  # only then is the one before it worth decoding
+                references = references_after(references, decode_frame(last) if last else before, placed.at_ms)
+            at_ms, last = placed.at_ms, raw
+        return references
+
+    async def _show(self, view: VenueView, frame: Frame, references: References) -> None:
         wanted = {slot.runner for slot in frame.slots}
         known = view.runners if (frame.epoch, frame.roster) == (view.frame.epoch, view.frame.roster) else {}
         missing = sorted(wanted - known.keys())
@@ -419,7 +495,7 @@ class Frames:
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view)
-        view.show(frame, runners)
+        view.show(frame, runners, references)
 
     async def _read_commits(self) -> None:
         views = dict(self.views)

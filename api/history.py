@@ -1,4 +1,8 @@
-"""The frames that a process has shown of a venue lately."""
+"""The frames that a process has shown of a venue lately, and the boards that the newest one is compared with.
+
+Readers are told how a product has moved since about a minute ago, and what it has been lately. Both look at boards as
+they stood at whole ten seconds of log time, so that every process tells the same of a frame, whichever frames it saw.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +11,90 @@ from dataclasses import dataclass
 
 from racing.entries import Runner
 from racing.model import Frame, Place
+from racing.store.kept import KeptFrames
+
+GRID_MS = 10_000
+"""Boards are compared as they stood at whole ten seconds of log time: with a faster one, numbers would flicker."""
+MOVED_STEPS = 6
+"""Steps of that grid to the board that a movement is told from: it is 60 to 70 s old."""
+STAYS_STEPS = 3
+"""What a product is told to be it stays for so many steps after it was last so: 30 s at least."""
+REFERENCES = MOVED_STEPS + STAYS_STEPS + 1
 
 RECENT_MAX = 64
+"""Frames in memory: some 6 s of a busy venue, for who asks what changed since the last one it saw."""
+_RECENT_SLOTS_MAX = 16_384
+"""Slots of those together: about 1 kB each with four terms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A board to compare with: where each runner stood. slots: how many there were."""
+
+    place: Place
+    at_ms: int
+    slots: dict[int, int]
+
+    @classmethod
+    def of(cls, frame: Frame) -> Board:
+        """The board of a frame."""
+        return cls(frame.place, frame.at_ms, {slot.runner: slot.slot for slot in frame.slots})
+
+
+References = tuple[Board | None, ...]
+"""The last board before the whole ten seconds at or before a frame's moment, before ten seconds earlier, and so on:
+REFERENCES of them; None where nothing so old is kept."""
+
+NO_REFERENCES: References = (None,) * REFERENCES
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame and the data of its runners by number."""
+    """A frame, the data of its runners by number, and the boards to compare it with."""
 
     frame: Frame
     runners: dict[int, Runner]
+    references: References = NO_REFERENCES
+
+
+def references_after(references: References, before: Frame, at_ms: int) -> References:
+    """Those of a frame of this moment, which comes right after another one, from those of that one."""
+    steps = at_ms // GRID_MS - before.at_ms // GRID_MS
+    if steps <= 0:
+        return references
+    return ((Board.of(before),) * min(steps, REFERENCES) + references)[:REFERENCES]
+
+
+async def references_at(kept: KeptFrames, venue: str, at_ms: int) -> References:
+    """Those of a frame of this moment, from what is kept; at most REFERENCES look-ups. Raises StoreError."""
+    newest_ms = at_ms // GRID_MS * GRID_MS
+    found: list[Board | None] = []
+    for before_ms in range(newest_ms, newest_ms - REFERENCES * GRID_MS, -GRID_MS):
+        if found and (found[-1] is None or found[-1].at_ms < before_ms):
+            found.append(found[-1])  # still the last one before this
+            continue
+        frame = await kept.before(venue, before_ms)
+        found.append(None if frame is None else Board.of(frame))
+    return tuple(found)
 
 
 class History:
-    """The frames shown last, oldest first."""
+    """The frames shown last, oldest first. Bound: RECENT_MAX frames, fewer of large boards."""
 
     def __init__(self) -> None:
-        self._recent: deque[Shown] = deque(maxlen=RECENT_MAX)
+        self._recent: deque[Shown] = deque()
+        self._slots = 0
 
     def add(self, shown: Shown) -> None:
         """Take the newest frame; the oldest may go."""
         self._recent.append(shown)
+        self._slots += len(shown.frame.slots)
+        while len(self._recent) > RECENT_MAX or (len(self._recent) > 1 and self._slots > _RECENT_SLOTS_MAX):
+            self._slots -= len(self._recent.popleft().frame.slots)
 
     def find(self, place: Place) -> Shown | None:
-        """The frame at a place, if it is among them."""
+        """The frame at a place, if it is among them. Cost: O(RECENT_MAX)."""
         return next((shown for shown in reversed(self._recent) if shown.frame.place == place), None)
+
+    def __len__(self) -> int:
+        return len(self._recent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain, repeat
 from typing import Annotated, Any, NamedTuple
 
@@ -98,33 +99,48 @@ class MalformedBatchError(Exception):
 
 
 class Rows(NamedTuple):
-    """Events by field, as EventIn names them: a tuple each, one element an event; None for what no event has."""
+    """Events by field, as EventIn names them: a list each, one element an event; None for what no event has.
 
-    type: tuple[str, ...]
-    product: tuple[str, ...]
-    ts_ms: tuple[int | None, ...] | None = None
-    amount: tuple[int | None, ...] | None = None
-    user: tuple[str | None, ...] | None = None
-    quantity: tuple[int | None, ...] | None = None
-    id: tuple[str | None, ...] | None = None
-    source: tuple[str | None, ...] | None = None
-    segment: tuple[str | None, ...] | None = None
-    frame: tuple[int | None, ...] | None = None
-    slot: tuple[int | None, ...] | None = None
+    An event without a time has None or NO_TIME_MS there, one without an amount None or 0.
+    """
+
+    type: list[str]
+    product: list[str]
+    ts_ms: list[int | None] | None = None
+    amount: list[int | None] | None = None
+    user: list[str | None] | None = None
+    quantity: list[int | None] | None = None
+    id: list[str | None] | None = None
+    source: list[str | None] | None = None
+    segment: list[str | None] | None = None
+    frame: list[int | None] | None = None
+    slot: list[int | None] | None = None
 
     @classmethod
-    def of(cls, events: Sequence[msgspec.Struct]) -> Rows:
-        """Events of one struct turned around, whose fields are the first ones of EventIn's, or all."""
+    def of(cls, events: Sequence[EventIn]) -> Rows:
+        """Whole events turned around."""
         if not events:
-            return cls((), ())
+            return cls([], [])
         size = len(events)
-        columns: Any = zip(*map(msgspec.structs.astuple, events), strict=True)
+        columns: Any = map(list, zip(*map(msgspec.structs.astuple, events), strict=True))
         shown: list[Any] = [column if column.count(None) < size else None for column in columns]
         return cls(*shown)
 
+    @classmethod
+    def of_plain(cls, events: Sequence[Any]) -> Rows:
+        """Events that have no other fields than _PlainIn. Cost: a list a field, half of turning tuples around."""
+        times = [event.ts_ms for event in events]
+        amounts = [event.amount for event in events]
+        return cls(
+            [event.type for event in events],
+            [event.product for event in events],
+            times if times.count(NO_TIME_MS) < len(times) else None,
+            amounts if any(amounts) else None,
+        )
+
     def only(self, places: Sequence[int]) -> Rows:
         """The events at these places."""
-        columns: list[Any] = [column and tuple([column[place] for place in places]) for column in self]
+        columns: list[Any] = [column and [column[place] for place in places] for column in self]
         return Rows(*columns)
 
     @classmethod
@@ -133,10 +149,10 @@ class Rows(NamedTuple):
         columns: list[Any] = []
         for several in zip(*parts, strict=True):
             filled = [
-                (None,) * len(part.type) if column is None else column
+                [None] * len(part.type) if column is None else column
                 for column, part in zip(several, parts, strict=True)
             ]
-            columns.append(None if several.count(None) == len(several) else tuple(chain.from_iterable(filled)))
+            columns.append(None if several.count(None) == len(several) else list(chain.from_iterable(filled)))
         return cls(*columns)
 
 
@@ -197,18 +213,19 @@ class Taken(msgspec.Struct, frozen=True):
         )
 
 
-_PLAIN = 4
-"""The first fields of an event, which most have alone: type, product, ts_ms, amount."""
+_ABSENT = {"ts_ms": NO_TIME_MS, "amount": 0}
 _PlainIn = msgspec.defstruct(
     "_PlainIn",
     [
-        (each.name, each.type) if each.required else (each.name, each.type, each.default)
-        for each in msgspec.structs.fields(EventIn)[:_PLAIN]
+        (each.name, each.type) if each.required else (each.name, each.type, _ABSENT[each.name])
+        for each in msgspec.structs.fields(EventIn)
+        if each.required or each.name in _ABSENT
     ],
     forbid_unknown_fields=True,
     gc=False,
 )
-"""An event that has no other fields: a struct costs by its fields, given or not."""
+"""An event of type, product, ts_ms and amount, which most have alone: a struct costs by its fields, given or not. What
+is absent stands there as it will in the column."""
 
 
 class _PlainBatchIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -261,12 +278,12 @@ def _check_size(size: int, events_max: int) -> None:
 
 def _decoded(body: bytes, events_max: int) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
-    for decode_batch in (_decode_plain, _decode_batch):
+    for decode_batch, rows_of in ((_decode_plain, Rows.of_plain), (_decode_batch, Rows.of)):
         try:
             events = decode_batch(body).events
         except msgspec.ValidationError:
             continue  # other fields, or wrong ones
-        return Decoded(Rows.of(events), range(len(events)))
+        return Decoded(rows_of(events), range(len(events)))
     return _one_by_one(body, events_max)
 
 
@@ -360,8 +377,8 @@ class Door(msgspec.Struct, frozen=True):
         """All of these events; None if one of them is to be refused."""
         if rows.ts_ms is not None:
             first_ms, last_ms = self.times_ms()
-            given = [ts_ms for ts_ms in rows.ts_ms if ts_ms is not None]
-            if min(given, default=first_ms) < first_ms or max(given, default=last_ms) > last_ms:
+            earliest_ms, latest_ms = _ends(rows.ts_ms, first_ms)
+            if earliest_ms < first_ms or latest_ms > last_ms:
                 return None
         try:
             kind = bytes(map(self.kinds.__getitem__, rows.type))
@@ -385,13 +402,27 @@ class Door(msgspec.Struct, frozen=True):
             return "unknown_kind", f"type: {kind!r} is none of {', '.join(sorted(self.kinds))}"
         if product not in self.numbers:
             return "unknown_product", f"product: {product!r} is not enrolled in venue {self.venue!r}: enrol it first"
+        return None if ts_ms is None or ts_ms == NO_TIME_MS else self._why_time(ts_ms)
+
+    def _why_time(self, ts_ms: int) -> tuple[str, str] | None:
         first_ms, last_ms = self.times_ms()
-        if ts_ms is not None and ts_ms < first_ms:
+        if ts_ms < first_ms:
             return "late", f"ts_ms: {ts_ms} is before {first_ms}, the earliest time that still counts"
-        if ts_ms is not None and ts_ms > last_ms:
+        if ts_ms > last_ms:
             ahead = f"more than {self.rule.clock_skew_s} s ahead of the server's {self.now_ms}"
             return "future", f"ts_ms: {ts_ms} is {ahead}"
         return None
+
+
+def _ends(times_ms: Sequence[int | None], default_ms: int) -> tuple[int, int]:
+    """The earliest and the latest of the times that are given; the default twice where none is."""
+    known: Any = times_ms
+    with suppress(TypeError):  # a None among them; to look for it first would cost as much as both ends
+        latest_ms = max(known, default=NO_TIME_MS)
+        if latest_ms != NO_TIME_MS:
+            return min(known), latest_ms
+    known = [ts_ms for ts_ms in times_ms if ts_ms is not None and ts_ms != NO_TIME_MS]
+    return min(known, default=default_ms), max(known, default=default_ms)
 
 
 def is_id(text: str) -> bool:
@@ -408,6 +439,9 @@ def given_column(values: Sequence[int | None] | None, absent: int = 0) -> IntArr
     """Numbers as a column, absent where there is none."""
     if values is None:
         return None
+    given: Any = values
+    with suppress(TypeError):  # a None among them
+        return np.fromiter(given, np.int64, len(values))
     return np.array([absent if value is None else value for value in values], np.int64)
 
 

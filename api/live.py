@@ -81,8 +81,7 @@ class Group:
         """Make the venue's current board that of the group."""
         view = self._view
         self._frame, self._stale, self._details = self._current()
-        shown = Shown(view.frame, view.runners)
-        self._board = view.board(shown, self._limit, details=self._details, stale=self._stale)
+        self._board = view.board(view.now, self._limit, details=self._details, stale=self._stale)
         self._full: bytes | None = None
         self._since: dict[Place, bytes] = {}
 

@@ -83,10 +83,12 @@ class EventBatch:
         """The batch as one log entry; times are kept relative to the earliest one."""
         base_ms = 0
         columns: dict[str, Array] = {"kind": self.kind, "runner": self.runner}
-        if self.time_ms is not None and (known := self.time_ms < NO_TIME_MS).any():
-            base_ms = int(self.time_ms[known].min())
+        if self.time_ms is not None and len(self) and (earliest_ms := int(self.time_ms.min())) < NO_TIME_MS:
+            base_ms = earliest_ms
             # 0 says "at arrival", so that a batch without times carries no column at all
-            columns["time"] = np.where(known, self.time_ms - base_ms + 1, 0)
+            columns["time"] = self.time_ms - (base_ms - 1)
+            if int(self.time_ms.max()) == NO_TIME_MS:
+                columns["time"][self.time_ms == NO_TIME_MS] = 0
         for name in _OPTIONAL:
             column = getattr(self, name)
             if column is not None and column.any():

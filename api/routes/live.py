@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import Annotated
 
@@ -20,6 +21,8 @@ from api.schemas import FOLLOWED, ChangesOut, TicketOut
 from api.service import Service, Serving, Viewed
 from api.tickets import LIVES_S, issue
 from racing.documents import wrong
+from racing.errors import StoreError
+from racing.model import Place
 
 router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
 
@@ -34,6 +37,12 @@ Since = Annotated[
     str | None,
     Query(pattern=NAME_PATTERN, description="name of the frame that the client has", examples=["1763740800000-48210"]),
 ]
+
+
+async def caught_up(service: Service, view: VenueView, place: Place) -> None:
+    """Show what another process has shown already, if Redis has it: nobody is told less than what they know."""
+    with suppress(StoreError):  # told by the age of the frame
+        await service.frames.catch_up(view, place)
 
 
 class _Follows(Response):
@@ -83,10 +92,13 @@ async def follow_slots(
     if service.draining:
         raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
     name = view.venue.venue
+    place = place_of(since or last_event_id or "")
+    if place is not None:
+        await caught_up(service, view, place)
     peer = request.client.host if request.client is not None else "unknown"
     asked = Asked(
         limit,
-        place_of(since or last_event_id or ""),
+        place,
         caller.sees_details(name),
         f"the key {caller.name!r}" if caller.id else f"the address {peer}",
         caller.id,
@@ -107,6 +119,7 @@ async def follow_slots(
 async def read_changes(
     view: Viewed,
     caller: Caller,
+    service: Serving,
     since: Since = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="first slots of the board")] = 50,
     if_none_match: Annotated[str | None, Header(examples=['"1763740800000-48210"'])] = None,
@@ -115,9 +128,12 @@ async def read_changes(
 
     Where since is left out, or names a frame that this process does not have (any more), full is the whole board.
     """
+    place = place_of(since or "")
+    if place is not None:
+        await caught_up(service, view, place)
     age_ms = view.age()
     detailed = caller.sees_details(view.venue.venue)
-    made = view.changes(place_of(since or ""), limit, stale=is_stale(age_ms), detailed=detailed)
+    made = view.changes(place, limit, stale=is_stale(age_ms), detailed=detailed)
     headers = made.headers if age_ms is None else {**made.headers, "saima-age-ms": str(age_ms)}
     if if_none_match is not None and if_none_match_names(if_none_match, made.etag):
         return Response(status_code=304, headers=headers)

@@ -17,7 +17,7 @@ import redis
 
 from racing.errors import CorruptRecordError, FencedError, StoreUnavailableError
 from racing.formats import FORMAT, format_of, refuse_newer
-from racing.model import START, Frame, Position
+from racing.model import START, Frame, Place, Position
 from racing.store.client import away, server_ms, store_errors
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
@@ -52,9 +52,33 @@ class CommitRecord(msgspec.Struct, frozen=True):
 
 
 NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
+
+
+class FramePlace(msgspec.Struct, frozen=True):
+    """Where a frame stands: all that is read of it while it is looked for."""
+
+    epoch: int
+    frame: int
+    at_ms: int
+
+    @property
+    def place(self) -> Place:
+        """As Frame has it."""
+        return self.epoch, self.frame
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_commit = msgspec.json.Decoder(CommitRecord).decode
 decode_frame = msgspec.json.Decoder(Frame).decode
+decode_place = msgspec.json.Decoder(FramePlace).decode
+
+
+def placed_in(raw: bytes) -> FramePlace | None:
+    """Where a frame stands; None for a damaged one, whose place the next one has taken."""
+    try:
+        return decode_place(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
 
 
 def encode_commit(record: CommitRecord) -> bytes:

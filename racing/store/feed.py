@@ -11,6 +11,7 @@ import structlog
 
 from racing.errors import StoreError, StoreUnavailableError
 from racing.store.client import store_errors
+from racing.store.kept import Raw
 from racing.store.keys import VenueKeys
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
@@ -31,8 +32,8 @@ class LastCommit:
 class Feed(Protocol):
     """Reads for all venues at once."""
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, tuple[str, bytes]]:
-        """(id, frame as JSON) by venue: the newest after the given id, of those that have one; waits for the first.
+    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
+        """(id, frame as JSON) by venue: all after the given id, oldest first, of those that have one; waits for one.
 
         Raises StoreError where nothing can be read.
         """
@@ -58,13 +59,12 @@ class PlainFeed:
         self._client = client
         self._reader = reader
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, tuple[str, bytes]]:
+    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
         """As Feed has it."""
         names = {VenueKeys(venue).frames: venue for venue in after}
         with store_errors():
-            # the last frame of each stream is all that a reader needs; later issues keep the ones between
             replies = await self._reader.xread({key: after[venue] for key, venue in names.items()}, block=block_ms)
-        return {names[key.decode()]: _newest(raws) for key, raws in replies or []}
+        return {names[key.decode()]: _raws(raws) for key, raws in replies or []}
 
     async def commits(self, venues: Sequence[str]) -> dict[str, LastCommit]:
         """As Feed has it."""
@@ -89,11 +89,11 @@ class ClusterFeed:
 
     def __init__(self, reader: RoutedClient) -> None:
         self._reader = reader
-        self._reads: dict[str, asyncio.Task[tuple[str, bytes] | None]] = {}
+        self._reads: dict[str, asyncio.Task[list[Raw] | None]] = {}
         self._commits: dict[str, LastCommit] = {}
         self._away: dict[str, str] = {}
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, tuple[str, bytes]]:
+    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
         """As Feed has it."""
         for venue in self._reads.keys() - after.keys():
             self._reads.pop(venue).cancel()
@@ -102,27 +102,27 @@ class ClusterFeed:
             if venue not in self._reads:
                 self._reads[venue] = asyncio.create_task(self._read(venue, last_id, block_ms), name=f"read-{venue}")
         done, _ = await asyncio.wait(self._reads.values(), timeout=block_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
-        found: dict[str, tuple[str, bytes]] = {}
+        found: dict[str, list[Raw]] = {}
         for venue in [venue for venue, task in self._reads.items() if task in done]:
-            newest = self._result(venue, self._reads.pop(venue))
-            if newest is not None:
-                found[venue] = newest
+            fresh = self._result(venue, self._reads.pop(venue))
+            if fresh is not None:
+                found[venue] = fresh
         if self._away.keys() >= after.keys():
             raise StoreUnavailableError(next(iter(self._away.values())))
         return found
 
-    def _result(self, venue: str, task: asyncio.Task[tuple[str, bytes] | None]) -> tuple[str, bytes] | None:
+    def _result(self, venue: str, task: asyncio.Task[list[Raw] | None]) -> list[Raw] | None:
         try:
-            newest = task.result()
+            fresh = task.result()
         except StoreError as exc:
             if venue not in self._away:
                 log.warning("venue away, its frame is served as it was", venue=venue, reason=str(exc))
             self._away[venue] = str(exc)
             return None
         self._away.pop(venue, None)
-        return newest
+        return fresh
 
-    async def _read(self, venue: str, last_id: str, block_ms: int) -> tuple[str, bytes] | None:
+    async def _read(self, venue: str, last_id: str, block_ms: int) -> list[Raw] | None:
         keys = VenueKeys(venue)
         try:
             with store_errors():
@@ -135,7 +135,7 @@ class ClusterFeed:
             await asyncio.sleep(_RETRY_S)
             raise
         self._commits[venue] = LastCommit(raw, _ms(clock))
-        return _newest(streams[0][1]) if streams else None
+        return _raws(streams[0][1]) if streams else None
 
     async def commits(self, venues: Sequence[str]) -> dict[str, LastCommit]:
         """As Feed has it: what came with the frames since the last time."""
@@ -150,9 +150,8 @@ class ClusterFeed:
         await asyncio.gather(*reads, return_exceptions=True)
 
 
-def _newest(raws: list[Any]) -> tuple[str, bytes]:
-    last_id, fields = raws[-1]
-    return last_id.decode(), fields[b"frame"]
+def _raws(found: list[Any]) -> list[Raw]:
+    return [(name.decode(), bytes(fields.get(b"frame", b""))) for name, fields in found]
 
 
 def _ms(clock: tuple[int, int]) -> float:

@@ -25,7 +25,7 @@ from racing.errors import StoreError
 from racing.model import START, Frame, Position
 from racing.store.blocks import Block, DamagedFileError, read_blocks, read_blocks_of, write_blocks, write_whole
 from racing.store.client import store_errors
-from racing.store.commit import decode_frame
+from racing.store.commit import decode_frame, decode_place, placed_in
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.segments import venue_folder
@@ -45,17 +45,6 @@ _NAME = re.compile(r"(\d{15})_(\d{12})_(\d+)\.frames")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_many = msgspec.msgpack.Decoder(list[bytes]).decode
-
-
-class _Place(msgspec.Struct, frozen=True):
-    """Where a frame stands: all that is read of it while it is looked for."""
-
-    epoch: int
-    frame: int
-    at_ms: int
-
-
-_decode_place = msgspec.json.Decoder(_Place).decode
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -108,7 +97,7 @@ class Reel:
         kept = 0
         for period_ms, frames in _by_period(self._seconds(self._last, now_ms)):
             self._write(period_ms, frames, epoch)
-            place = _decode_place(frames[-1])
+            place = decode_place(frames[-1])
             self._last = Position(place.epoch, place.frame)
             kept += len(frames)
         return kept
@@ -117,7 +106,7 @@ class Reel:
         """(second, JSON) of the last frame of each second before the present one."""
         held: tuple[int, bytes] | None = None
         for raw in _after(self._client, self._keys, after):
-            second = _decode_place(raw).at_ms // 1000
+            second = decode_place(raw).at_ms // 1000
             if held is not None and held[0] != second:
                 yield held
             held = second, raw
@@ -133,7 +122,7 @@ class Reel:
         if mine:
             path, before = mine[0].path, [block for block in _sound(mine[0].path) if block[0] == _FRAMES]
         else:
-            first = _decode_place(frames[0]).frame
+            first = decode_place(frames[0]).frame
             path, before = self._path(f"{period_ms:015d}_{first:012d}_{epoch}.frames"), []
         write_blocks(path, _MAGIC, [(_HEADER, _header()), *before, (_FRAMES, _pack(frames))])
 
@@ -147,7 +136,7 @@ def _last_kept(folder: Path, venue: str) -> Position:
     """The (epoch, frame) up to which frames are kept; a damaged file counts as none, what it held is kept anew."""
     for name in reversed(reels_of(folder, venue)):
         with suppress(DamagedFileError):
-            place = _decode_place(_unpack(_sound(name.path)[-1][1])[-1])
+            place = decode_place(_unpack(_sound(name.path)[-1][1])[-1])
             return Position(place.epoch, place.frame)
     return START
 
@@ -171,7 +160,7 @@ def _header() -> bytes:
 
 
 def _pack(frames: list[bytes]) -> bytes:
-    first, last = _decode_place(frames[0]), _decode_place(frames[-1])
+    first, last = decode_place(frames[0]), decode_place(frames[-1])
     span = _SPAN.pack(first.at_ms, last.at_ms, first.frame, last.frame)
     return span + zlib.compress(_encode(frames), _LEVEL)
 
@@ -201,11 +190,16 @@ def frame_kept(
     None where nothing so old is kept. Raises StoreError, which names a damaged file. Cost: of the last minutes some
     reads of Redis, else one block of one file.
     """
-    wanted = _Wanted(at_ms, number)
-    found = _in_stream(client, keys, wanted)
+    found = _in_stream(client, keys, _Wanted(at_ms, number))
     if found is None and folder is not None:
-        found = _in_files(folder, keys.venue, wanted)
+        return frame_in_files(folder, keys.venue, at_ms=at_ms, number=number)
     return None if found is None else msgspec.structs.replace(decode_frame(found), venue=keys.venue)
+
+
+def frame_in_files(folder: Path, venue: str, *, at_ms: int | None = None, number: int | None = None) -> Frame | None:
+    """As frame_kept, of what is kept in files alone: of each second the last frame. Cost: one block of one file."""
+    found = _in_files(folder, venue, _Wanted(at_ms, number))
+    return None if found is None else msgspec.structs.replace(decode_frame(found), venue=venue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +217,7 @@ class _Wanted:
 def _in_stream(client: SyncClient, keys: VenueKeys, wanted: _Wanted) -> bytes | None:
     with store_errors():
         oldest = client.xrange(keys.frames, count=1)
-    place = _place_of(oldest[0][1]) if oldest else None
+    place = placed_in(oldest[0][1].get(b"frame", b"")) if oldest else None
     if place is not None and not wanted.takes(place.at_ms, place.frame):
         return None
     last = "+"
@@ -231,7 +225,7 @@ def _in_stream(client: SyncClient, keys: VenueKeys, wanted: _Wanted) -> bytes | 
         with store_errors():
             raws = client.xrevrange(keys.frames, max=last, count=_READ_MAX)
         for _, fields in raws:
-            place = _place_of(fields)
+            place = placed_in(fields.get(b"frame", b""))
             if place is not None and wanted.takes(place.at_ms, place.frame):
                 return bytes(fields[b"frame"])
         if not raws:
@@ -247,19 +241,11 @@ def _in_files(folder: Path, venue: str, wanted: _Wanted) -> bytes | None:
                 first_ms, _, first, _ = _SPAN.unpack_from(data)
                 if not wanted.takes(first_ms, first):
                     continue
-                places = ((raw, _decode_place(raw)) for raw in reversed(_unpack(data)))
+                places = ((raw, decode_place(raw)) for raw in reversed(_unpack(data)))
                 return next(raw for raw, place in places if wanted.takes(place.at_ms, place.frame))
         except DamagedFileError as exc:
             raise _damaged(name.path, str(exc)) from exc
     return None
-
-
-def _place_of(fields: dict[bytes, bytes]) -> _Place | None:
-    """Where a frame of the stream stands; None for a damaged one, whose place the next one has taken."""
-    try:
-        return _decode_place(fields[b"frame"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
-        return None
 
 
 def _after(client: SyncClient, keys: VenueKeys, after: Position) -> Iterator[bytes]:
@@ -270,7 +256,7 @@ def _after(client: SyncClient, keys: VenueKeys, after: Position) -> Iterator[byt
         if not raws:
             return
         after = Position.parse(raws[-1][0])
-        yield from (bytes(fields[b"frame"]) for _, fields in raws if _place_of(fields) is not None)
+        yield from (bytes(fields[b"frame"]) for _, fields in raws if placed_in(fields.get(b"frame", b"")) is not None)
 
 
 def _unpack(data: bytes) -> list[bytes]:

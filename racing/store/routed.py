@@ -114,6 +114,10 @@ class RoutedClient:
         """One key."""
         return await self.at(name).xrange(name, min=min, count=count)
 
+    async def xrevrange(self, name: str, *, max: str, count: int) -> list[Any]:  # noqa: A002  # as above
+        """One key."""
+        return await self.at(name).xrevrange(name, max=max, count=count)
+
     async def xread(self, streams: dict[str, str], *, block: int) -> list[Any]:
         """Streams of one venue: those of several are in several slots."""
         return await self.at(next(iter(streams))).xread(streams, block=block)

@@ -68,7 +68,7 @@ def an_appender() -> tuple[Appender, GatedDesk]:
 
 
 def taken(*runners: int) -> Taken:
-    rows = Rows(("click",) * len(runners), tuple(f"p-{runner}" for runner in runners))
+    rows = Rows(["click"] * len(runners), [f"p-{runner}" for runner in runners])
     return Taken(rows, ("click",), bytes(len(runners)), np.array(runners, np.int64))
 
 

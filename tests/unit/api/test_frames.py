@@ -15,7 +15,7 @@ from api import frames as module
 from api.frames import STALE_MS, Frames, VenueView
 from racing.entries import Runner
 from racing.errors import StaleNumbersError, StoreUnavailableError
-from racing.model import Frame, Slot, Term
+from racing.model import END, Frame, Position, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
 from racing.store.desk import RuleVersion, Venue
@@ -25,12 +25,14 @@ from racing.store.numbers import Mark, Numbers
 AWAY = StoreUnavailableError("Redis is away")
 
 
-def frame_of(*products: str, number: int = 1, rule_version: int = 1, roster: int = 1, venue: str = "hall-1") -> Frame:
+def frame_of(
+    *products: str, number: int = 1, rule_version: int = 1, roster: int = 1, venue: str = "hall-1", at_ms: int = 1000
+) -> Frame:
     slots = tuple(
         Slot(index + 1, index, product, 1.5, (Term("click level", 0.5, 3.0, 1.5),))
         for index, product in enumerate(products)
     )
-    return Frame(venue, number, 7, f"{number}-0", 1000, rule_version, len(products), roster, slots)
+    return Frame(venue, number, 7, f"{number}-0", at_ms, rule_version, len(products), roster, slots)
 
 
 def runner_of(product: str, **data: Any) -> Runner:
@@ -154,6 +156,7 @@ class FakeStore:
         self.asked: list[tuple[str, Any]] = []
         self.while_listing: list[str] = []
         self.ahead = 0
+        self.stream: list[Frame] = []
 
     def _answer(self, what: str, about: Any) -> None:
         self.asked.append((what, about))
@@ -202,6 +205,21 @@ class FakeStore:
             return []
         raw = {b"frame": msgspec.json.encode(frame)}
         return [(VenueKeys(venue).frames.encode(), [(frame.name.encode(), raw)])]
+
+    async def xrange(self, name: str, *, min: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own name
+        """Of the stream at rest: what is published is queued beside it."""
+        self._answer("xrange", min)
+        after = min.startswith("(")
+        least = Position.parse(min.removeprefix("("))
+        found = [f for f in self.stream if f.place > least or (f.place == least and not after)]
+        return [(frame.name.encode(), {b"frame": msgspec.json.encode(frame)}) for frame in found[:count]]
+
+    async def xrevrange(self, name: str, *, max: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own name
+        self._answer("xrevrange", max)
+        before = max.startswith("(")
+        most = END if max == "+" else Position.parse(max.removeprefix("("))
+        found = [f for f in self.stream if f.place < most or (f.place == most and not before)]
+        return [(frame.name.encode(), {b"frame": msgspec.json.encode(frame)}) for frame in found[::-1][:count]]
 
     def pipeline(self, *, transaction: bool) -> FakeStore:
         return self
@@ -444,3 +462,97 @@ async def test_a_frame_that_cannot_be_shown_does_not_end_the_following(
 
 async def test_without_a_start_there_is_nothing_to_stop(frames: Frames) -> None:
     await frames.stop()
+
+
+# ------------------------------------------------------------------------------------------------ other frames
+
+
+async def test_frame_that_nobody_published_is_not_shown(frames: Frames, store: FakeStore) -> None:
+    store.listed = ["hall-1"]
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    assert await frames.catch_up(view, (7, 1)) is False
+    assert view.frame.frame == 0
+
+
+async def test_nobody_is_told_that_a_frame_is_not_there_while_the_store_is_away(
+    frames: Frames, store: FakeStore
+) -> None:
+    store.listed = ["hall-1"]
+    await frames.refresh()
+    store.away = True
+    with pytest.raises(StoreUnavailableError):
+        await frames.catch_up(frames.views["hall-1"], (7, 1))
+    with pytest.raises(StoreUnavailableError):
+        await frames.find(frames.views["hall-1"], (7, 1))
+
+
+async def test_a_venue_is_seen_with_its_newest_frame(frames: Frames, store: FakeStore) -> None:
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1")}
+    store.stream = [frame_of("p-1", number=1), frame_of("p-1", number=2)]
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    assert (view.frame.frame, view.last_id, len(view.history)) == (2, "7-2", 1)
+
+
+async def test_a_frame_that_another_process_has_shown_is_fetched(frames: Frames, store: FakeStore) -> None:
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1")}
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    store.stream = [frame_of("p-1", number=number) for number in (1, 2)]
+    assert await frames.catch_up(view, (7, 2)) is True
+    assert (view.frame.frame, view.last_id) == (2, "7-2")
+    asked = len(store.asked)
+    assert await frames.catch_up(view, (7, 1)) is True
+    assert len(store.asked) == asked, "what is shown already is not asked for"
+
+
+async def test_what_was_fetched_is_not_shown_again_when_it_is_read_as_well(frames: Frames, store: FakeStore) -> None:
+    view = await followed(frames, store)
+    store.stream = [frame_of("p-1", number=number) for number in (1, 2)]
+    await frames.catch_up(view, (7, 2))
+    store.published.put_nowait(("hall-1", store.stream[0]))
+    store.published.put_nowait(("hall-1", frame_of("p-1", number=3)))
+    await shown(view, 3)
+    assert [view.history.find((7, number)) is not None for number in (1, 2, 3)] == [False, True, True]
+
+
+async def test_a_frame_of_a_moment_ago_is_found_in_memory_and_an_older_one_in_the_store(
+    frames: Frames, store: FakeStore
+) -> None:
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1"), 1: runner_of("p-2")}
+    store.stream = [frame_of("p-2", "p-1", number=1), frame_of("p-1", "p-2", number=2, at_ms=200_000)]
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    asked = len(store.asked)
+    recent = await frames.find(view, (7, 2))
+    assert recent is not None
+    assert (recent.frame, len(store.asked)) == (store.stream[1], asked)
+    older = await frames.find(view, (7, 1))
+    assert older is not None
+    assert (older.frame, older.runners) == (store.stream[0], store.known)
+    assert await frames.find(view, (7, 9)) is None
+    assert await frames.find_before(view, 200_000) == older
+    assert await frames.find_before(view, 200_001) == recent
+    assert await frames.find_before(view, 1000) is None
+
+
+async def test_frames_that_are_passed_over_count_for_what_the_next_is_compared_with(
+    frames: Frames, store: FakeStore
+) -> None:
+    """The board of the last moment before each ten seconds, whichever of the frames were shown here."""
+    store.listed = ["hall-1"]
+    store.stream = [frame_of("p-1", number=1, at_ms=1_000)]
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    store.stream += [frame_of("p-1", number=2 + n, at_ms=9_000 + 1_000 * n) for n in range(25)]
+    await frames.catch_up(view, (7, 26))
+    last_before = [board.at_ms for board in view.references if board is not None]
+    assert last_before == [29_000, 19_000, 9_000]
+    fresh = Frames(*[_any(store)] * 3)
+    await fresh.refresh()
+    assert fresh.views["hall-1"].references == view.references, "a process that has seen none of them tells the same"
+
+
+def _any(store: FakeStore) -> Any:
+    return store

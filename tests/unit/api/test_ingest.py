@@ -267,7 +267,7 @@ def test_an_event_without_a_time_is_of_now() -> None:
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
     found = decoded(event_of("p-9"), {"x": 1}, event_of("p-1"), event_of("p-8"))
     taken, refused = sorted_out(found)
-    assert taken.rows.product == ("p-1",)
+    assert taken.rows.product == ["p-1"]
     assert [(each.index, each.code) for each in refused] == [
         (0, "unknown_product"),
         (1, "invalid"),
@@ -412,8 +412,26 @@ def test_lines_are_the_batch_of_their_events() -> None:
     """NDJSON says the same as the JSON batch; empty lines and either line end are fine."""
     lines = b'{"type":"click","product":"p-1"}\r\n\n{"type":"pay","product":"p-2","amount":5}\n'
 
-    events = [event(), event(type="pay", product="p-2", amount=5)]
-    assert Rows.of(events) == decode(batch_of_lines(lines), events_max=10).rows
+    events = [{"type": "click", "product": "p-1"}, {"type": "pay", "product": "p-2", "amount": 5}]
+    assert decode(json.dumps({"events": events}).encode(), events_max=10) == decode(
+        batch_of_lines(lines), events_max=10
+    )
+
+
+@pytest.mark.parametrize("absent", [{}, {"ts_ms": None, "amount": None}])
+@pytest.mark.parametrize("more", [{}, {"user": "u-1"}])
+def test_what_is_absent_is_so_in_the_log_however_it_is_left_out(absent: dict[str, None], more: dict[str, str]) -> None:
+    """Left out or null, in an event of few fields or of many."""
+    events = [
+        {"type": "click", "product": "p-1", **absent, **more},
+        {"type": "click", "product": "p-2", "ts_ms": NOW_MS, "amount": 7, **more},
+    ]
+    taken, refused = sorted_out(decode(json.dumps({"events": events}).encode(), events_max=10))
+    batch = taken.batch(b"secret")
+    assert refused == []
+    assert batch.time_ms is not None
+    assert batch.amount is not None
+    assert (batch.time_ms.tolist(), batch.amount.tolist()) == ([NO_TIME_MS, NOW_MS], [0, 7])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Frames that are kept, as API processes find them: by name, by time, and the newest."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from racing.errors import StoreUnavailableError
+from racing.store.client import connect_async
+from racing.store.kept import KeptFrames
+from racing.store.protocol import AsyncClient, SyncClient
+from racing.store.reel import Reel
+from tests.contract.servers import Store
+from tests.contract.test_reel import forgotten, race_for
+from tests.contract.track import START_MS, Track
+
+pytestmark = pytest.mark.parametrize("store", ["embedded", "cluster"], indirect=True)
+
+
+@pytest.fixture
+def track(client: SyncClient, tmp_path: Path) -> Track:
+    made = Track(client, segments_dir=tmp_path)
+    made.begin()
+    return made
+
+
+@pytest.fixture
+async def reader(store: Store) -> AsyncIterator[AsyncClient]:
+    made = store.async_client()
+    yield made
+    await made.aclose()
+
+
+# -- refusals ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("store")
+async def test_store_that_is_away_is_told_from_a_frame_that_is_gone() -> None:
+    kept = KeptFrames(connect_async("redis://127.0.0.1:1"))
+    for asked in (kept.newest("hall-1"), kept.after("hall-1", "0-0"), kept.named("hall-1", (1, 1))):
+        with pytest.raises(StoreUnavailableError):
+            await asked
+    with pytest.raises(StoreUnavailableError):
+        await kept.before("hall-1", START_MS)
+
+
+async def test_venue_without_frames_has_none(reader: AsyncClient, track: Track, tmp_path: Path) -> None:
+    kept = KeptFrames(reader, tmp_path)
+    assert await kept.newest(track.venue) is None
+    assert await kept.after(track.venue, "0-0") == []
+    assert await kept.named(track.venue, (1, 1)) is None
+    assert await kept.before(track.venue, track.now_ms) is None
+
+
+async def test_frame_that_is_not_kept_is_not_taken_for_its_neighbour(
+    reader: AsyncClient, track: Track, tmp_path: Path
+) -> None:
+    owner = track.owner()
+    frames = race_for(track, owner, 5)
+    epoch, number = frames[-1].place
+    kept = KeptFrames(reader, tmp_path)
+    for place in ((epoch, number + 1), (epoch - 1, number), (epoch + 1, number), (epoch, 0)):
+        assert await kept.named(track.venue, place) is None
+    Reel(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
+    forgotten(track)
+    assert await KeptFrames(reader).named(track.venue, frames[0].place) is None
+    between = next(one for one, other in pairwise(frames) if one.at_ms // 1000 == other.at_ms // 1000)
+    assert await kept.named(track.venue, between.place) is None, "of a second only its last frame is in files"
+
+
+async def test_frame_that_is_missing_in_the_middle_is_passed_over(reader: AsyncClient, track: Track) -> None:
+    frames = race_for(track, track.owner(), 5)
+    damaged = frames[len(frames) // 2]
+    track.raw.xdel(track.keys.frames, damaged.name)
+    kept = KeptFrames(reader)
+    assert await kept.named(track.venue, damaged.place) is None
+    assert await kept.before(track.venue, damaged.at_ms + 1) == frames[len(frames) // 2 - 1]
+
+
+# -- what is found -------------------------------------------------------------------------------------------
+
+
+async def test_every_frame_in_redis_is_found_by_name_and_by_time(reader: AsyncClient, track: Track) -> None:
+    """Whoever published it: the second owner goes on counting under a later epoch."""
+    first = race_for(track, track.owner(), 5)
+    track.now_ms += 20_000
+    second = race_for(track, track.owner(), 5)
+    frames, kept = [*first, *second], KeptFrames(reader)
+    assert first[0].epoch < second[0].epoch
+    for index, frame in enumerate(frames):
+        assert await kept.named(track.venue, frame.place) == frame
+        assert await kept.before(track.venue, frame.at_ms + 1) == frame
+        assert await kept.before(track.venue, frame.at_ms) == (frames[index - 1] if index else None)
+    assert await kept.before(track.venue, track.now_ms + 10**6) == frames[-1]
+
+
+async def test_what_has_left_redis_is_found_in_files_the_same(
+    reader: AsyncClient, track: Track, tmp_path: Path
+) -> None:
+    """At whole seconds; between them the last frame of the second before stands for all."""
+    owner = track.owner()
+    race_for(track, owner, 15)
+    kept, seconds = KeptFrames(reader, tmp_path), range(START_MS + 2_000, START_MS + 14_000, 1_000)
+    before = [await kept.before(track.venue, at_ms) for at_ms in seconds]
+    Reel(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
+    forgotten(track)
+    assert [await kept.before(track.venue, at_ms) for at_ms in seconds] == before
+    for frame in filter(None, before):
+        assert await kept.named(track.venue, frame.place) == frame
+    assert await KeptFrames(reader).before(track.venue, START_MS + 5_000) is None
+
+
+async def test_newest_frame_and_those_after_one(reader: AsyncClient, track: Track) -> None:
+    race_for(track, track.owner(), 5)
+    frames, kept = track.frames(), KeptFrames(reader)
+    newest = await kept.newest(track.venue)
+    assert newest is not None
+    assert newest[0] == frames[-1].name
+    assert [name for name, _ in await kept.after(track.venue, frames[2].name)] == [f.name for f in frames[3:]]
+    assert await kept.after(track.venue, frames[-1].name) == []
