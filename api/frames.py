@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from api.changes import Board, changes
 from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
+from api.tokens import VenueTokens
 from racing.entries import Runner
 from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
@@ -116,10 +116,12 @@ class VenueView:
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
+    tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
-    _changes: dict[tuple[Place | None, int, bool, bool], Slots] = field(default_factory=dict)
+    deltas: dict[tuple[Place | None, int, bool, bool], Slots] = field(default_factory=dict)
+    """Answers of GET changes made of the current frame: by since, limit, details, stale."""
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
     _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
@@ -142,7 +144,7 @@ class VenueView:
 
     def show(self, frame: Frame, runners: dict[int, Runner], references: References = NO_REFERENCES) -> None:
         """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
-        self.frame, self.runners, self._slots, self._details, self._changes = frame, runners, {}, {}, {}
+        self.frame, self.runners, self._slots, self._details, self.deltas = frame, runners, {}, {}, {}
         self.references = references
         self.history.add(Shown(frame, runners, references))
         self.shown.set()
@@ -154,7 +156,12 @@ class VenueView:
             self.history = History()
         self.venue, self.public_details = venue, public_details
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
-        self._slots, self._details, self._changes = {}, {}, {}
+        self._slots, self._details, self.deltas = {}, {}, {}
+
+    @property
+    def now(self) -> Shown:
+        """The current frame with all that is shown with it."""
+        return Shown(self.frame, self.runners, self.references)
 
     def slots(self, limit: int, *, stale: bool) -> Slots:
         """The answer of GET slots; its ETag is the frame's name, apart for one that is stale or without details."""
@@ -184,49 +191,16 @@ class VenueView:
             known = self._details[key] = Slots.of(body, etag, stale=stale, cache_control=PRIVATE_CACHE_CONTROL)
         return known
 
-    def changes(self, since: Place | None, limit: int, *, stale: bool, detailed: bool) -> Slots:
-        """The answer of GET changes: what has changed since a frame, or the whole board where that is not kept."""
-        details = detailed or self.public_details
-        key = (since, limit, stale, details)
-        known = self._changes.get(key)
-        if known is None:
-            if len(self._changes) >= _BODIES_MAX:
-                self._changes.clear()
-            etag = self._etag(stale=stale, details=details)
-            known = self._changes[key] = Slots.of(
-                self._encode_changes(since, limit, stale=stale, details=details),
-                f'{etag[:-1]}-since-{since[0]}-{since[1]}"' if since else etag,
-                stale=stale,
-                cache_control=self.cache_control if details == self.public_details else PRIVATE_CACHE_CONTROL,
-            )
-        return known
-
-    def _encode_changes(self, since: Place | None, limit: int, *, stale: bool, details: bool) -> bytes:
-        board = self.board(self.now, limit, stale=stale, details=details)
-        old = None if since is None else self.history.find(since)
-        if old is None:
-            return _encode({"since": None, "next": self.frame.name, "full": board})
-        return _encode(changes(self.board(old, limit, stale=stale, details=details), board))
-
     def _etag(self, *, stale: bool, details: bool) -> str:
         return f'"{self.frame.name}{"" if details else "-brief"}{"-stale" if stale else ""}"'
 
-    @property
-    def now(self) -> Shown:
-        """The current frame with all that is shown with it."""
-        return Shown(self.frame, self.runners, self.references)
-
     def _encode(self, limit: int, *, stale: bool, details: bool) -> bytes:
-        return _encode(self.board(self.now, limit, stale=stale, details=details))
-
-    def board(self, shown: Shown, limit: int, *, stale: bool, details: bool) -> Board:
-        """The first slots of a frame as readers see them. details: with scores, signals, stock and counts."""
-        frame = shown.frame
-        names = [name for name in _SHOWN if details or name not in _DETAILS]
+        frame = self.frame
+        shown = [name for name in _SHOWN if details or name not in _DETAILS]
         slots = []
         for slot in frame.slots[:limit]:
-            runner = shown.runners.get(slot.runner)
-            given = {name: value for name in names if (value := getattr(runner, name, None)) is not None}
+            runner = self.runners.get(slot.runner)
+            given = {name: value for name in shown if (value := getattr(runner, name, None)) is not None}
             slots.append(
                 {
                     "slot": slot.slot,
@@ -236,7 +210,7 @@ class VenueView:
                 }
             )
         head = {name: getattr(frame, name) for name in _HEAD if details or name not in _DETAILS}
-        return {**head, "stale": stale, "slots": slots}
+        return _encode({**head, "stale": stale, "slots": slots})
 
 
 class Frames:
@@ -327,7 +301,8 @@ class Frames:
         version = await self._desk.rule(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
         newest = await self.kept.newest(venue.venue)
-        view = VenueView(venue, empty, parse_rule(version.rule), version.version)
+        tokens = VenueTokens(await self._desk.secret(), venue.venue)
+        view = VenueView(venue, empty, parse_rule(version.rule), version.version, tokens=tokens)
         if newest is not None:  # those before it are not shown, so they are not read either
             await self._take_newer(view, [newest])
         self.views.setdefault(venue.venue, view)

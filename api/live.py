@@ -15,10 +15,10 @@ from contextlib import suppress
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-import msgspec
 import structlog
 
 from api import sse
+from api.boards import board_of, encode
 from api.changes import Board, changes
 from api.errors import ProblemError
 from api.frames import Frames, VenueView
@@ -59,9 +59,6 @@ class Asked(NamedTuple):
     key: str
 
 
-encode = msgspec.json.Encoder().encode
-
-
 class Group:
     """Clients that see the same board, as they were last told of it."""
 
@@ -81,7 +78,7 @@ class Group:
         """Make the venue's current board that of the group."""
         view = self._view
         self._frame, self._stale, self._details = self._current()
-        self._board = view.board(view.now, self._limit, details=self._details, stale=self._stale)
+        self._board = board_of(view.now, self._limit, details=self._details, stale=self._stale)
         self._full: bytes | None = None
         self._since: dict[Place, bytes] = {}
 
@@ -122,7 +119,7 @@ class Group:
         return known
 
     def _changes_since(self, old: Shown) -> bytes:
-        board = self._view.board(old, self._limit, details=self._details, stale=self._stale)
+        board = board_of(old, self._limit, details=self._details, stale=self._stale)
         return min(self._changes(board), self.full(), key=len)
 
     def _changes(self, old: Board) -> bytes:
