@@ -35,6 +35,7 @@ def why_not_json(body: bytes, exc: Exception) -> str:
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
 
 
 def media_type_of(headers: Mapping[str, str], allowed: Sequence[str] = (JSON,)) -> str:

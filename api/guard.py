@@ -92,20 +92,27 @@ class GuardedRoute(StrictRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind its guard."""
-        handle, need, public = super().get_route_handler(), need_of(self), self.path in PUBLIC
-        tickets = getattr(self.endpoint, _TICKETS, False)
+        handle, public = super().get_route_handler(), self.path in PUBLIC
 
         async def guarded(request: Request) -> Response:
             if not public:
-                ticketed = tickets and "ticket" in request.query_params
-                request.scope["saima.grant"] = await (admit_ticket(request) if ticketed else admit(request, need))
+                request.scope["saima.grant"] = await self._admitted(request)
             return await handle(request)
 
         return guarded
 
+    async def _admitted(self, request: Request) -> Grant:
+        if getattr(self.endpoint, _TICKETS, False) and "ticket" in request.query_params:
+            return await admit_ticket(request)
+        return await admit(request, need_of(self), await self.keys_of(request))
 
-async def admit(request: Request, need: Need | None) -> Grant:
-    """What the caller of a route may do.
+    async def keys_of(self, request: Request) -> list[str]:
+        """What the request brings as Authorization."""
+        return request.headers.getlist("authorization")
+
+
+async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
+    """What the caller of a route may do who brings these keys, of which there must be one at most.
 
     Raises ProblemError: 401 without a key that works, 403 for one that does not grant this, 404 for what is out of its
     scope (as if it were not there), 429 beyond its quota. StoreUnavailableError while the keys were never read.
@@ -113,13 +120,12 @@ async def admit(request: Request, need: Need | None) -> Grant:
     service: Service = request.app.state.service
     if service.settings.keys == "off":
         return EVERYTHING
-    headers = request.headers.getlist("authorization")
     venue = request.path_params.get("venue")
-    if not headers:
+    if not keys:
         return await _without_key(service, need, venue)
-    if len(headers) > 1:
+    if len(keys) > 1:
         raise wrong_key()
-    grant = await service.grants_in_force().find(headers[0].encode("latin-1"))
+    grant = await service.grants_in_force().find(keys[0].encode("latin-1", "replace"))
     _within_quota(request, grant)
     if need == "slots:read" and (venue is None or await is_open(service, venue)):
         return grant

@@ -13,6 +13,7 @@ import numpy as np
 from msgspec import Meta
 
 from api.bodies import NOT_JSON, why_not_json
+from api.tokens import Exposures, TokenRefusedError
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS, EventBatch, HashArray, hash_id, hash_user, table_of
 from racing.model import ID_PATTERN, IntArray
@@ -24,8 +25,9 @@ AMOUNT_MAX = 10**12
 KIND_MAX = 32
 USER_MAX = 128
 TIME_MAX_MS = 2**53
+TOKEN_MAX = 64
 _ID = re.compile(ID_PATTERN + r"(?!\n)")
-_Id = Annotated[
+Id = Annotated[
     str,
     Meta(pattern=ID_PATTERN + r"(?!\n)"),  # Python's $ lets a line feed follow, as other languages' does not
 ]
@@ -51,13 +53,17 @@ class EventIn(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     ] = None
     quantity: Annotated[int, Meta(ge=0, le=10**9)] | None = None
     id: Annotated[
-        _Id | None,
+        Id | None,
         Meta(description="counts once per kind; a refund names its payment by it", examples=["order-5"]),
     ] = None
-    source: Annotated[_Id | None, Meta(description="entrance (入口)", examples=["search"])] = None
-    segment: _Id | None = None
+    source: Annotated[Id | None, Meta(description="entrance (入口)", examples=["search"])] = None
+    segment: Id | None = None
     frame: Annotated[Annotated[int, Meta(ge=0, le=2**53)] | None, Meta(description="frame that was shown")] = None
     slot: Annotated[Annotated[int, Meta(ge=1, le=10_000)] | None, Meta(description="slot that was shown")] = None
+    token: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=TOKEN_MAX)] | None,
+        Meta(description="of the slot where it happened, as the answer had it: fills frame and slot"),
+    ] = None
 
 
 class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
@@ -66,12 +72,15 @@ class BatchIn(msgspec.Struct, forbid_unknown_fields=True):
     events: list[EventIn]
 
 
-def batch_schemas(ref_template: str, *, events_max: int) -> dict[str, Any]:
-    """JSON Schemas of a batch and its parts by name, made from what the decoder checks."""
-    _, schemas = msgspec.json.schema_components((BatchIn,), ref_template=ref_template)
+def batch_schemas(
+    ref_template: str, *, events_max: int, kinds: Sequence[type[msgspec.Struct]] = (BatchIn,)
+) -> dict[str, Any]:
+    """JSON Schemas of kinds of batches and their parts by name, made from what the decoder checks."""
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=ref_template)
     schemas["EventIn"]["properties"]["product"]["pattern"] = ID_PATTERN
-    schemas["BatchIn"]["properties"]["events"] |= {"minItems": 1, "maxItems": events_max}
-    for schema in schemas["EventIn"]["properties"].values():
+    for kind in kinds:
+        schemas[kind.__name__]["properties"]["events"] |= {"minItems": 1, "maxItems": events_max}
+    for schema in (each for kind in schemas.values() for each in kind["properties"].values()):
         for part in (schema, *schema.get("anyOf", ())):
             if "pattern" in part:
                 part["pattern"] = ID_PATTERN
@@ -115,6 +124,7 @@ class Rows(NamedTuple):
     segment: list[str | None] | None = None
     frame: list[int | None] | None = None
     slot: list[int | None] | None = None
+    token: list[str | None] | None = None
 
     @classmethod
     def of(cls, events: Sequence[EventIn]) -> Rows:
@@ -332,7 +342,7 @@ def _cut(raw: msgspec.Raw) -> str:
 def _fields() -> Iterable[tuple[str, tuple[msgspec.json.Decoder[Any], str]]]:
     """Each field's decoder, and what its value must be, in words made of its bounds."""
     for each in msgspec.structs.fields(EventIn):
-        kind = _Id if each.name == "product" else each.type
+        kind = Id if each.name == "product" else each.type
         schema = msgspec.json.schema(kind)
         bounds = {name: value for part in schema.get("anyOf", [schema]) for name, value in part.items()}
         if "pattern" in bounds:
@@ -348,13 +358,17 @@ _FIELDS = dict(_fields())
 
 
 class Door(msgspec.Struct, frozen=True):
-    """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products."""
+    """What the venue takes just now: its rule, its kinds by code, the clock, and the numbers of its products.
+
+    exposures: reads the tokens of events.
+    """
 
     venue: str
     rule: Rule
     kinds: Mapping[str, int]
     numbers: Mapping[str, int]
     now_ms: int
+    exposures: Exposures | None = None
 
     def sort_out(self, decoded: Decoded) -> tuple[Taken, list[RefusedEvent]]:
         """The events that are taken, in order, and all that are refused, by index.
@@ -362,10 +376,12 @@ class Door(msgspec.Struct, frozen=True):
         Where all products and kinds are known and all times fit, no event is looked at alone.
         """
         rows = decoded.rows
-        taken = self.take(rows)
+        from_page = self.exposures is not None and self.exposures.required
+        taken = None if from_page else self.take(rows)
         if taken is not None:
             return taken, decoded.refused
         whys = list(map(self.why, rows.type, rows.product, rows.ts_ms or repeat(None)))
+        rows = self._tied(rows, whys)
         good = [place for place, why in enumerate(whys) if why is None]
         wrong = [RefusedEvent(decoded.places[place], *why) for place, why in enumerate(whys) if why is not None]
         refused = sorted([*decoded.refused, *wrong], key=lambda each: each.index)
@@ -374,7 +390,9 @@ class Door(msgspec.Struct, frozen=True):
         return taken, refused
 
     def take(self, rows: Rows) -> Taken | None:
-        """All of these events; None if one of them is to be refused."""
+        """All of these events; None if one of them is to be refused, or has a token that is to be read."""
+        if rows.token is not None:
+            return None
         if rows.ts_ms is not None:
             first_ms, last_ms = self.times_ms()
             earliest_ms, latest_ms = _ends(rows.ts_ms, first_ms)
@@ -386,6 +404,25 @@ class Door(msgspec.Struct, frozen=True):
         except KeyError:
             return None
         return Taken(rows, tuple(self.kinds), kind, runners)
+
+    def _tied(self, rows: Rows, whys: list[tuple[str, str] | None]) -> Rows:
+        """Events with the frame and slot of their tokens for their own; whys gets why a token is refused."""
+        if self.exposures is None or (rows.token is None and not self.exposures.required):
+            return rows._replace(token=None)
+        size = len(rows.type)
+        frames, slots = list(rows.frame or repeat(None, size)), list(rows.slot or repeat(None, size))
+        for place, token in enumerate(rows.token or repeat(None, size)):
+            if whys[place] is None and self.exposures.required:
+                whys[place] = _not_for_pages(rows, place)
+            if whys[place] is not None:
+                continue
+            try:
+                shown = self.exposures.shown(token, rows.type[place], self.numbers[rows.product[place]])
+            except TokenRefusedError as exc:
+                whys[place] = exc.code, str(exc)
+            else:
+                frames[place], slots[place] = shown or (frames[place], slots[place])
+        return rows._replace(frame=frames, slot=slots, token=None)
 
     def times_ms(self) -> tuple[int, int]:
         """The earliest and the latest event time that is taken."""
@@ -399,7 +436,8 @@ class Door(msgspec.Struct, frozen=True):
         if product not in self.numbers and not is_id(product):
             return "invalid", f"product: {ID_WORDS}, not {product[:_VALUE_MAX]!r}"
         if kind not in self.kinds:
-            return "unknown_kind", f"type: {kind!r} is none of {', '.join(sorted(self.kinds))}"
+            taken = ", ".join(sorted(self.kinds)) or "what pages may send here: access.beacon_kinds names no kind"
+            return "unknown_kind", f"type: {kind!r} is none of {taken}"
         if product not in self.numbers:
             return "unknown_product", f"product: {product!r} is not enrolled in venue {self.venue!r}: enrol it first"
         return None if ts_ms is None or ts_ms == NO_TIME_MS else self._why_time(ts_ms)
@@ -414,12 +452,20 @@ class Door(msgspec.Struct, frozen=True):
         return None
 
 
+def _not_for_pages(rows: Rows, place: int) -> tuple[str, str] | None:
+    """Why an event is refused of a page, where anyone may have made it up; None if it may be sent from there."""
+    for name, column in (("amount", rows.amount), ("quantity", rows.quantity)):
+        if column is not None and column[place]:
+            return "invalid", f"{name}: a page tells of no {name}, not {column[place]}: send it from a server"
+    return None
+
+
 def _ends(times_ms: Sequence[int | None], default_ms: int) -> tuple[int, int]:
     """The earliest and the latest of the times that are given; the default twice where none is."""
     known: Any = times_ms
     with suppress(TypeError):  # a None among them; to look for it first would cost as much as both ends
         latest_ms = max(known, default=NO_TIME_MS)
-        if latest_ms != NO_TIME_MS:
+        if latest_ms not in {None, NO_TIME_MS}:  # None where it is the only one
             return min(known), latest_ms
     known = [ts_ms for ts_ms in times_ms if ts_ms is not None and ts_ms != NO_TIME_MS]
     return min(known, default=default_ms), max(known, default=default_ms)

@@ -9,8 +9,9 @@ from pydantic.json_schema import models_json_schema
 
 from api.errors import CODES, Problem, problem
 from api.guard import SCHEME
-from api.ingest import batch_schemas
+from api.ingest import BatchIn, batch_schemas
 from api.packed import packed_schemas
+from api.routes.beacons import BeaconsIn
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"
@@ -52,7 +53,7 @@ def complete(document: dict[str, Any], *, events_max: int) -> dict[str, Any]:
     schemas |= problems["$defs"]
     schemas["Rule"]["examples"] = [DEFAULT_RULE.model_dump(mode="json", exclude_none=True)]
     schemas |= packed_schemas(_REF.replace("model", "name"))
-    schemas |= batch_schemas(_REF.replace("model", "name"), events_max=events_max)
+    schemas |= batch_schemas(_REF.replace("model", "name"), events_max=events_max, kinds=(BatchIn, BeaconsIn))
     components["securitySchemes"] = {SCHEME: _KEY}
     components["responses"] = {_name(status): _error(status) for status in _ERRORS}
     for path in document["paths"].values():

@@ -36,7 +36,7 @@ class _Answer(msgspec.Struct):
 class Sent(msgspec.Struct, frozen=True, gc=False):
     """A request to append: its body and what its headers said. Raises ProblemError for a key that is none.
 
-    only: event kinds that this sender may send, any where it is None.
+    only: event kinds that a page may send, each event with its token; any, from elsewhere, where it is None.
     tries: so often it is sent again with other numbers, where a failover lost the enrolments of those it had.
     """
 
@@ -119,21 +119,18 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
         await service.frames.refresh_rule(view)
 
 
-def _door(service: Service, view: VenueView, only: frozenset[str] | None = None) -> Door:
-    kinds = view.kinds
+def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
+    kinds, now_ms = view.kinds, service.now_ms()
     if only is not None:
         kinds = {kind: code for kind, code in kinds.items() if kind in only}
-    return Door(view.venue.venue, view.rule, kinds, view.numbers, service.now_ms())
-
-
-def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
-    door = _door(service, view, only)
+    exposures = service.exposures(view, required=only is not None)
+    door = Door(view.venue.venue, view.rule, kinds, view.numbers, now_ms, exposures)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
 
 
 def _whole(service: Service, view: VenueView, came: Came) -> Taken | PackedTaken | None:
-    """All events of a batch; None if one is refused."""
-    door = _door(service, view)
+    """All events of a batch; None if one is refused, or has a token."""
+    door = Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms())
     if isinstance(came, PackedColumns):
         return take_packed(came, door)
     return None if came.refused else door.take(came.rows)

@@ -15,6 +15,7 @@ from api.frames import Frames, VenueView
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.live import Live
+from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
@@ -38,10 +39,19 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
 
     def __post_init__(self) -> None:
         self.live = Live(self.settings, self.frames, self.grants)
+        self.token_uses = TokenUses(self.settings.token_uses_max)
+
+    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
+        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+        if view.tokens is None:
+            return None
+        lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

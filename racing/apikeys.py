@@ -24,7 +24,15 @@ Role = Literal[
     "admin",
 ]
 Need = Literal[
-    "slots:read", "events:write", "stock:write", "runners:read", "live:read", "operate", "metrics:read", "admin"
+    "slots:read",
+    "events:write",
+    "beacons:write",
+    "stock:write",
+    "runners:read",
+    "live:read",
+    "operate",
+    "metrics:read",
+    "admin",
 ]
 """What a route asks of a key."""
 
@@ -32,7 +40,7 @@ _OPERATOR: frozenset[Need] = frozenset({"slots:read", "live:read", "stock:write"
 GRANTS: dict[Role, frozenset[Need]] = {
     "events:write": frozenset({"events:write"}),
     "stock:write": frozenset({"stock:write"}),
-    "beacon": frozenset({"events:write"}),
+    "beacon": frozenset({"beacons:write"}),
     "slots:read": frozenset({"slots:read", "live:read"}),
     "metrics:read": frozenset({"metrics:read"}),
     "merchant": frozenset({"slots:read", "live:read", "stock:write", "runners:read"}),

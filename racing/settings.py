@@ -67,6 +67,15 @@ class Settings(BaseSettings):
     live_streams_per_caller: int = Field(
         1_000, ge=0, le=1_000_000, description="of those, the ones of one key, or of one address without a key; 0: any"
     )
+    token_lives_s: int = Field(
+        3_600, ge=120, le=86_400, description="how long the token of a slot is taken back after it was issued, s"
+    )
+    token_uses_max: int = Field(
+        10_000,
+        ge=1,
+        le=10**9,
+        description="so often each API process takes back the same token with events of one kind",
+    )
     api_docs: bool = Field(default=True, description="whether the API serves its description at /docs")
     trust_server: bool = Field(
         default=False,

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from api.bodies import JSON, NDJSON, media_type_of
-from api.guard import Caller, GuardedRoute, needs
+from api.guard import GuardedRoute, needs
 from api.packed import MEDIA_TYPE
 from api.schemas import EventsOut
 from api.sending import KEY_MAX, Sent, send
@@ -39,7 +39,6 @@ _PACKED = {"schema": {"$ref": "#/components/schemas/PackedIn"}}
 @needs("events:write")
 async def send_events(
     request: Request,
-    caller: Caller,
     view: Viewed,
     service: Serving,
     idempotency_key: Annotated[
@@ -58,6 +57,5 @@ async def send_events(
     """
     media_type = media_type_of(request.headers, (JSON, NDJSON, MEDIA_TYPE))
     body = await request.body()
-    only = frozenset(view.venue.access.beacon_kinds) if caller.origins else None
-    answer = await send(service, view, Sent(body, media_type, idempotency_key, only))
+    answer = await send(service, view, Sent(body, media_type, idempotency_key))
     return Response(answer, status_code=202, media_type=JSON)

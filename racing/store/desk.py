@@ -132,8 +132,11 @@ class Desk:
     async def secret(self) -> bytes:
         """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""
         async with store_errors_async():
-            await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
-            return await self._client.get(SECRET) or b""
+            known = await self._client.get(SECRET)
+            if not known:  # a server that is full can still be asked for one that is there
+                await self._client.set(SECRET, secrets.token_bytes(32), nx=True)
+                known = await self._client.get(SECRET)
+            return known or b""
 
     async def create(self, venue: str, title: str, rule: Rule, *, author: str, access: Access | None = None) -> Venue:
         """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.

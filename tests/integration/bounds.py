@@ -62,6 +62,11 @@ def _bulk(size: int) -> Sent:
     return _json("POST", f"{V}/runners/bulk", {"runners": runners})
 
 
+def _beacons(size: int) -> Sent:
+    body = b'{"batch":"b-%d","events":[{"type":"click","product":"%b"}]}' % (size, OWN.encode())
+    return Sent("POST", f"{V}/beacons", body + b" " * (size - len(body)))
+
+
 def _lines(size: int) -> Sent:
     body = b'{"type":"click","product":"%b"}\n' % OWN.encode() * size
     return Sent("POST", f"{V}/events", body, (("Content-Type", "application/x-ndjson"),))
@@ -85,6 +90,7 @@ GOOD, MADE, TAKEN = frozenset({200}), frozenset({201, 409}), frozenset({202})
 INVALID, TOO_LARGE, MALFORMED = frozenset({422}), frozenset({413}), frozenset({400})
 BOUNDS = (
     Bound("body, bytes", BODY_MAX_BYTES, _padded, TAKEN, TOO_LARGE),
+    Bound("body of beacons, bytes", 65_536, _beacons, TAKEN, TOO_LARGE),
     Bound(
         "events of a batch",
         BATCH_MAX,

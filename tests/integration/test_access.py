@@ -103,8 +103,11 @@ TABLE = (
         for route in (V, f"{V}/slots")
     ),
     # -- event sources
-    Line("POST", f"{V}/events", row(events=202, beacon=202, admin=202), body=EVENTS),
-    Line("POST", f"{V}/events", row(events=404, beacon=404, admin=202), venue=OTHER, body=EVENTS),
+    Line("POST", f"{V}/events", row(events=202, admin=202), body=EVENTS),
+    Line("POST", f"{V}/events", row(events=404, admin=202), venue=OTHER, body=EVENTS),
+    # -- pages
+    Line("POST", f"{V}/beacons", row(beacon=202, admin=202), body={"batch": "b-1", **EVENTS}),
+    Line("POST", f"{V}/beacons", row(beacon=404, admin=202), venue=OTHER, body={"batch": "b-1", **EVENTS}),
     # -- tickets for live streams
     Line(
         "POST",

@@ -22,6 +22,7 @@ from tests.integration.keyed import CLOSED, OPEN, ORIGIN, OTHER, OWN, Keyed
 from tests.waiting import until
 
 EVENTS = f"/v1/venues/{OPEN}/events"
+BEACONS = f"/v1/venues/{OPEN}/beacons"
 
 
 def click(product: str = OWN, **more: Any) -> dict[str, Any]:
@@ -62,41 +63,20 @@ def test_a_quota_is_of_one_key(keyed_service: Keyed) -> None:
     assert "ratelimit" not in keyed_service.ask("anonymous", "GET", path).headers
 
 
-# -- beacons --------------------------------------------------------------------------------------------------
-
-
-def test_a_beacon_sends_only_the_kinds_that_the_venue_declares_public(keyed_service: Keyed) -> None:
-    batch = {"events": [click(), {"type": "pay", "product": OWN, "amount": 1}, {"type": "order", "product": OWN}]}
-    for _ in range(2):  # also when the key is known
-        answer = keyed_service.ask("beacon", "POST", EVENTS, batch)
-        assert (answer.status_code, answer.json()["accepted"]) == (202, 1)
-        assert [(each["index"], each["code"]) for each in answer.json()["refused"]] == [
-            (1, "unknown_kind"),
-            (2, "unknown_kind"),
-        ]
-    closed = keyed_service.ask("beacon", "POST", f"/v1/venues/{CLOSED}/events", {"events": [click()]})
-    assert closed.json()["accepted"] == 0
-
-
-@pytest.mark.parametrize("origin", [None, "null", "https://evil.example", f"{ORIGIN}:8443", f"{ORIGIN}.evil.example"])
-def test_a_beacon_on_another_page_is_refused(keyed_service: Keyed, origin: str | None) -> None:
-    headers = {"Authorization": f"Bearer {keyed_service.keys['beacon']}"} | ({"Origin": origin} if origin else {})
-    answer = keyed_service.service.http.post(EVENTS, json={"events": [click()]}, headers=headers)
-    assert answer.status_code == 403
-    assert "access-control-allow-origin" not in answer.headers
+# -- pages of other sites -------------------------------------------------------------------------------------
 
 
 def test_browsers_are_told_which_pages_may_send(keyed_service: Keyed) -> None:
     """A beacon's origins are known without a setting; others get no leave."""
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
-    yes = keyed_service.service.http.options(EVENTS, headers={**asked, "Origin": ORIGIN})
+    yes = keyed_service.service.http.options(BEACONS, headers={**asked, "Origin": ORIGIN})
     assert (yes.status_code, yes.headers["access-control-allow-origin"]) == (200, ORIGIN)
     assert "access-control-allow-credentials" not in yes.headers
-    no = keyed_service.service.http.options(EVENTS, headers={**asked, "Origin": "https://evil.example"})
+    no = keyed_service.service.http.options(BEACONS, headers={**asked, "Origin": "https://evil.example"})
     assert no.status_code == 400
     assert no.headers["content-type"] == "application/problem+json"
     assert "access-control-allow-origin" not in no.headers
-    sent = keyed_service.ask("beacon", "POST", EVENTS, {"events": [click()]})
+    sent = keyed_service.ask("beacon", "POST", BEACONS, {"batch": "b-1", "events": [click()]})
     assert sent.headers["access-control-allow-origin"] == ORIGIN
 
 

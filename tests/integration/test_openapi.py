@@ -20,7 +20,7 @@ from schemathesis.core.errors import InvalidSchema
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
-from api.bodies import NDJSON
+from api.bodies import NDJSON, TEXT
 from api.packed import MEDIA_TYPE
 from racing.settings import load_settings
 from tests.integration.keyed import Keyed
@@ -98,6 +98,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "changeRunner",
             "issueTicket",
             "sendEvents",
+            "sendBeacons",
             "readSlots",
             "listScorers",
             "healthz",
@@ -187,7 +188,7 @@ CONFIG: dict[str, Any] = {
         },
         {
             # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.
-            "include-operation-id": "sendEvents",
+            "include-operation-id": ["sendEvents", "sendBeacons"],
             "checks": {"negative_data_rejection": {"enabled": False}},
         },
     ],
@@ -198,6 +199,12 @@ CONFIG: dict[str, Any] = {
 def as_lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     """What was generated, as the product of one event: any text makes a line, few make one that is taken."""
     return json.dumps({"type": "click", "product": value}).encode()
+
+
+@schemathesis.serializer(TEXT)
+def as_text(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """What was generated, as JSON: a page sends it under this name."""
+    return json.dumps(value).encode()
 
 
 @schemathesis.serializer(MEDIA_TYPE)
@@ -289,6 +296,8 @@ def aim(case: schemathesis.Case[Any]) -> None:
         case.headers["idempotency-key"] = next(_keys)
     if "if-match" in case.headers:
         case.headers["if-match"] = "*"
+    if isinstance(case.body, dict) and "batch" in case.body:
+        case.body["batch"] = next(_keys)
 
 
 @SCHEMA.parametrize()

@@ -163,6 +163,9 @@ class FakeStore:
         if self.away:
             raise AWAY
 
+    async def secret(self) -> bytes:
+        return bytes(32)
+
     async def venues(self) -> list[Venue]:
         self._answer("venues", None)
         listed = [Venue(name, name, 5) for name in self.listed]

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import jsonschema_rs
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,6 +27,7 @@ from api.ingest import (
     batch_schemas,
     decode,
 )
+from api.tokens import Exposures, TokenUses, VenueTokens
 from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user
 from racing.rule import Rule, parse_rule
 
@@ -260,8 +262,60 @@ def test_an_event_is_of_the_future_beyond_the_clock_skew() -> None:
     assert codes_of(event(ts_ms=NOW_MS + 5_000), event(ts_ms=NOW_MS + 5_001)) == ["", "future"]
 
 
+def test_one_event_without_a_time_is_taken_beside_one_that_is_refused() -> None:
+    """Alone in its batch, or left alone there."""
+    assert codes_of(event(ts_ms=1), event()) == ["late", ""]
+    assert codes_of(event(ts_ms=NO_TIME_MS)) == [""]
+
+
 def test_an_event_without_a_time_is_of_now() -> None:
     assert codes_of(event(ts_ms=None), event(ts_ms=NOW_MS)) == ["", ""]
+
+
+TOKENS = VenueTokens(SECRET, "hall-1")
+
+
+def with_tokens(*, most: int = 100, required: bool = False) -> Door:
+    """The door that reads tokens, which may be used so often."""
+    exposures = Exposures(TOKENS, TokenUses(most), NOW_MS / 1000, 3_600, required)
+    return msgspec.structs.replace(door(), exposures=exposures)
+
+
+def token_of(frame: int, slot: int, product: str) -> str:
+    (made,) = TOKENS.made(7, frame, NOW_MS // 1000, [(slot, NUMBERS[product])])
+    return made
+
+
+def test_a_token_fills_frame_and_slot_and_events_without_one_keep_theirs() -> None:
+    events = [event(token=token_of(5, 2, "p-1"), slot=9), event(frame=3, slot=4), event()]
+    taken, refused = sorted_out(Decoded(Rows.of(events), range(3)), with_tokens())
+    assert refused == []
+    assert (taken.rows.frame, taken.rows.slot, taken.rows.token) == ([5, 3, None], [2, 4, None], None)
+
+
+def test_a_token_is_refused_at_the_door_with_its_reason() -> None:
+    """One that is forged, of another product, or used too often; for each kind by itself."""
+    good = token_of(5, 2, "p-1")
+    events = [
+        event(token="x"),
+        event(token=good, product="p-2"),
+        *[event(token=good)] * 2,
+        event(token=good, type="pay"),
+    ]
+    expected = ["token_forged", "token_mismatch", "", "token_overused", ""]
+    assert codes_of(*events, at=with_tokens(most=1)) == expected
+
+
+def test_an_event_that_is_refused_anyway_uses_no_token() -> None:
+    good = token_of(5, 2, "p-1")
+    wrong = [event(token=good, type="seen"), event(token=good, product="p-9"), event(token=good, ts_ms=1)]
+    assert codes_of(*wrong, event(token=good), at=with_tokens(most=1))[-1] == ""
+
+
+def test_from_a_page_each_event_needs_a_token_and_none_tells_of_money() -> None:
+    good = token_of(5, 2, "p-1")
+    events = [event(), event(token=good, amount=1), event(token=good, quantity=2), event(token=good)]
+    assert codes_of(*events, at=with_tokens(required=True)) == ["token_missing", "invalid", "invalid", ""]
 
 
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:
