@@ -1,7 +1,8 @@
 """What changed between two boards as readers see them: what is left, moved, new or different of each product.
 
 A board is the answer of GET slots: a head, and ``slots``, each of which names its product; no product stands twice.
-``applied(old, changes(old, new)) == new`` for any two boards: who follows changes has what one who reads has.
+``applied(old, changes(old, new)) == new`` for any two boards: who follows changes has what one who reads has; but for
+tokens: that of a product which stays in its slot says the same as before, and is told anew only when it is due.
 """
 
 from __future__ import annotations
@@ -16,16 +17,19 @@ _NAME = re.compile("([0-9]{1,16})-([0-9]{1,16})")
 
 Board = dict[str, Any]
 
+_PLACE = frozenset({"slot"})
+_KEPT = frozenset({"slot", "token"})
+
 GONE = None
 """The value of a field that a product no longer has: no board carries null in a slot."""
 
 
-def changes(old: Board, new: Board) -> dict[str, Any]:
+def changes(old: Board, new: Board, *, renew: bool = False) -> dict[str, Any]:
     """The changes that make one board of another, and the whole head of the new one, which is small.
 
     since and next: names of both frames. left: products that are no longer there. moves: product, the slot it had
     (was), the one it has. entered: whole slots. changed: product and the fields that are not what they were, null for
-    one that is gone. Inputs are read only. Cost: O(slots).
+    one that is gone. renew: tell all tokens. Inputs are read only. Cost: O(slots).
     """
     before = {slot["product"]: slot for slot in old["slots"]}
     left = before.copy()
@@ -36,9 +40,10 @@ def changes(old: Board, new: Board) -> dict[str, Any]:
         if was is None:
             entered.append(slot)
             continue
-        if was["slot"] != slot["slot"]:
+        stays = was["slot"] == slot["slot"]
+        if not stays:
             moves.append({"product": product, "was": was["slot"], "slot": slot["slot"]})
-        fields = _different(was, slot)
+        fields = _different(was, slot, _KEPT if stays and not renew else _PLACE)
         if fields:
             changed.append({"product": product, **fields})
     head = {name: value for name, value in new.items() if name != "slots"}
@@ -64,11 +69,9 @@ def place_of(name: str) -> Place | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def _different(was: Board, now: Board) -> dict[str, Any]:
-    """Fields of a slot, but for its place, that are not what they were."""
-    if was == now:
-        return {}
-    found = {name: value for name, value in now.items() if name != "slot" and was.get(name, GONE) != value}
+def _different(was: Board, now: Board, passed_over: frozenset[str]) -> dict[str, Any]:
+    """Fields of a slot that are not what they were, but for some."""
+    found = {name: value for name, value in now.items() if name not in passed_over and was.get(name, GONE) != value}
     return {**found, **{name: GONE for name in was if name not in now}}
 
 

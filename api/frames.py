@@ -120,8 +120,8 @@ class VenueView:
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
-    deltas: dict[tuple[Place | None, int, bool, bool], Slots] = field(default_factory=dict)
-    """Answers of GET changes made of the current frame: by since, limit, details, stale."""
+    deltas: dict[tuple[Place | None, int, bool, bool, int], Slots] = field(default_factory=dict)
+    """Answers of GET changes made of the current frame: by since, limit, details, stale, and when tokens are from."""
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
     _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 

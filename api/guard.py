@@ -188,7 +188,7 @@ def no_merchant(merchant: str) -> ProblemError:
     return ProblemError("not_found", f"there is no merchant {merchant[:80]!r}")
 
 
-def grant_of(request: Request) -> Grant:
+async def grant_of(request: Request) -> Grant:
     """What the caller of this request may do."""
     grant: Grant = request.scope["saima.grant"]
     return grant

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from api import sse
-from api.boards import board_of, encode
+from api.boards import Sight, board_of, encode, is_due, renewal
 from api.changes import Board, changes
 from api.errors import ProblemError
 from api.frames import Frames, VenueView
@@ -26,7 +26,7 @@ from api.grants import Grants
 from api.history import Shown
 from api.stream import STALL_S, Stream
 from racing.metrics import METRICS
-from racing.model import Frame, Place
+from racing.model import Place
 from racing.settings import Settings
 
 log = structlog.get_logger("saima.live")
@@ -62,8 +62,9 @@ class Asked(NamedTuple):
 class Group:
     """Clients that see the same board, as they were last told of it."""
 
-    def __init__(self, view: VenueView, limit: int, *, detailed: bool) -> None:
-        self._view, self._limit, self._detailed = view, limit, detailed
+    def __init__(self, view: VenueView, limit: int, lives_s: int, *, detailed: bool) -> None:
+        """lives_s: how long tokens of slots are good for."""
+        self._view, self._limit, self._lives_s, self._detailed = view, limit, lives_s, detailed
         self.streams: set[Stream] = set()
         self.late: set[Stream] = set()
         """Those of them that were not ready for what is new."""
@@ -76,15 +77,18 @@ class Group:
 
     def _take(self) -> None:
         """Make the venue's current board that of the group."""
-        view = self._view
-        self._frame, self._stale, self._details = self._current()
-        self._board = board_of(view.now, self._limit, details=self._details, stale=self._stale)
+        view, now_ms = self._view, time.time_ns() // 1_000_000
+        self._frame, self._flags = view.frame, self._flags_at(now_ms)
+        details, stale, _ = self._flags
+        self._sight = Sight(self._limit, details=details, stale=stale, now_ms=now_ms)
+        self._board = board_of(view, view.now, self._sight)
         self._full: bytes | None = None
         self._since: dict[Place, bytes] = {}
 
-    def _current(self) -> tuple[Frame, bool, bool]:
+    def _flags_at(self, now_ms: int) -> tuple[bool, bool, int]:
+        """Besides the frame all that a board is made of: whether with details, stale, and when tokens were due."""
         view = self._view
-        return view.frame, view.stale(), self._detailed or view.public_details
+        return self._detailed or view.public_details, view.stale(), renewal(now_ms, self._lives_s)
 
     @property
     def place(self) -> Place:
@@ -92,13 +96,13 @@ class Group:
         return self._frame.place
 
     def look(self) -> bool:
-        """Take what is new, if there is: a frame, that its data is stale or no longer so, or more to see of it."""
-        frame, *flags = self._current()
-        if frame is self._frame and flags == [self._stale, self._details]:
+        """Take what is new: a frame, that its data is stale or no longer so, more to see of it, or due tokens."""
+        if self._view.frame is self._frame and self._flags_at(time.time_ns() // 1_000_000) == self._flags:
             return False
-        before, details = self._board, self._details
+        before, (details, _, due) = self._board, self._flags
         self._take()
-        self.message = self._changes(before) if details == self._details else self.full()
+        renew = due != self._flags[-1]
+        self.message = self._changes(before, renew=renew) if details == self._flags[0] else self.full()
         self.version += 1
         return True
 
@@ -119,19 +123,19 @@ class Group:
         return known
 
     def _changes_since(self, old: Shown) -> bytes:
-        board = board_of(old, self._limit, details=self._details, stale=self._stale)
-        return min(self._changes(board), self.full(), key=len)
+        board = board_of(self._view, old, self._sight)
+        return self._changes(board, renew=is_due(old, self._sight, self._lives_s))
 
-    def _changes(self, old: Board) -> bytes:
-        return sse.event(b"changes", encode(changes(old, self._board)), name=self._frame.name)
+    def _changes(self, old: Board, *, renew: bool) -> bytes:
+        return sse.event(b"changes", encode(changes(old, self._board, renew=renew)), name=self._frame.name)
 
 
 class Hub:
     """All streams of one venue, and the task that writes to them while there are any."""
 
-    def __init__(self, view: VenueView, may: May, left: Callable[[Stream], None]) -> None:
-        """left: told of each stream that has ended."""
-        self.view = view
+    def __init__(self, view: VenueView, lives_s: int, may: May, left: Callable[[Stream], None]) -> None:
+        """lives_s: as Group has it. left: told of each stream that has ended."""
+        self.view, self._lives_s = view, lives_s
         self._may, self._left = may, left
         self._name = view.venue.venue
         self._groups: dict[tuple[int, bool], Group] = {}
@@ -144,7 +148,7 @@ class Hub:
         kind, since = (asked.limit, asked.detailed), asked.since
         group = self._groups.get(kind)
         if group is None:
-            group = self._groups[kind] = Group(self.view, asked.limit, detailed=asked.detailed)
+            group = self._groups[kind] = Group(self.view, asked.limit, self._lives_s, detailed=asked.detailed)
         if since is not None and since > group.place:
             group.look()
         stream.begin()
@@ -251,6 +255,7 @@ class Live:
 
     def __init__(self, settings: Settings, frames: Frames, grants: Grants | None) -> None:
         self._most, self._most_each = settings.live_streams_max, settings.live_streams_per_caller
+        self._lives_s = settings.token_lives_s
         self._frames = frames
         self._grants = grants if settings.keys == "on" else None
         self._hubs: WeakValueDictionary[str, Hub] = WeakValueDictionary()  # held by their streams
@@ -274,7 +279,7 @@ class Live:
         name = view.venue.venue
         hub = self._hubs.get(name)
         if hub is None or hub.view is not view:
-            hub = self._hubs[name] = Hub(view, self._may, self._left)
+            hub = self._hubs[name] = Hub(view, self._lives_s, self._may, self._left)
         self._streams += 1
         self._callers[asked.caller] += 1
         stream = Stream(hub, asked.caller, asked.key)

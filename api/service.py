@@ -76,8 +76,8 @@ class Service:
         return time.time_ns() // 1_000_000
 
 
-def service_of(request: Request) -> Service:
-    """The process's service."""
+async def service_of(request: Request) -> Service:
+    """The process's service. Async, or FastAPI would run it in a thread, which costs more than most answers."""
     service: Service = request.app.state.service
     return service
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 from starlette.types import Receive, Scope, Send
 
 from api import sse
-from api.boards import changes_since
+from api.boards import Sight, changes_since
 from api.changes import NAME_PATTERN, place_of
 from api.errors import ProblemError
 from api.frames import VenueView, is_stale
@@ -134,7 +134,8 @@ async def read_changes(
         await caught_up(service, view, place)
     age_ms = view.age()
     details = view.public_details or caller.sees_details(view.venue.venue)
-    made = changes_since(view, place, limit, details=details, stale=is_stale(age_ms))
+    sight = Sight(limit, details=details, stale=is_stale(age_ms), now_ms=service.now_ms())
+    made = changes_since(view, place, sight, service.settings.token_lives_s)
     headers = made.headers if age_ms is None else {**made.headers, "saima-age-ms": str(age_ms)}
     if if_none_match is not None and if_none_match_names(if_none_match, made.etag):
         return Response(status_code=304, headers=headers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,15 +27,21 @@ class Event:
 class Follower:
     """An open stream, or its refusal. Reads wait 5 s at most."""
 
-    def __init__(self, url: str, path: str, **headers: str) -> None:
+    def __init__(self, url: str, path: str, *, receive_bytes: int | None = None, **headers: str) -> None:
+        """receive_bytes: what the system takes before it is read; its own choice where absent."""
         place = urlsplit(url)
         self._http = http.client.HTTPConnection(place.hostname or "", place.port, timeout=5)
+        if receive_bytes is not None:
+            self._http.sock = socket.socket()
+            self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            self._http.sock.settimeout(5)
+            self._http.sock.connect((place.hostname, place.port))
         self._http.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
         self.answer = self._http.getresponse()
         self.status = self.answer.status
         self.board: dict[str, Any] = {}
         self.retry_ms: int | None = None
-        self.comments = 0
+        self.comments = self.events = 0
 
     def __enter__(self) -> Self:
         return self
@@ -75,6 +82,7 @@ class Follower:
 
     def _take(self, fields: dict[str, str]) -> Event:
         retry_ms = int(fields["retry"]) if "retry" in fields else None
+        self.events += 1
         event = Event(fields["event"], fields.get("id"), json.loads(fields["data"]), retry_ms)
         if event.kind == "frame":
             self.board = event.data

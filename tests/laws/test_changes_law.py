@@ -61,3 +61,19 @@ def test_a_product_is_told_of_only_where_something_of_it_changed(old: dict[str, 
         for name in fields.keys() - {"product"}:
             assert before[product].get(name) != after[product].get(name)
     assert changes(new, new) == {**changes(new, new), "left": [], "moves": [], "entered": [], "changed": []}
+
+
+@given(boards(), boards(), st.booleans())
+def test_tokens_are_told_of_what_comes_or_moves_and_of_all_when_due(
+    old: dict[str, Any], new: dict[str, Any], renew: bool
+) -> None:
+    """Who stays has the token of before, which says the same."""
+    for name, board in (("old", old), ("new", new)):
+        for slot in board["slots"]:
+            slot["token"] = f"{name} {slot['product']} {slot['slot']}"
+    found = applied(old, changes(old, new, renew=renew))
+    before = {(slot["product"], slot["slot"]) for slot in old["slots"]}
+    for slot, told in zip(new["slots"], found["slots"], strict=True):
+        stays = (slot["product"], slot["slot"]) in before
+        assert told["token"].startswith("old" if stays and not renew else "new")
+        assert {**told, "token": ""} == {**slot, "token": ""}
