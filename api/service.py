@@ -19,7 +19,9 @@ from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.orders import Orders
 
 
 @dataclass
@@ -46,12 +48,22 @@ class Service:
         self.live = Live(self.settings, self.frames, self.grants)
         self.token_uses = TokenUses(self.settings.token_uses_max)
 
-    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
-        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+    @property
+    def orders(self) -> Orders:
+        """The orders of the desk of every venue."""
+        return Orders(self.desk, self.desk.client)
+
+    @property
+    def audit(self) -> Audit:
+        """The decisions on every venue."""
+        return Audit(self.desk.client)
+
+    def exposures(self, view: VenueView, page_kinds: frozenset[str] | None) -> Exposures | None:
+        """What reads the tokens of a venue's events now. page_kinds: as Exposures has it."""
         if view.tokens is None:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
-        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, page_kinds)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

@@ -13,6 +13,7 @@ from racing.errors import CorruptRecordError
 from racing.events import EventBatch
 from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import Position
+from racing.roster import TRUE
 
 EVENTS_FIELD = b"events"
 DECISION_FIELD = b"decision"
@@ -63,6 +64,13 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
             if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
         }
 
+    def words(self) -> dict[str, str]:
+        """What an order or a setting of the board can name: merchant, category, series, tier, texts, and tags."""
+        tags = {name: TRUE for name, value in self.attributes.items() if value is True}
+        texts = {name: value for name, value in self.attributes.items() if isinstance(value, str)}
+        own = {"merchant": self.merchant, "category": self.category, "series": self.series, "tier": self.tier}
+        return {**tags, **texts, **{name: value for name, value in own.items() if value is not None}}
+
 
 class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):
     """Rule version ``version`` holds from this entry on.
@@ -83,6 +91,7 @@ class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
     """Runners that join, or whose data changes: (enrolment number, data) pairs."""
 
     runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
+    author: str = ""
     format: int = 1
 
     def follows(self, runners: int) -> bool:
