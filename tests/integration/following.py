@@ -27,7 +27,9 @@ class Event:
 class Follower:
     """An open stream, or its refusal. Reads wait 5 s at most."""
 
-    def __init__(self, url: str, path: str, *, receive_bytes: int | None = None, **headers: str) -> None:
+    def __init__(
+        self, url: str, path: str, headers: dict[str, str] | None = None, *, receive_bytes: int | None = None
+    ) -> None:
         """receive_bytes: what the system takes before it is read; its own choice where absent."""
         place = urlsplit(url)
         self._http = http.client.HTTPConnection(place.hostname or "", place.port, timeout=5)
@@ -36,7 +38,7 @@ class Follower:
             self._http.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
             self._http.sock.settimeout(5)
             self._http.sock.connect((place.hostname, place.port))
-        self._http.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        self._http.request("GET", path, headers=headers or {})
         self.answer = self._http.getresponse()
         self.status = self.answer.status
         self.board: dict[str, Any] = {}

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.changes import applied
-from tests.integration.following import Follower
-from tests.integration.keyed import CLOSED, OPEN, OTHER, OWN, Keyed, keyed
+from racing.store import keyring
+from tests.integration.following import Event, Follower
+from tests.integration.keyed import CLOSED, OPEN, OTHER, OWN, Keyed, keyed, now_ms
 from tests.integration.running import Running, running
 from tests.waiting import until
 
@@ -30,10 +31,24 @@ def leads(product: str) -> Any:
     return lambda board: board["slots"] and board["slots"][0]["product"] == product and not board["stale"]
 
 
+def end_of(follower: Follower) -> Event:
+    """The good-bye, after whatever comes before."""
+    event = follower.next()
+    while event.kind != "bye":
+        event = follower.next()
+    return event
+
+
 def brief(board: dict[str, Any]) -> dict[str, Any]:
     """A board without what only one of two answers carries: terms, and tokens, which may be of another minute."""
     slots = [{name: slot[name] for name in slot.keys() - {"terms", "token"}} for slot in board["slots"]]
     return {**{name: board[name] for name in ("venue", "frame", "epoch", "position", "stale")}, "slots": slots}
+
+
+def slots(service: Running, venue: str) -> dict[str, Any]:
+    """What a reader has."""
+    found: dict[str, Any] = service.http.get(f"/v1/venues/{venue}/slots").json()
+    return found
 
 
 @pytest.fixture
@@ -42,7 +57,9 @@ def venue(service: Running) -> str:
     made = service.made_venue("p-1", "p-2", "p-3")
     service.send(made, {**ORDER, "product": "p-1"})
     until(
-        lambda: leads("p-1")(service.http.get(f"/v1/venues/{made}/slots").json()), within_s=5, what="p-1 was shown first"
+        lambda: leads("p-1")(service.http.get(f"/v1/venues/{made}/slots").json()),
+        within_s=5,
+        what="p-1 was shown first",
     )
     return made
 
@@ -50,7 +67,7 @@ def venue(service: Running) -> str:
 class TestRefusals:
     """Before a stream begins, in the one shape of errors."""
 
-    @pytest.mark.parametrize("query", ["limit=7", "limit=0", "limit=1001", "limit=x", "since=1", "since=a-b", "since=1-"])
+    @pytest.mark.parametrize("query", ["limit=7", "limit=0", "limit=1001", "limit=x", "since=1", "since=a-b"])
     def test_what_is_asked_wrong_is_told(self, service: Running, venue: str, query: str) -> None:
         with Follower(service.url, f"/v1/venues/{venue}/live?{query}") as refused:
             assert refused.status == 422
@@ -79,7 +96,7 @@ class TestStream:
             follower.until(leads("p-1"))
             service.send(venue, *[{**ORDER, "product": "p-2"}] * 3)
             board = follower.until(lambda board: leads("p-2")(board) and board["slots"][0]["score"] == 5.0)
-            assert brief(service.http.get(f"/v1/venues/{venue}/slots").json()) == brief(board)
+            assert brief(slots(service, venue)) == brief(board)
 
     def test_its_head_keeps_proxies_from_holding_it_back(self, service: Running, venue: str) -> None:
         with Follower(service.url, f"/v1/venues/{venue}/live") as follower:
@@ -103,7 +120,11 @@ class TestStream:
             assert told.id == told.data["next"] == name_of(told.data["head"])
             moves = {move["product"]: (move["was"], move["slot"]) for move in told.data["moves"]}
             assert moves == {"p-3": (3, 1), "p-1": (1, 2), "p-2": (2, 3)}
-            assert {fields["product"] for fields in told.data["changed"]} == {"p-1", "p-2", "p-3"}  # tokens of new slots
+            assert {fields["product"] for fields in told.data["changed"]} == {
+                "p-1",
+                "p-2",
+                "p-3",
+            }  # tokens of new slots
             assert "score" in next(fields for fields in told.data["changed"] if fields["product"] == "p-3")
             assert board["slots"][2]["token"] != follower.board["slots"][0]["token"]
 
@@ -111,10 +132,10 @@ class TestStream:
         with Follower(service.url, f"/v1/venues/{venue}/live") as follower:
             board = follower.until(leads("p-1"))
         service.send(venue, *[{**ORDER, "product": "p-3"}] * 2)
-        until(lambda: leads("p-3")(service.http.get(f"/v1/venues/{venue}/slots").json()), within_s=5, what="p-3 led")
+        until(lambda: leads("p-3")(slots(service, venue)), within_s=5, what="p-3 led")
         path = f"/v1/venues/{venue}/live"
         for again in (
-            Follower(service.url, path, Last_Event_ID=name_of(board)),
+            Follower(service.url, path, {"Last-Event-ID": name_of(board)}),
             Follower(service.url, f"{path}?since={name_of(board)}"),
         ):
             with again:
@@ -128,7 +149,7 @@ class TestStream:
         self, service: Running, venue: str, has: str
     ) -> None:
         """Whatever Last-Event-ID says: a browser sends it by itself."""
-        with Follower(service.url, f"/v1/venues/{venue}/live", Last_Event_ID=has) as follower:
+        with Follower(service.url, f"/v1/venues/{venue}/live", {"Last-Event-ID": has}) as follower:
             assert follower.next().kind == "frame"
 
     def test_a_client_is_told_ten_times_a_second_at_most_and_of_the_last(self, service: Running, venue: str) -> None:
@@ -205,10 +226,10 @@ class TestChanges:
             told = service.http.get(f"/v1/venues/{venue}/changes", params={"since": name_of(board)}).json()
             assert told["since"] == name_of(board)
             board = applied(board, told)
-        until(lambda: leads("p-3")(service.http.get(f"/v1/venues/{venue}/slots").json()), within_s=5, what="p-3 led")
+        until(lambda: leads("p-3")(slots(service, venue)), within_s=5, what="p-3 led")
         told = service.http.get(f"/v1/venues/{venue}/changes", params={"since": name_of(board)}).json()
         board = applied(board, told)
-        assert brief(service.http.get(f"/v1/venues/{venue}/slots").json()) == brief(board)
+        assert brief(slots(service, venue)) == brief(board)
 
     @pytest.mark.parametrize("since", ["1-1", "9999999999999999-1"])
     def test_a_frame_that_is_not_kept_is_answered_by_the_whole_board(
@@ -276,9 +297,7 @@ class TestEnds:
                 follower.next()
                 begun_s = time.monotonic()
                 service.ending()
-                event = follower.next()
-                while event.kind != "bye":
-                    event = follower.next()
+                event = end_of(follower)
                 assert event.data == {"reason": "shutdown"}
                 assert event.retry_ms is not None
                 assert 1_000 <= event.retry_ms <= 5_000
@@ -308,7 +327,7 @@ def ticket_of(service: Keyed, caller: str, venue: str) -> str:
 
 
 def live(service: Keyed, venue: str, query: str = "", caller: str = "anonymous") -> Follower:
-    return Follower(service.service.url, f"/v1/venues/{venue}/live{query}", **service.headers(caller))
+    return Follower(service.service.url, f"/v1/venues/{venue}/live{query}", service.headers(caller))
 
 
 class TestPrivateStreams:
@@ -359,34 +378,24 @@ class TestPrivateStreams:
 
     def test_a_revoked_key_ends_what_its_tickets_opened(self, tmp_path: Path) -> None:
         """Within 5 s; streams of others go on."""
-        from racing.store import keyring
-        from tests.integration.keyed import now_ms
-
         with keyed(tmp_path) as service:
-            with live(service, CLOSED, caller="slots") as other, live(
-                service, CLOSED, f"?ticket={ticket_of(service, 'operator', CLOSED)}"
-            ) as follower:
+            ticket = ticket_of(service, "operator", CLOSED)
+            with live(service, CLOSED, caller="slots") as other, live(service, CLOSED, f"?ticket={ticket}") as follower:
                 follower.next()
                 other.next()
                 keyring.revoke(service.service.redis, "operator", who="test", now_ms=now_ms())
                 begun_s = time.monotonic()
-                event = follower.next()
-                while event.kind != "bye":
-                    event = follower.next()
-                assert event.data == {"reason": "closed"}
+                assert end_of(follower).data == {"reason": "closed"}
                 assert time.monotonic() - begun_s < 5
-                event = {"type": "order", "product": OWN}  # type: ignore[assignment]
-                service.ask("admin", "POST", f"/v1/venues/{CLOSED}/events", {"events": [event]})
+                body = {"events": [{"type": "order", "product": OWN}]}
+                service.ask("admin", "POST", f"/v1/venues/{CLOSED}/events", body)
                 assert other.next().kind == "changes"
 
     def test_a_venue_that_is_closed_ends_the_streams_of_strangers(self, tmp_path: Path) -> None:
         with keyed(tmp_path) as service, live(service, OPEN) as follower:
             follower.next()
             assert service.ask("admin", "PUT", f"/v1/venues/{OPEN}/access", {"slots_public": False}).is_success
-            event = follower.next()
-            while event.kind != "bye":
-                event = follower.next()
-            assert event.data == {"reason": "closed"}
+            assert end_of(follower).data == {"reason": "closed"}
 
     def test_a_venue_that_shows_more_sends_the_whole_board_anew(self, tmp_path: Path) -> None:
         """Who has a board of before would lack fields."""

@@ -119,6 +119,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "sendEvents",
             "sendBeacons",
             "readSlots",
+            "followSlots",
+            "readChanges",
             "listScorers",
             "healthz",
             "readyz",
