@@ -7,13 +7,7 @@ tokens: that of a product which stays in its slot says the same as before, and i
 
 from __future__ import annotations
 
-import re
 from typing import Any
-
-from racing.model import Place
-
-NAME_PATTERN = "^[0-9]{1,16}-[0-9]{1,16}$"
-_NAME = re.compile("([0-9]{1,16})-([0-9]{1,16})")
 
 Board = dict[str, Any]
 
@@ -61,12 +55,6 @@ def changes(old: Board, new: Board, *, renew: bool = False) -> dict[str, Any]:
 def name_of(board: Board) -> str:
     """The name of a board's frame."""
     return f"{board.get('epoch')}-{board.get('frame')}"
-
-
-def place_of(name: str) -> Place | None:
-    """Where a frame of this name stands; None for what is no name of a frame."""
-    found = _NAME.fullmatch(name)
-    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _different(was: Board, now: Board, passed_over: frozenset[str]) -> dict[str, Any]:

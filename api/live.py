@@ -18,13 +18,16 @@ from weakref import WeakValueDictionary
 import structlog
 
 from api import sse
-from api.boards import Sight, board_of, encode, is_due, renewal
+from api.boards import board_of, encode, is_due, renewal
 from api.changes import Board, changes
 from api.errors import ProblemError
-from api.frames import Frames, VenueView
+from api.frames import Frames
 from api.grants import Grants
 from api.history import Shown
+from api.parts import Sight
 from api.stream import STALL_S, Stream
+from api.tokens import issued_s
+from api.view import VenueView
 from racing.metrics import METRICS
 from racing.model import Place
 from racing.settings import Settings
@@ -49,12 +52,19 @@ May = Callable[[VenueView, str], bool]
 """Whether a key, by its id, or whoever has none (empty) may follow a venue at this moment."""
 
 
+class Kind(NamedTuple):
+    """What the clients of a group see: so many slots; detailed: with scores also where they are not public."""
+
+    limit: int
+    detailed: bool
+    tokens: bool
+
+
 class Asked(NamedTuple):
     """What is asked of a stream, and by whom: since is the frame that the client has; caller and key as in Stream."""
 
-    limit: int
+    kind: Kind
     since: Place | None
-    detailed: bool
     caller: str
     key: str
 
@@ -62,9 +72,9 @@ class Asked(NamedTuple):
 class Group:
     """Clients that see the same board, as they were last told of it."""
 
-    def __init__(self, view: VenueView, limit: int, lives_s: int, *, detailed: bool) -> None:
+    def __init__(self, view: VenueView, kind: Kind, lives_s: int) -> None:
         """lives_s: how long tokens of slots are good for."""
-        self._view, self._limit, self._lives_s, self._detailed = view, limit, lives_s, detailed
+        self._view, self._kind, self._lives_s = view, kind, lives_s
         self.streams: set[Stream] = set()
         self.late: set[Stream] = set()
         """Those of them that were not ready for what is new."""
@@ -80,15 +90,17 @@ class Group:
         view, now_ms = self._view, time.time_ns() // 1_000_000
         self._frame, self._flags = view.frame, self._flags_at(now_ms)
         details, stale, _ = self._flags
-        self._sight = Sight(self._limit, details=details, stale=stale, now_ms=now_ms)
+        issued = issued_s(view.frame.at_ms, now_ms) if self._kind.tokens else 0
+        self._sight = Sight(self._kind.limit, details, stale, self._kind.tokens, issued)
         self._board = board_of(view, view.now, self._sight)
         self._full: bytes | None = None
         self._since: dict[Place, bytes] = {}
 
     def _flags_at(self, now_ms: int) -> tuple[bool, bool, int]:
         """Besides the frame all that a board is made of: whether with details, stale, and when tokens were due."""
-        view = self._view
-        return self._detailed or view.public_details, view.stale(), renewal(now_ms, self._lives_s)
+        view, kind = self._view, self._kind
+        due = renewal(now_ms // 1000, self._lives_s) if kind.tokens else 0
+        return kind.detailed or view.public_details, view.stale(), due
 
     @property
     def place(self) -> Place:
@@ -138,17 +150,17 @@ class Hub:
         self.view, self._lives_s = view, lives_s
         self._may, self._left = may, left
         self._name = view.venue.venue
-        self._groups: dict[tuple[int, bool], Group] = {}
+        self._groups: dict[Kind, Group] = {}
         self._looked_s = time.monotonic()
         self._sent_bytes = 0
         self.task: asyncio.Task[None] | None = None
 
     def join(self, stream: Stream, asked: Asked) -> None:
         """Write to a stream from now on: first what it lacks of the board that the others have."""
-        kind, since = (asked.limit, asked.detailed), asked.since
+        kind, since = asked.kind, asked.since
         group = self._groups.get(kind)
         if group is None:
-            group = self._groups[kind] = Group(self.view, asked.limit, self._lives_s, detailed=asked.detailed)
+            group = self._groups[kind] = Group(self.view, kind, self._lives_s)
         if since is not None and since > group.place:
             group.look()
         stream.begin()

@@ -34,6 +34,7 @@ from racing.orders import Phase
 from racing.phases import Opening, RuleInForce, latest, started
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
+from racing.sales import Sales
 from racing.stability import GRID_MS, Churn, Memory, Noise
 from racing.stated import STATED_KINDS, UNKNOWN
 from racing.steering import Mask, Steering
@@ -124,6 +125,11 @@ class Race:
         return None if stock == UNKNOWN else stock, None if price == UNKNOWN else price
 
     @property
+    def sales(self) -> Sales:
+        """What the venue sold, and to how many."""
+        return self._intake.sales
+
+    @property
     def remembered_ids(self) -> int:
         """How many event ids are remembered."""
         return len(self._intake.ids)
@@ -211,7 +217,7 @@ class Race:
         """Count the events of entries that lie within one step, in log order."""
         windows = self.windows
         span = Span(windows.bucket_ms, windows.oldest, windows.bucket)
-        cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule)
+        cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule, phase=self.phases.name)
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
@@ -686,6 +692,8 @@ class Race:
             "kept_from_ms": self._kept_from_ms,
         }
         header["phases"], phase_columns = self.phases.save(full=full)
+        sold, sales_columns = self.sales.save(full=full)
+        header |= sold
         columns = {
             **self.windows.save(full=full),
             "held_now": self.held.now,
@@ -693,6 +701,7 @@ class Race:
             **self._intake.ids.save(full=full),
             **self._intake.stated.save(full=full),
             **phase_columns,
+            **sales_columns,
         }
         self.checkpoint_due = self._full_due = False
         return pack(header, columns), full
@@ -747,6 +756,7 @@ class Race:
         self.held = Held(wide["held_now"], wide["held_before"])
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
         self._intake.stated.load(wide)
+        self.sales.load(header, wide)
         self._load_desk(header, wide)
 
     def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:

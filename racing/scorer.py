@@ -35,6 +35,7 @@ from racing.store.checkpoints import Chain, is_full
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
+from racing.store.held import HeldWriter
 from racing.store.keys import VenueKeys
 from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
@@ -97,6 +98,7 @@ class VenueScorer:
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
+        self._held = HeldWriter(keys)
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -204,7 +206,7 @@ class VenueScorer:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
-        batch.set_commands = self._sets.take(race, now_ms)
+        batch.set_commands = [*self._held.take(race), *self._sets.take(race, now_ms)]
         batch.sets_position = self._sets.complete
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))

@@ -11,16 +11,19 @@ from pydantic import AfterValidator
 from starlette.types import Receive, Scope, Send
 
 from api import sse
-from api.boards import Sight, changes_since
-from api.changes import NAME_PATTERN, place_of
+from api.boards import changes_since
+from api.encoded import parse_place
 from api.errors import ProblemError
-from api.frames import VenueView, is_stale
 from api.guard import Caller, GuardedRoute, needs
-from api.live import LIMITS, Asked
-from api.routes.slots import HEADERS, if_none_match_names
+from api.live import LIMITS, Asked, Kind
+from api.parts import Sight
+from api.reading import FRAME_PATTERN
+from api.routes.slots import HEADERS, UNCHANGED, Known, answered
 from api.schemas import FOLLOWED, ChangesOut, TicketOut
 from api.service import Service, Serving, Viewed
 from api.tickets import LIVES_S, issue
+from api.tokens import issued_s
+from api.view import VenueView
 from racing.documents import wrong
 from racing.errors import StoreError
 from racing.model import Place
@@ -36,8 +39,9 @@ def _one_of_few(limit: int) -> int:
 
 Since = Annotated[
     str | None,
-    Query(pattern=NAME_PATTERN, description="name of the frame that the client has", examples=["1763740800000-48210"]),
+    Query(pattern=FRAME_PATTERN, description="name of the frame that the client has", examples=["1763740800000-48210"]),
 ]
+Tokens = Annotated[bool, Query(description="each slot with a token, as in GET slots; one that stays keeps its token")]
 
 
 async def caught_up(service: Service, view: VenueView, place: Place) -> None:
@@ -77,6 +81,7 @@ async def follow_slots(
         AfterValidator(_one_of_few),
         Query(description="first slots of the board", json_schema_extra={"enum": list(LIMITS)}),
     ] = 50,
+    tokens: Tokens = False,
     since: Since = None,
     last_event_id: Annotated[
         str | None, Header(description="as since; browsers send it by themselves", examples=["1763740800000-48210"])
@@ -93,14 +98,13 @@ async def follow_slots(
     if service.draining:
         raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
     name = view.venue.venue
-    place = place_of(since or last_event_id or "")
+    place = parse_place(since or last_event_id or "")
     if place is not None:
         await caught_up(service, view, place)
     peer = request.client.host if request.client is not None else "unknown"
     asked = Asked(
-        limit,
+        Kind(limit, caller.sees_details(name), tokens),
         place,
-        caller.sees_details(name),
         f"the key {caller.name!r}" if caller.id else f"the address {peer}",
         caller.id,
     )
@@ -111,35 +115,32 @@ async def follow_slots(
     "/{venue}/changes",
     operation_id="readChanges",
     response_model=ChangesOut,
-    responses={
-        200: {"headers": HEADERS},
-        304: {"description": "nothing has changed since the answer named by If-None-Match", "headers": HEADERS},
-    },
+    responses={200: {"headers": HEADERS}, 304: UNCHANGED},
 )
 @needs("slots:read")
 async def read_changes(
+    *,
+    request: Request,
     view: Viewed,
     caller: Caller,
     service: Serving,
     since: Since = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="first slots of the board")] = 50,
-    if_none_match: Annotated[str | None, Header(examples=['"1763740800000-48210"'])] = None,
+    tokens: Tokens = False,
+    if_none_match: Known = None,
 ) -> Response:
     """What has changed in the first slots since a frame, for those who cannot hold a stream: mini programs, scripts.
 
     Where since is left out, or names a frame that this process does not have (any more), full is the whole board.
     """
-    place = place_of(since or "")
+    place = parse_place(since or "")
     if place is not None:
         await caught_up(service, view, place)
-    age_ms = view.age()
+    issued = issued_s(view.frame.at_ms, service.now_ms()) if tokens else 0
     details = view.public_details or caller.sees_details(view.venue.venue)
-    sight = Sight(limit, details=details, stale=is_stale(age_ms), now_ms=service.now_ms())
+    sight = Sight(limit, details=details, stale=view.stale(), tokens=tokens, issued_s=issued)
     made = changes_since(view, place, sight, service.settings.token_lives_s)
-    headers = made.headers if age_ms is None else {**made.headers, "saima-age-ms": str(age_ms)}
-    if if_none_match is not None and if_none_match_names(if_none_match, made.etag):
-        return Response(status_code=304, headers=headers)
-    return Response(made.body, headers=headers, media_type="application/json")
+    return answered(request, service, made, age_ms=view.age(), if_none_match=if_none_match)
 
 
 @router.post("/{venue}/tickets", status_code=201, operation_id="issueTicket")

@@ -33,6 +33,7 @@ from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, bare, source
+from racing.store.standings import Standings
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -116,6 +117,7 @@ class Desk:
         self._line = line or Pipeline(client)
         self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
+        self.standings = Standings(client)
 
     @property
     def client(self) -> AsyncClient:
@@ -213,7 +215,7 @@ class Desk:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [_encode(author), *(part for runner in runners for part in (runner.product, _encode(runner)))]
-        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions)
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants)
         reply = await self.run("enrol_runners", named, args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
@@ -248,7 +250,7 @@ class Desk:
         """
         keys = VenueKeys(venue)
         parts = [part for read, wanted in changes for part in (wanted.product, read, _encode(wanted))]
-        named = (keys.products, keys.runners, keys.log, keys.decisions)
+        named = (keys.products, keys.runners, keys.log, keys.decisions, keys.merchants)
         args = (_encode(decision.who), decisions.encode(decision), *parts)
         reply = await self.run("change_runners", named, args)
         if reply[0] == 0:

@@ -29,12 +29,23 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions],
-        [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"title":"new"}', "c", "{}"]],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants],
+        [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"product":"a","merchant":"m"}', "c", "{}"]],
     ),
     "change_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.decisions],
-        [['""', "{}", "a", "{}", "{}"], ['""', "{}", "a", "{}", "[]"]],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.decisions, KEYS.merchants],
+        [
+            ['""', "{}", "a", '{"product":"a","merchant":"m"}', "{}"],
+            ['""', "{}", "a", "{}", "{}"],
+            ['""', "{}", "a", "{}", "[]"],
+        ],
+    ),
+    "index_merchants": ([KEYS.runners, KEYS.merchants], [["0", "1", "1"], ["0", "1", "0"]]),
+    "list_owned": ([KEYS.merchants, KEYS.runners], [["[m:", "(m;", "10"]]),
+    "read_places": ([KEYS.standings], [["0000000000"]]),
+    "read_standings": (
+        [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
+        [["0000000000"], ["0000000000", "0000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
     "note_decision": ([KEYS.log, KEYS.decisions], [["{}"], ["{}"]]),
@@ -152,5 +163,5 @@ def test_script_says_what_it_needs_and_takes_keys_from_keys_alone(name: Script) 
         assert f"\n-- {part} " in text
     calls = re.findall(r"redis\.call\('(\w+)', (\S+?)[,)]", text)
     assert calls
-    assert all(re.fullmatch(r"KEYS\[\d\]", key) for _, key in calls)
+    assert all(re.fullmatch(r"KEYS\[(\d|i)\]", key) for _, key in calls)
     assert len(calls) == text.count("redis.call(")

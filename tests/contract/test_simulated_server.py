@@ -115,7 +115,7 @@ def test_every_command_is_answered_as_by_a_real_server(store: RealStore, seed: i
     assert not different
 
 
-ENROL = ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:decisions"]
+ENROL = ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:decisions", "{v}:merchants"]
 SCRIPTED: list[tuple[Script, list[str], list[str]]] = [
     ("hold_lease", ["{v}:lease"], ["one", "10000"]),
     ("hold_lease", ["{v}:lease"], ["two", "10000"]),
