@@ -410,7 +410,7 @@ class ChangesOut(BaseModel):
 
 FOLLOWED: dict[str, Any] = {
     "description": "Events until either side ends it. `frame`: data is the whole board (BoardOut); it replaces all that"
-    " the client had. `changes`: data is what GET changes answers (ChangesOut). `bye`: the service ends the stream, come"
+    " the client had. `changes`: data is what GET changes answers (ChangesOut). `bye`: the service ends it, come"
     " again after retry ms. The id of an event is the name of its frame. Lines that begin with a colon are to be passed"
     " over: one comes every 15 s at least.",
     "headers": {"Cache-Control": header("no-cache, no-transform")},
