@@ -43,6 +43,8 @@ class VenueView:
     rule_version: int
     last_id: str = "0-0"
     commit: CommitRecord = NO_COMMIT
+    trouble: str = ""
+    """Why the last commit cannot be read, if it cannot: a newer Saima made it, or it is damaged."""
     age_ms: float | None = None
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)

@@ -87,6 +87,7 @@ class Race:
         self.phases = started(formula=FORMULA)
         self.memory = Memory()
         self._full_due = True
+        self._recorded: Position = START
         self._intake = Intake()
         self._score_room: FloatArray = np.zeros(0)
         self._formula = self._compiled()
@@ -573,6 +574,10 @@ class Race:
         standings = self._standings(field, board)
         told = self._terms(np.array(board.runners, np.int64))
         moving = bool(board.moves) or self._outs is not None
+        stated = self._intake.stated
+        stocks, prices = (
+            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
+        )
         slots = tuple(
             Slot(
                 slot=index + 1,
@@ -583,6 +588,8 @@ class Race:
                 standing=standing,
                 labels=board.labels.get(runner, ()),
                 steps=steps_of(board, field, runner, standing) if moving else (),
+                stock=stocks.get(runner),
+                price=prices.get(runner),
             )
             for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
         )
@@ -670,7 +677,7 @@ class Race:
         """(record, whether it is full): all that was folded since the last record, or everything.
 
         A race is restored from the last full record and those after it. A record is full when asked
-        for, the first time, and when the buckets were cut anew.
+        for, the first time, and when the buckets were cut anew. One that is not names the record that it goes on from.
         """
         full = full or self._full_due
         if full and self.log_sum is None:
@@ -678,6 +685,7 @@ class Race:
         header = {
             "full": full,
             "position": str(self.position),
+            "after": None if full else str(self._recorded),
             "log_sum": self.log_sum,
             "rule_version": self.rule_version,
             "formula": self.formula_version,
@@ -704,14 +712,15 @@ class Race:
             **sales_columns,
         }
         self.checkpoint_due = self._full_due = False
+        self._recorded = self.position
         return pack(header, columns), full
 
     @classmethod
     def restore(cls, records: Sequence[bytes]) -> Race:
         """The race as it stood at the last record: a full one and those after it, in order; a new race of none.
 
-        Raises CorruptRecordError where a record is damaged or the first one is not full, NewerFormatError where a
-        newer Saima has written it.
+        Raises CorruptRecordError where a record is damaged or missing or the first one is not full, NewerFormatError
+        where a newer Saima has written it.
         """
         race = cls()
         for index, record in enumerate(records):
@@ -719,6 +728,9 @@ class Race:
             try:
                 if index == 0 and not header["full"]:
                     raise CorruptRecordError("the first checkpoint to restore from is not a full one")
+                after = None if header["full"] else header.get("after")  # older ones name none
+                if after not in {None, str(race.position)}:
+                    raise CorruptRecordError(f"the checkpoint before {header['position']}, at {after}, is missing")
                 race._load(header, columns)
             except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
@@ -730,7 +742,7 @@ class Race:
         race._cut_ms = race._next_cut_ms()
         race.take_changes()
         race.checkpoint_due = False
-        race._full_due = not records
+        race._full_due, race._recorded = not records, race.position
         return race
 
     def _load(self, header: dict[str, Any], columns: dict[str, Array]) -> None:

@@ -82,6 +82,11 @@ class Settings(BaseSettings):
         le=10**9,
         description="so often each API process takes back the same token with events of one kind",
     )
+    purge_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="address that is told by POST which products an exclusion took off a board, so that caches drop it",
+    )
     api_docs: bool = Field(default=True, description="whether the API serves its description at /docs")
     trust_server: bool = Field(
         default=False,

@@ -53,6 +53,11 @@ class VenueKeys:
         return self._key("log")
 
     @property
+    def tail(self) -> str:
+        """string: position of the log's newest entry that is no tick; each such entry names the one before it."""
+        return self._key("tail")
+
+    @property
     def commit(self) -> str:
         """string: JSON of the last commit; watched by every commit."""
         return self._key("commit")
@@ -132,6 +137,11 @@ class VenueKeys:
     def idempotency(self, name: str) -> str:
         """hash with expiry: what was answered to a sender's Idempotency-Key."""
         return self._key(f"idempotency:{name}")
+
+
+def purged(venue: str, frame: str) -> str:
+    """string with expiry: that a process has told caches of what left the venue's board with a frame."""
+    return f"{VenueKeys(venue).prefix}purged:{frame}"
 
 
 def ticket(digest: str) -> str:

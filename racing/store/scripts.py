@@ -16,6 +16,7 @@ Script = Literal[
     "hold_lease",
     "index_merchants",
     "list_owned",
+    "mend_field",
     "note_decision",
     "put_orders",
     "put_rule",

@@ -2,6 +2,7 @@
 -- Replace the data of some runners and log the change, unless one has moved on since it was read.
 -- A runner's JSON begins with its product and its merchant, both ids, which hold no quotes.
 -- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 decisions (stream)  5 merchants (sorted set)
+--   6 tail (string)
 -- ARGV: 1 author (JSON)  2 decision (JSON)  then of each runner: product, runner JSON as it was read, to be
 -- Reply: {1, entry id} when changed; {0, product} of the first that is another one by now, or there is none
 -- Cost: O(runners). Bound: one entry, one decision; the caller passes at most 1,000.
@@ -26,6 +27,8 @@ for i, number in ipairs(numbers) do
   redis.call('HSET', KEYS[2], number, ARGV[3 * i + 2])
 end
 local entry = '{"type":"enrol","format":2,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
-local id = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
+local before = redis.call('GET', KEYS[6]) or ''
+local id = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry), 'after', before)
+redis.call('SET', KEYS[6], id)
 redis.call('XADD', KEYS[4], id, 'decision', ARGV[2])
 return {1, id}
