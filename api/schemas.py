@@ -362,6 +362,7 @@ class HeadOut(BaseModel):
 class SlotsOut(HeadOut):
     """The first slots of one frame (帧)."""
 
+    segment: str | None = Field(None, examples=["new"], description="the segment whose board it is, where one is asked")
     evolved: bool = Field(examples=[False], description="whether there is a newer frame than this one")
     slots: list[SlotOut]
     next: str | None = Field(
