@@ -2,7 +2,7 @@
 
 Redis keeps no checksum of what its append-only file holds, so a flipped bit comes back as a member or a value. That
 can only happen while a file is loaded or another server takes over, so sets are compared once for each server run.
-Decisions stand twice, in the log and in the hashes of runners, rules and orders: what is damaged in one is in the other.
+Decisions stand twice, in the log and in hashes of runners, rules and orders: what is damaged in one is in the other.
 """
 
 from __future__ import annotations
