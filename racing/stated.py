@@ -44,7 +44,8 @@ class Column:
     def enrol(self, runner: int, given: int | None, moment_ms: int, *, anew: bool) -> None:
         """What the runner's data says: in force where it says something new, for the data stays as events go on.
 
-        Data that says nothing is older than everything. anew: another product stands under the number: nothing that was stated of the former one holds.
+        Data that says nothing is older than everything. anew: another product stands under the number: nothing that was
+        stated of the former one holds.
         """
         self.grow(runner + 1)
         told = UNKNOWN if given is None else max(given, 0)
