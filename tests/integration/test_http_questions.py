@@ -14,6 +14,7 @@ from racing.model import Position
 from tests.integration.contract import RULE, problem
 from tests.integration.keyed import CLOSED, FOREIGN, OPEN, OWN, Keyed
 from tests.integration.running import PLAIN_RULE, Running
+from tests.waiting import until
 
 SLOW_S = 60
 """A follower is a Python that starts; a loaded machine takes its time."""
@@ -34,6 +35,7 @@ def venue(service: Running) -> str:
     made = service.made_venue("p-1", "p-2", "p-3")
     sent = service.send(made, *events(p_2=5, p_3=2))
     service.folded(made, sent.json()["position"])
+    until(lambda: service.scores(made).get("p-2") == 5, within_s=10, what="readers see what was folded")
     return made
 
 
