@@ -12,7 +12,7 @@ from racing.documents import Strict, wrong
 from racing.model import ID_PATTERN
 from racing.moments import WORDS, moment_text, parse_moment
 from racing.orders import Boost, Emergency, Exclusion, Freeze, Moment, Order, Phase, Pin, parse_order
-from racing.rule import DEFAULT_RULE
+from racing.rule import DEFAULT_RULE, Rule
 from racing.store.audit import Told
 from racing.store.orders import KeptOrder, document_of
 
@@ -181,6 +181,46 @@ class OrdersIn(Strict):
         return self
 
 
+class PlanIn(Strict):
+    """A plan (备案): what is to be put, withdrawn and ruled, all at once, when it is applied."""
+
+    put: list[Sent] = Field(
+        [],
+        max_length=BULK_MAX,
+        examples=[[{"kind": "pin", "id": "spare", "product": "p-1001", "slot": 1}]],
+        description="orders, as in POST …/orders",
+    )
+    withdraw: list[OrderId] = Field([], max_length=BULK_MAX, examples=[[]], description="ids of orders that end")
+    rule: Rule | None = Field(None, examples=[None], description="the rule from then on; it stays where left out")
+    note: Note = Field("", examples=["if the stream fails"])
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.put and not self.withdraw and self.rule is None:
+            raise wrong("names nothing to do: give put, withdraw or rule")
+        return self
+
+
+class PlanOut(BaseModel):
+    """A plan as it is kept."""
+
+    id: str = Field(examples=["rain"])
+    put: list[dict[str, Any]] = Field(examples=[[{"kind": "pin", "id": "spare", "product": "p-1001", "slot": 1}]])
+    withdraw: list[str] = Field(examples=[[]])
+    rule: dict[str, Any] | None = Field(None, examples=[None])
+    note: str = Field("", examples=["if the stream fails"])
+    who: str = Field(examples=["night-shift"], description="name of the key that saved it last")
+    applied: str | None = Field(
+        None, examples=[None], description="entry that applied it; null: not applied, or listed"
+    )
+
+
+class PlanList(BaseModel):
+    """The plans of a venue, by id."""
+
+    plans: list[PlanOut]
+
+
 class OrderOut(BaseModel):
     """An order as it is kept: its own fields, in which time it holds, and who put it."""
 
@@ -236,6 +276,7 @@ class OrdersChanged(Visible):
 
     put: list[OrderOut] = []
     withdrawn: list[str] = Field([], examples=[["nudge"]])
+    rule_version: int | None = Field(None, examples=[None], description="of the rule that was put with them")
 
 
 class ChangeOut(BaseModel):

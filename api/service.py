@@ -21,6 +21,7 @@ from racing.settings import Settings
 from racing.store.audit import Audit
 from racing.store.desk import Desk
 from racing.store.orders import Orders
+from racing.store.plans import Plans
 
 
 @dataclass
@@ -50,6 +51,11 @@ class Service:
     def orders(self) -> Orders:
         """The orders of the desk of every venue."""
         return Orders(self.desk, self.desk.client)
+
+    @property
+    def plans(self) -> Plans:
+        """The plans of every venue."""
+        return Plans(self.desk, self.desk.client)
 
     @property
     def audit(self) -> Audit:

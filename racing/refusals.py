@@ -32,6 +32,22 @@ def check_enrolled(orders: Sequence[Order], enrolled: Collection[str], venue: st
             raise _wrong(order, field, f"must be enrolled in venue {venue!r}", product)
 
 
+def check_present(held: Mapping[str, Order], put: Sequence[Order], now_ms: int) -> None:
+    """Raise ConflictError for an order whose product was withdrawn from the race meanwhile."""
+    withdrawn = {
+        order.product: order
+        for order in held.values()
+        if isinstance(order, Exclusion) and order.withdrawn and order.holds(now_ms) and order.product is not None
+    }
+    for order in put:
+        for product in sorted(products_of([order]) & withdrawn.keys()):
+            if not isinstance(order, Exclusion):
+                by = withdrawn[product]
+                raise ConflictError(
+                    f"{order.kind} {order.id!r}: product {product!r} was withdrawn by order {by.id!r} ({by.reason})"
+                )
+
+
 def check_change(
     held: Mapping[str, Order], put: Sequence[Order], withdraw: Collection[str], *, now_ms: int, slots: int
 ) -> None:

@@ -1,14 +1,12 @@
-"""Operators: venues, runners and the rule."""
+"""Operators: venues and runners."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
-from api.errors import ProblemError
 from api.frames import VenueView
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, shows_details
@@ -17,7 +15,6 @@ from api.schemas import (
     AccessDoc,
     EnrolledList,
     EnrolledOut,
-    RuleChanged,
     RunnerIn,
     RunnerList,
     RunnerOut,
@@ -28,13 +25,11 @@ from api.schemas import (
     header,
 )
 from api.service import Service, Serving, Viewed
-from racing.errors import ConflictError, OverloadedError
+from racing.errors import OverloadedError
 from racing.model import ID_PATTERN
-from racing.rule import DEFAULT_RULE, Rule, parse_rule
+from racing.rule import DEFAULT_RULE
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
-
-_VISIBLE_WAIT_S = 1.0
 
 Limit = Annotated[int, Query(ge=1, le=200, description="at most this many")]
 
@@ -148,91 +143,3 @@ async def list_runners(
         if number < cursor + limit and caller.owns(runner.merchant)
     ]
     return RunnerList(runners=rows, next_cursor=str(cursor + limit) if cursor + limit in found else None)
-
-
-_ETAG = {"ETag": header("version of the rule, for If-Match")}
-_LOGGED = {"version": 4, "entry": "1763740800123-0", "epoch": None, "frame": None}
-
-
-def _rule_etag(version: int) -> str:
-    return f'"rule-{version}"'
-
-
-def _moved_on(if_match: str | None, version: int) -> str:
-    return f"If-Match {(if_match or '')[:80]}: the current rule is {_rule_etag(version)}; read it again"
-
-
-@router.get(
-    "/{venue}/rule",
-    operation_id="readRule",
-    response_model_exclude_none=True,
-    responses={200: {"headers": _ETAG}},
-)
-@needs("operate")
-async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
-    """The current rule document; its version is in ETag, for If-Match."""
-    version = await service.desk.rule(view.venue.venue)
-    response.headers["ETag"] = _rule_etag(version.version)
-    response.headers["Cache-Control"] = "no-cache"
-    return parse_rule(version.rule)
-
-
-@router.put(
-    "/{venue}/rule",
-    operation_id="putRule",
-    responses={
-        200: {"headers": _ETAG},
-        202: {
-            "model": RuleChanged,
-            "description": "logged; no frame shows it within 1 s",
-            "headers": _ETAG,
-            "content": {"application/json": {"example": _LOGGED}},
-        },
-    },
-)
-@needs("operate")
-async def put_rule(  # each is a part of the request
-    view: Viewed,
-    service: Serving,
-    caller: Caller,
-    rule: Rule,
-    response: Response,
-    *,
-    note: Annotated[str, Query(max_length=200, description="why, for the history")] = "",
-    if_match: Annotated[str | None, Header(examples=['"rule-3"'])] = None,
-) -> RuleChanged:
-    """Make this document the rule. Answers with the frame that shows it, or 202 if none does within 1 s."""
-    current = await service.desk.rule(view.venue.venue)
-    wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}
-    if wanted.isdisjoint({"*", _rule_etag(current.version)}):
-        raise ProblemError("precondition_failed", _moved_on(if_match, current.version))
-    try:
-        made, entry = await service.desk.put_rule(
-            view.venue.venue, rule, after=current.version, author=caller.name, note=note
-        )
-    except ConflictError as exc:
-        if if_match is None:
-            raise
-        raise ProblemError("precondition_failed", _moved_on(if_match, current.version + 1)) from exc
-    view.rule, view.rule_version = rule, made.version
-    response.headers["ETag"] = _rule_etag(made.version)
-    shown = await _shown(view, made.version)
-    response.status_code = 200 if shown else 202
-    frame = view.frame if shown else None
-    return RuleChanged(
-        version=made.version,
-        entry=entry,
-        epoch=frame.epoch if frame else None,
-        frame=frame.frame if frame else None,
-    )
-
-
-async def _shown(view: VenueView, version: int) -> bool:
-    """Whether a frame scored by this rule version (or a later one) comes within a second."""
-    try:
-        async with asyncio.timeout(_VISIBLE_WAIT_S):
-            while view.frame.rule_version < version:
-                await view.shown.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -359,6 +359,14 @@ class Desk:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
+    async def rule_versions(self, venue: str, numbers: Sequence[int]) -> list[RuleVersion]:
+        """Those of these rule versions that there are, in the order asked for."""
+        if not numbers:
+            return []
+        async with store_errors_async():
+            raws = await self._client.hmget(VenueKeys(venue).rules, [str(number) for number in numbers])
+        return [_decode_version(raw) for raw in raws if raw is not None]
+
     async def rule_numbers(self, venue: str) -> tuple[int, int]:
         """(the version that is current, the highest that was given); 0 where there is none yet."""
         async with store_errors_async():
@@ -429,6 +437,7 @@ _SCRIPTS: tuple[Script, ...] = (
     "change_venue",
     "note_decision",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_numbers",
 )

@@ -16,6 +16,7 @@ Script = Literal[
     "hold_lease",
     "note_decision",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_numbers",
     "recall_answer",

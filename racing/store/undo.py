@@ -25,7 +25,7 @@ Check = Callable[[Book, Sequence[Order], Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """What takes back decisions on a venue. check: as for every other change of orders."""
+    """What takes back decisions on a venue. check: as for every other change of orders; plan: what it withdraws."""
 
     desk: Desk
     orders: Orders
@@ -34,6 +34,7 @@ class Undo:
     author: str
     note: str
     check: Check
+    plan: str = ""
 
     async def of(self, entry: str) -> str:
         """The log entry that takes back the decision of an entry.
@@ -47,7 +48,6 @@ class Undo:
         takes_back = {
             "rule": self._orders,
             "orders": self._orders,
-            "plan": self._orders,
             "enrol": self._enrol,
             "access": self._venue,
             "venue": self._venue,
@@ -81,9 +81,8 @@ class Undo:
             put = [parse_order(change.before) for change in changes if change.before is not None]
             withdraw = [change.of for change in changes if change.before is None]
             self.check(book, put, withdraw)
-            return Wanted(
-                put=put, withdraw=withdraw, rule=before, author=self.author, note=self.note, undoes=told.entry
-            )
+            told_as = {"author": self.author, "note": self.note, "undoes": told.entry, "plan": self.plan}
+            return Wanted(put=put, withdraw=withdraw, rule=before, **told_as)
 
         decided = await self.orders.decide(self.venue, wanted)
         if moved:

@@ -45,6 +45,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
             ["", "1", "1", "", "{}", "{}", "", "0", "0"],
         ],
     ),
+    "put_plan": (
+        [KEYS.plans, KEYS.log, KEYS.decisions],
+        [["night", "", "{}", "{}"], ["night", "", "{}", "{}"], ["night", "{}", "", "{}"]],
+    ),
     "put_rule": (
         [KEYS.rules, KEYS.log, KEYS.decisions],
         [["0", "1", "{}", "{}", "{}"], ["0", "1", "{}", "{}", "{}"], ["1", "2", "{}", "{}", "{}"]],
