@@ -155,7 +155,7 @@ class PhaseIn(Phase, _Timed):
 
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["burst"])
     kind: Literal["phase"] = "phase"
-    version: int = Field(1, ge=1, description="given by the service, whatever is sent")
+    version: int = Field(1, ge=1, description="given by the service, whatever is sent; so is formula")
 
 
 OrderIn = PinIn | BoostIn | ExclusionIn | FreezeIn | EmergencyIn | PhaseIn

@@ -7,10 +7,7 @@ from itertools import combinations
 
 from racing.documents import shown
 from racing.errors import ConflictError, NotFoundError, OrderError
-from racing.orders import Boost, Emergency, Exclusion, Order, Phase, Pin
-
-ORDERS_MAX = 2_000
-"""Orders kept of a venue, whether they hold or not: each board step looks at all of them."""
+from racing.orders import ORDERS_MAX, Boost, Emergency, Exclusion, Order, Phase, Pin
 
 
 def products_of(orders: Iterable[Order]) -> set[str]:

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
-from racing.entries import Runner
-from racing.errors import StoreError, StoreUnavailableError
+from racing.entries import OrdersChange, Runner, encode_decision
+from racing.errors import OrderError, StoreError, StoreUnavailableError
+from racing.orders import Order, parse_order
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
-from racing.store.keys import VenueKeys, member
+from racing.store.keys import ORDERS_LAST, VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import Command, measure_names
@@ -111,14 +112,15 @@ _RELOG_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Relogged:
-    """What was logged again: so many runners, and whether the rule."""
+    """What was logged again: so many runners, whether the rule, and so many orders."""
 
     runners: int = 0
     rule: bool = False
+    orders: int = 0
 
 
 def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
-    """Log again what a race lacks of the runners and the rule in their hashes; folded, it has them all.
+    """Log again what a race lacks of the runners, the rule and the orders in their hashes; folded, it has them all.
 
     What the log holds and the race has not folded yet is logged twice, which changes nothing. Cost: O(runners).
     """
@@ -126,15 +128,45 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
     runners, rule = 0, False
     for first in range(0, len(lacking) or 1, _RELOG_MAX):
         some = lacking[first : first + _RELOG_MAX]
-        version = "" if first else race.rule_version
+        version = "" if first else race.base.version
         with store_errors():
             done = client.eval(source("relog_decisions"), 3, keys.log, keys.runners, keys.rules, version, *some)
         runners, rule = runners + done[0], rule or bool(done[1])
-    return Relogged(runners, rule)
+    return Relogged(runners, rule, _relog_orders(client, keys, race))
+
+
+def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
+    """How many orders were put or withdrawn in the log again. Those that have ended are no matter."""
+    with store_errors():
+        raws = client.hgetall(keys.orders)
+    last = as_text(raws.pop(ORDERS_LAST.encode(), b""))
+    held = {str(document["id"]): document for document in race.steering.book.documents()}
+    kept = {as_text(name): _order(raw) for name, raw in raws.items()}
+    put = [
+        order.model_dump(mode="json", exclude_none=True)
+        for order in kept.values()
+        if order is not None and (order.end_ms is None or order.end_ms > race.moment_ms)
+    ]
+    lacking = [document for document in put if held.get(document["id"]) != document]
+    withdrawn = sorted(held.keys() - kept.keys())
+    if not (lacking or withdrawn):
+        return 0
+    entry = encode_decision(OrdersChange(lacking, withdrawn, "mend", "logged again"))
+    with store_errors():
+        done = client.eval(source("relog_orders"), 2, keys.orders, keys.log, last, entry)
+    return done * (len(lacking) + len(withdrawn))
+
+
+def _order(raw: bytes) -> Order | None:
+    """An order in its hash; None where it cannot be read: then the log's is the better one."""
+    try:
+        return parse_order(msgspec.json.decode(raw)["order"])
+    except (msgspec.MsgspecError, UnicodeDecodeError, OrderError, KeyError, TypeError):
+        return None
 
 
 def _has(race: Race, number: int, runner: Runner) -> bool:
-    return race.roster.has(number, runner.product, runner.numbers())
+    return race.roster.has(number, runner.product, runner.numbers(), runner.words())
 
 
 def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]]:

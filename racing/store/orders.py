@@ -163,7 +163,7 @@ class _Made:
             if isinstance(order, Phase):
                 same = isinstance(held, Phase) and held.parsed() == order.parsed()
                 number = held.version if same and isinstance(held, Phase) else version(order.rule, f"phase {order.id}")
-                made = order.model_copy(update={"version": number})
+                made = order.model_copy(update={"version": number, "formula": FORMULA})
             if held != made:
                 put.append(made)
         return cls(book, wanted, put, versions)

@@ -21,6 +21,7 @@ Script = Literal[
     "read_numbers",
     "recall_answer",
     "relog_decisions",
+    "relog_orders",
 ]
 
 

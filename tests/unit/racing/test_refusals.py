@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.errors import ConflictError, NotFoundError, OrderError
-from racing.orders import Order, Pin, parse_order
-from racing.refusals import ORDERS_MAX, check_change, check_enrolled, products_of
+from racing.orders import ORDERS_MAX, Order, Pin, parse_order
+from racing.refusals import check_change, check_enrolled, products_of
 
 RULE = {"metrics": {"a": {"event": "order"}}, "terms": [{"metric": "a", "signal": "level", "weight": 1}]}
 NOW_MS = 1_000
