@@ -154,7 +154,7 @@ def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
     entry = encode_decision(OrdersChange(lacking, withdrawn, "mend", "logged again"))
     with store_errors():
         done = client.eval(source("relog_orders"), 2, keys.orders, keys.log, last, entry)
-    return done * (len(lacking) + len(withdrawn))
+    return int(done) * (len(lacking) + len(withdrawn))
 
 
 def _order(raw: bytes) -> Order | None:

@@ -22,6 +22,7 @@ Script = Literal[
     "recall_answer",
     "relog_decisions",
     "relog_orders",
+    "swap_runner",
 ]
 
 

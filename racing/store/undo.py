@@ -49,6 +49,7 @@ class Undo:
             "rule": self._orders,
             "orders": self._orders,
             "enrol": self._enrol,
+            "swap": self._swap,
             "access": self._venue,
             "venue": self._venue,
         }.get(told.decision.what)
@@ -117,6 +118,16 @@ class Undo:
         reverse = [Change("", change.after, change.before) for change in changed]
         decision = Decision(self.author, "enrol", reverse, self.note, told.entry)
         return await self.desk.change_runners(self.venue, back, decision)
+
+    async def _swap(self, told: Told) -> str:
+        """Give a number back to the product that had it."""
+        (change,) = told.decision.changes
+        came, went = msgspec.convert(change.after, Runner), msgspec.convert(change.before, Runner)
+        found = await self.desk.runner(self.venue, came.product)
+        if found is None or found[0] != came:
+            raise await self._moved_on(told, came.product)
+        reverse = Decision(self.author, "swap", [Change("", change.after, change.before)], self.note, told.entry)
+        return await self.desk.swap_runner(self.venue, came.product, went, read=found[1], decision=reverse)
 
     async def _venue(self, told: Told) -> str:
         """Give the venue's own data back what they were."""

@@ -57,6 +57,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.log, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],
     ),
+    "swap_runner": (
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions],
+        [['""', "{}", "a", "{}", "b", "{}"]],
+    ),
     "relog_orders": ([KEYS.orders, KEYS.log], [["", "{}"], ["1-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
