@@ -23,7 +23,23 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import audit, beacons, events, live, machines, orders, plans, rules, runners, scorers, slots, venues
+from api.routes import (
+    audit,
+    beacons,
+    events,
+    everywhere,
+    live,
+    lives,
+    machines,
+    orders,
+    plans,
+    roster,
+    rules,
+    runners,
+    scorers,
+    slots,
+    venues,
+)
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -93,7 +109,23 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, rules, runners, orders, plans, audit, events, beacons, slots, live, scorers, machines)
+    routers = (
+        venues,
+        lives,
+        rules,
+        roster,
+        runners,
+        orders,
+        plans,
+        audit,
+        events,
+        beacons,
+        slots,
+        live,
+        scorers,
+        everywhere,
+        machines,
+    )
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

@@ -14,7 +14,8 @@ import structlog
 from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
 from api.tokens import VenueTokens
 from racing.entries import Runner
-from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
+from racing.errors import NotFoundError, RacingError, StaleNumbersError, StoreError, StoreUnavailableError
+from racing.lifecycle import SHOWN, why_no_events
 from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
 from racing.rule import Rule, parse_rule
@@ -33,6 +34,8 @@ _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
 """Product numbers cached per venue; above that the cache starts anew."""
+_VERSIONS_READ = 200
+"""So many of the newest rule versions are looked through for phases: each was put by an operator."""
 _READ_AHEAD = 100_000
 """So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
 _TRIES = 5
@@ -120,16 +123,23 @@ class VenueView:
     tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
-    _kinds: tuple[Rule, dict[str, int]] | None = None
+    shut: str | None = None
+    """Why the venue takes no events, as it is no time for them."""
+    more_kinds: frozenset[str] = frozenset()
+    """Event kinds of rules that are not yet, or no longer, in force: of phases to come and of the rule put last."""
+    versions_seen: int = 0
+    _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
     _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
     _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
-        if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
-        return self._kinds[1]
+        """Event kinds that the venue takes, each with its code in the batches of this process."""
+        known = self._kinds
+        if known is None or known[0] is not self.rule or known[1] is not self.more_kinds:
+            kinds = sorted(self.rule.kinds() | self.more_kinds)
+            known = self._kinds = (self.rule, self.more_kinds, {kind: code for code, kind in enumerate(kinds)})
+        return known[2]
 
     def age(self) -> int | None:
         """Age of the data now, ms; None before the first commit."""
@@ -152,6 +162,7 @@ class VenueView:
     def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
         """Make this the venue's own data."""
         self.venue, self.public_details = venue, public_details
+        self.shut = why_no_events(venue.venue, venue.state)
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
         self._slots, self._details = {}, {}
 
@@ -303,17 +314,34 @@ class Frames:
     def take(self, venue: Venue) -> None:
         """Take note of a venue's own data."""
         view, access = self.views[venue.venue], venue.access
-        public_slots = not self._guarded or access.slots_public
+        public_slots = not self._guarded or (access.slots_public and venue.state in SHOWN)
         view.take(venue, public_details=not self._guarded or access.details_public, public_slots=public_slots)
         if public_slots:
             self.open_views[venue.venue] = view
         else:
             self.open_views.pop(venue.venue, None)
 
-    async def refresh_rule(self, view: VenueView) -> None:
-        """Read the venue's current rule anew: what kinds of events it takes."""
-        version = await self._desk.rule(view.venue.venue)
-        view.rule, view.rule_version = parse_rule(version.rule), version.version
+    async def refresh_rule(self, view: VenueView, version: int) -> None:
+        """Read the rule that scored a frame: a phase's, while it holds."""
+        try:
+            found = await self._desk.rule(view.venue.venue, version)
+        except NotFoundError:  # of a log that a failover has cut
+            found = await self._desk.rule(view.venue.venue)
+        view.rule, view.rule_version = parse_rule(found.rule), version
+
+    async def learn_kinds(self, view: VenueView) -> None:
+        """Read which kinds of events a venue takes beside those of the rule in force: of phases, and the rule put last.
+
+        Those of a phase that was withdrawn are still taken.
+        """
+        current, highest = await self._desk.rule_numbers(view.venue.venue)
+        numbers = range(max(view.versions_seen, highest - _VERSIONS_READ) + 1, highest + 1)
+        found = await self._desk.rule_versions(view.venue.venue, [current, *numbers])
+        of_phases = {kind for each in found if each.phase for kind in parse_rule(each.rule).kinds()}
+        kinds = view.more_kinds | of_phases | (parse_rule(found[0].rule).kinds() if found else set())
+        view.versions_seen = highest
+        if kinds != view.more_kinds:
+            view.more_kinds = kinds
 
     async def numbers(self, view: VenueView, products: set[str]) -> Numbers:
         """Runner numbers by product, for at least those products that are enrolled; from memory on a hit.
@@ -461,7 +489,7 @@ class Frames:
             **await self._desk.runners(view.venue.venue, missing),
         }
         if frame.rule_version != view.rule_version:
-            await self.refresh_rule(view)
+            await self.refresh_rule(view, frame.rule_version)
         view.show(frame, runners, references)
 
     async def _read_commits(self) -> None:

@@ -12,7 +12,7 @@ FIRST: tuple[State, ...] = ("draft", "rehearsal", "open")
 """States in which a venue may be made."""
 
 _NEXT: dict[State, tuple[State, ...]] = {
-    "draft": ("open", "archived"),
+    "draft": ("rehearsal", "open", "archived"),
     "rehearsal": ("archived",),
     "open": ("closed",),
     "closed": ("open", "archived"),
@@ -21,6 +21,11 @@ _NEXT: dict[State, tuple[State, ...]] = {
 TAKES_EVENTS: frozenset[State] = frozenset({"rehearsal", "open"})
 SHOWN: frozenset[State] = frozenset({"open", "closed"})
 """States in which readers see the venue; in others it is absent for whoever does not operate it."""
+
+
+def may_become(state: State) -> tuple[State, ...]:
+    """The states that may follow one."""
+    return _NEXT[state]
 
 
 def check_move(venue: str, before: State, after: State) -> None:

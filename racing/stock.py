@@ -16,8 +16,9 @@ class Outlook(NamedTuple):
 def outlook(stock: int, velocity_per_s: float, *, safety_stock: int = 0, lead_time_s: float = 0.0) -> Outlook:
     """The outlook of a stock that sells at a velocity, units a second, >= 0.
 
-    It alerts at stock <= safety_stock + velocity x lead_time_s: new goods that were ordered now would find no more than
-    the safety stock left (the reorder point of inventory control). It sells out, at an even pace, after stock / velocity.
+    It alerts at stock <= safety_stock + velocity x lead_time_s: new goods that were ordered now would find no more
+    than the safety stock left (the reorder point of inventory control). It sells out, at an even pace, after
+    stock / velocity.
     """
     threshold = safety_stock + velocity_per_s * lead_time_s
     lasts_s = stock / velocity_per_s if velocity_per_s > 0 else None

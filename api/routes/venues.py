@@ -7,25 +7,21 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Response
 
+from api.errors import ProblemError
 from api.frames import VenueView
-from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
     BULK_MAX,
     AccessDoc,
-    EnrolledList,
-    EnrolledOut,
-    RunnerIn,
     RunnerList,
     RunnerOut,
-    RunnersIn,
     VenueIn,
     VenueList,
     VenueOut,
     header,
 )
 from api.service import Service, Serving, Viewed
-from racing.errors import OverloadedError
+from racing.lifecycle import SHOWN
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE
 
@@ -39,6 +35,8 @@ async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
         venue=view.venue.venue,
         title=view.venue.title,
         created_ms=view.venue.created_ms,
+        state=view.venue.state,
+        parent=view.venue.parent or None,
         slots=view.rule.board.slots,
         runners=await service.desk.runner_count(view.venue.venue) if details else None,
         rule_version=view.rule_version,
@@ -57,7 +55,10 @@ async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
 async def create_venue(venue: VenueIn, service: Serving, caller: Caller, response: Response) -> VenueOut:
     """Create a venue; it races from now on. 409 if it exists."""
     rule, access = venue.rule or DEFAULT_RULE, venue.access.access() if venue.access else None
-    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access)
+    if venue.parent is not None and await service.frames.view(venue.parent) is None:
+        raise ProblemError("not_found", f"parent: there is no venue {venue.parent!r}")
+    given = {"state": venue.state, "parent": venue.parent or ""}
+    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access, **given)
     await service.frames.refresh()
     response.headers["Location"] = f"/v1/venues/{venue.venue}"
     return await _out(service, service.frames.views[venue.venue], details=True)
@@ -78,7 +79,13 @@ async def list_venues(
         await service.frames.look_again()  # whoever asks without a key costs Redis nothing to speak of
     views, open_views = service.frames.views, service.frames.open_views
     own = views if "slots:read" in caller.needs else open_views
-    names = sorted(name for name in own if name > (cursor or "") and (name in open_views or caller.reaches(name)))
+    names = sorted(
+        name
+        for name, view in own.items()
+        if name > (cursor or "")
+        and (name in open_views or caller.reaches(name))
+        and (view.venue.state in SHOWN or "operate" in caller.needs)
+    )
     page = [await _out(service, views[name], details=shows_details(views[name], caller)) for name in names[:limit]]
     return VenueList(venues=page, next_cursor=page[-1].venue if len(names) > limit else None)
 
@@ -103,27 +110,6 @@ async def put_access(view: Viewed, access: AccessDoc, service: Serving, caller: 
     """Make this what the venue lets whom do. Every API process follows within 2 s."""
     service.frames.take(await service.desk.put_access(view.venue.venue, access.access(), author=caller.name))
     return access
-
-
-@router.post("/{venue}/runners", status_code=201, operation_id="enrolRunner")
-@needs("operate")
-async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving, caller: Caller) -> EnrolledOut:
-    """Enrol one product, or replace its data. Safe to repeat."""
-    return (await _enrol(service, view, [runner], caller))[0]
-
-
-@router.post("/{venue}/runners/bulk", status_code=201, operation_id="enrolRunners")
-@needs("operate")
-async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving, caller: Caller) -> EnrolledList:
-    """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
-    return EnrolledList(runners=await _enrol(service, view, runners.runners, caller))
-
-
-async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn], caller: Grant) -> list[EnrolledOut]:
-    if service.full is not None:
-        raise OverloadedError(service.full)
-    enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners], author=caller.name)
-    return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 
 @router.get("/{venue}/runners", operation_id="listRunners")

@@ -67,7 +67,10 @@ class Venue(msgspec.Struct, frozen=True):
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
+    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it.
+
+    phase: the id of the phase that it was made for; empty of one that was put as the rule.
+    """
 
     version: int
     rule: dict[str, Any]
@@ -75,6 +78,7 @@ class RuleVersion(msgspec.Struct, frozen=True):
     note: str
     at_ms: int
     formula: int = 1
+    phase: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,15 +299,17 @@ class Desk:
         """The log entry by which another product took a runner's number, and with it sums, standing and place.
 
         read: the data of the one that goes, as they were read. Batches of the old product that come later, or were not
-        yet appended, are refused: it is no longer enrolled. Raises ConflictError where the other is enrolled already, or
-        the runner has moved on. After StoreUnavailableError it may have been done.
+        yet appended, are refused: it is no longer enrolled. Raises ConflictError where the other is enrolled already,
+        or the runner has moved on. After StoreUnavailableError it may have been done.
         """
         keys = VenueKeys(venue)
         named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions)
         told = (_encode(decision.who), decisions.encode(decision))
         reply = await self.run("swap_runner", named, (*told, product, read, wanted.product, _encode(wanted)))
         if reply[0] == 2:  # noqa: PLR2004  # as the script says
-            raise ConflictError(f"product {wanted.product!r} is enrolled in venue {venue!r} already: it races for itself")
+            raise ConflictError(
+                f"product {wanted.product!r} is enrolled in venue {venue!r} already: it races for itself"
+            )
         if reply[0] == 0:
             raise ConflictError(f"product {product!r} has moved on since it was read")
         return as_text(reply[1])
