@@ -453,10 +453,16 @@ def _change(of: str, before: Any, after: Any) -> tuple[str, Any, Any]:
     if of or not isinstance(after, dict):
         return of, before, after
     product = str(after.get("product", ""))
+    before, after = (_without_sum(side) for side in (before, after))
     if not isinstance(before, dict):
         return product, before, after
     moved = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return product, {name: before.get(name) for name in moved}, {name: after.get(name) for name in moved}
+
+
+def _without_sum(side: Any) -> Any:
+    """Data of a runner without the checksum that their hash keeps with them."""
+    return {name: value for name, value in side.items() if name != "sum"} if isinstance(side, dict) else side
 
 
 class AuditOut(BaseModel):

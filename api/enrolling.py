@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 from pydantic import ValidationError
 
-from api.frames import VenueView
 from api.grants import Grant
 from api.schemas import BULK_MAX, EnrolledList, EnrolledOut, FieldOut, RefusedRow, RunnerIn
 from api.service import Service
+from api.view import VenueView
 from racing.conditions import Conditions, parse_conditions, refuse, unmet
 from racing.documents import wrong_field
 from racing.entries import Runner

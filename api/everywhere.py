@@ -8,10 +8,10 @@ from hashlib import blake2b
 from typing import Any
 
 from api.desk_schemas import InVenue
-from api.frames import VenueView
 from api.grants import Grant
 from api.service import Service
 from api.steering import checked_by
+from api.view import VenueView
 from api.visible import frame_from
 from racing.errors import NotFoundError, RacingError
 from racing.orders import Exclusion

@@ -9,11 +9,11 @@ import msgspec
 
 from api.bodies import NDJSON
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.grants import Grant
 from api.ingest import MalformedBatchError, batch_of_lines, decode
 from api.sending import Sent, send
 from api.service import Service
+from api.view import VenueView
 from racing.errors import StoreUnavailableError
 
 _AT_ONCE = 16

@@ -10,12 +10,16 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.appender import Appender
+from api.encoded import Slots
 from api.errors import ProblemError
-from api.frames import Frames, VenueView
+from api.frames import Frames
+from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.quota import Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
+from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.audit import Audit
@@ -36,16 +40,22 @@ class Service:
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
     """Whether this process was asked to end: it still serves, and is not ready."""
+    joined: dict[tuple[tuple[Slots, ...], tuple[str, ...]], Slots] = field(default_factory=dict)
+    """Answers with the boards of several venues, by those of each."""
     full: str | None = None
     """Why no event and no runner is taken, while Redis is nearly full."""
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    merchant_quotas: Quotas = field(init=False)
+    """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
+    _gone: Gone | None = None
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
+        self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
 
     @property
     def orders(self) -> Orders:
@@ -56,6 +66,13 @@ class Service:
     def plans(self) -> Plans:
         """The plans of every venue."""
         return Plans(self.desk, self.desk.client)
+
+    @property
+    def gone(self) -> Gone:
+        """What has left the board since an older frame."""
+        if self._gone is None:
+            self._gone = Gone(self.desk, self.orders)
+        return self._gone
 
     @property
     def audit(self) -> Audit:

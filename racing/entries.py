@@ -18,6 +18,8 @@ from racing.roster import TRUE
 EVENTS_FIELD = b"events"
 DECISION_FIELD = b"decision"
 TICK_FIELD = b"tick"
+AFTER_FIELD = b"after"
+"""Beside events and decisions: the position of the one before, as the server has it; empty where it knows none."""
 SUM_FIELD = b"sum"
 """Beside a decision: SHA-1 of its JSON, hex, made by the server as it is logged. Event batches carry their own."""
 
@@ -30,6 +32,18 @@ NUMBER_MAX = 1e15
 NUMBERS_AHEAD_MAX = 100_000
 """Runner numbers are given one after the other, and lost enrolments leave a gap. A number as far ahead as this was
 never given, and room for all below it would take the memory that the race needs."""
+
+
+class Coupon(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A coupon for a product (优惠券): so much off, in minor units, where its price is at least ``above``."""
+
+    off: int
+    above: int = 0
+    title: str | None = None
+
+    def price_after(self, price: int) -> int | None:
+        """The price with it, at least 0; None where it does not apply."""
+        return max(0, price - self.off) if price >= self.above else None
 
 
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,6 +66,7 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str | None = None
     entry_score: float | None = None
     attributes: dict[str, Attribute] = {}
+    coupon: Coupon | None = None
 
     def numbers(self) -> dict[str, float]:
         """What an attribute term can name: entry_score and every numeric attribute, within NUMBER_MAX."""

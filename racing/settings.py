@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="requests a second that each API process takes of a key, unless the key says otherwise; 0: any",
     )
+    merchant_requests_per_s: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="requests for standings a second that each API process takes of one merchant; 0: any",
+    )
     cors_origins: str = Field(
         "",
         pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",

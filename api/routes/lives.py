@@ -6,10 +6,10 @@ from fastapi import APIRouter
 
 from api.desk_schemas import Cloned, CloneIn, Finalists, FinalistsIn, Heat, StateIn, StateOut
 from api.enrolling import enrol
-from api.frames import VenueView
 from api.guard import Caller, GuardedRoute, needs
 from api.schemas import BULK_MAX
 from api.service import Service, Serving, Viewed, no_venue
+from api.view import VenueView
 from racing.entries import Runner
 from racing.errors import ConflictError
 from racing.lifecycle import may_become

@@ -9,7 +9,6 @@ import msgspec
 from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.guard import GuardedRoute, needs
 from api.schemas import (
     RestoreIn,
@@ -22,12 +21,13 @@ from api.schemas import (
 )
 from api.service import Serving, Viewed
 from api.steering import Steer, Steering
+from api.view import VenueView
 from racing.diff import differences
 from racing.errors import ConflictError
 from racing.model import Position
 from racing.refill import full_from
 from racing.rule import Rule, parse_rule
-from racing.store.desk import RuleVersion
+from racing.store.documents import RuleVersion
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 

@@ -8,7 +8,6 @@ import msgspec
 from fastapi import APIRouter, Query, Response
 
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
     BULK_MAX,
@@ -21,6 +20,7 @@ from api.schemas import (
     header,
 )
 from api.service import Service, Serving, Viewed
+from api.view import VenueView
 from racing.lifecycle import SHOWN
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE

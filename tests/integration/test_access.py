@@ -67,7 +67,9 @@ class Line:
     told: dict[str, int]
     venue: str = OPEN
     product: str = OWN
+    merchant: str = "m-own"
     body: Any = None
+    query: str = ""
 
     @property
     def path(self) -> str:
@@ -81,13 +83,14 @@ class Line:
             "version": 1,
             "code": "not_found",
         }
-        return self.route.format(venue=self.venue, product=self.product, **names)
+        return (self.route + self.query).format(venue=self.venue, product=self.product, merchant=self.merchant, **names)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 V = "/v1/venues/{venue}"
+M = "/v1/merchants/{merchant}/runners"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -98,6 +101,10 @@ TABLE = (
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
     Line("GET", f"{V}/slots", row(anonymous=200, others=200)),
+    *(
+        Line("GET", "/v1/slots", row(anonymous=200, others=200), venue=v, query="?venues={venue}")
+        for v in (OPEN, CLOSED)
+    ),
     # -- a closed one: absent without a key that reads it
     *(
         Line(
@@ -151,6 +158,15 @@ TABLE = (
                 row(stock=404, merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
             ),
         )
+    ),
+    # -- merchants: their own, whatever venue it is in; a merchant that is another looks as one that is not
+    Line("GET", M, row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line("GET", M, row(merchant=404, other_merchant=404, operator=200, other_operator=200), merchant="m-none"),
+    Line(
+        "POST",
+        f"{V}/standings",
+        row(merchant=200, other_merchant=200, operator=200, other_operator=404),
+        body={"products": [OWN, FOREIGN]},
     ),
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),
@@ -278,6 +294,26 @@ def test_what_is_public_is_a_short_list() -> None:
 def test_each_caller_gets_exactly_what_is_tabled(keyed_service: Keyed, line: Line) -> None:
     found = {caller: keyed_service.ask(caller, line.method, line.path, line.body).status_code for caller in line.told}
     assert found == line.told
+
+
+def test_who_may_not_read_a_venue_is_told_that_it_is_missing_among_several(keyed_service: Keyed) -> None:
+    """Just as one that is not there."""
+    path = f"/v1/slots?venues={OPEN},{CLOSED},hall-none"
+    readers = {"slots", "merchant", "other merchant", "operator", "admin"}
+    for caller in ("anonymous", "events", "stock", "metrics", "other operator", *sorted(readers)):
+        found = keyed_service.ask(caller, "GET", path).json()
+        wanted = [OPEN, CLOSED] if caller in readers else [OPEN]
+        assert [board["venue"] for board in found["boards"]] == wanted, caller
+        assert found["missing"] == [name for name in (CLOSED, "hall-none") if name not in wanted]
+
+
+def test_a_page_shows_no_more_than_the_board(keyed_service: Keyed) -> None:
+    """Details are for who operates the venue, whichever way its slots are read."""
+    for query in ("limit=1&fields=score,stock,terms,standing,title", "category=none", "tier=none", "tokens=true"):
+        answer = keyed_service.ask("anonymous", "GET", f"/v1/venues/{OPEN}/slots?{query}")
+        assert answer.status_code == 200
+        assert not {"runners", "told"} & answer.json().keys()
+        assert all(not {"score", "stock", "terms", "standing"} & slot.keys() for slot in answer.json()["slots"])
 
 
 def test_refusals_are_problems_that_say_what_to_do(keyed_service: Keyed) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.sending import send
 from racing.errors import StoreUnavailableError
 from tests.integration.contract import problem
 from tests.integration.keyed import CLOSED, OPEN, OTHER, OWN, Keyed
@@ -108,9 +109,6 @@ def test_a_venue_that_did_not_append_is_named_and_a_retry_completes_the_rest(
 ) -> None:
     venues = [service.made_venue("z-1"), service.made_venue("z-1")]
     body = {"events": [{"type": "order", "product": "z-1"}]}
-    import api.sending_everywhere as sending  # its send is replaced for this test
-
-    send = sending.send
 
     async def away(service: Any, view: Any, sent: Any) -> bytes:
         if view.venue.venue == venues[1]:

@@ -10,15 +10,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from api import frames as module
-from api.frames import STALE_MS, Frames, VenueView
+from api.frames import Frames
+from api.view import STALE_MS, VenueView
 from racing.entries import Runner
 from racing.errors import StaleNumbersError, StoreUnavailableError
+from racing.formats import FORMAT
 from racing.model import END, Frame, Position, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
-from racing.store.desk import RuleVersion, Venue
+from racing.store.desk import Venue
+from racing.store.documents import RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.numbers import Mark, Numbers
 
@@ -83,7 +87,10 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
         "phase_ends_ms": None,
         "told": [],
         "conflicts": 0,
+        "moved_since_ms": None,
         "stale": False,
+        "evolved": False,
+        "next": None,
         "slots": [
             {
                 "slot": 1,
@@ -113,7 +120,8 @@ def test_a_body_is_encoded_once_for_each_limit_and_state() -> None:
     assert view.slots(2, stale=False).body is body
     assert view.slots(1000, stale=False).body is body
     assert len(json.loads(view.slots(1, stale=False).body)["slots"]) == 1
-    assert json.loads(view.slots(2, stale=True).body) == {**json.loads(body), "stale": True}
+    stale = json.loads(view.slots(2, stale=True).body)
+    assert stale == {**json.loads(body), "stale": True, "served": "last_frame"}
 
 
 def test_a_new_frame_has_bodies_of_its_own() -> None:
@@ -174,7 +182,7 @@ class FakeStore:
         await asyncio.sleep(0)
         return listed
 
-    async def rule(self, venue: str) -> RuleVersion:
+    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         self._answer("rule", venue)
         await asyncio.sleep(0)
         return self.version
@@ -551,12 +559,39 @@ async def test_frames_that_are_passed_over_count_for_what_the_next_is_compared_w
     view = frames.views["hall-1"]
     store.stream += [frame_of("p-1", number=2 + n, at_ms=9_000 + 1_000 * n) for n in range(25)]
     await frames.catch_up(view, (7, 26))
-    last_before = [board.at_ms for board in view.references if board is not None]
+    last_before = [board.at_ms for board in view.now.references if board is not None]
     assert last_before == [29_000, 19_000, 9_000]
     fresh = Frames(*[_any(store)] * 3)
     await fresh.refresh()
-    assert fresh.views["hall-1"].references == view.references, "a process that has seen none of them tells the same"
+    assert fresh.views["hall-1"].now.references == view.now.references, (
+        "a process that has seen none of them tells the same"
+    )
 
 
 def _any(store: FakeStore) -> Any:
     return store
+
+
+async def test_a_commit_of_a_newer_saima_is_told_as_what_it_is_and_leaves_other_venues_alone(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, by its venue and both versions; what can be read of the others is."""
+    store.listed = ["hall-1", "hall-2"]
+    await frames.refresh()
+    good = CommitRecord(7, 1, "1-0", "1-0", 1, 100_400)
+    newer = msgspec.structs.replace(good, format=FORMAT + 1)
+
+    async def execute() -> list[Any]:
+        return [(100, 500_000), msgspec.json.encode(newer), msgspec.json.encode(good)]
+
+    monkeypatch.setattr(store, "execute", execute)
+    with capture_logs() as lines:
+        await frames.start()
+        await eventually(lambda: frames.views["hall-2"].age_ms is not None and frames.redis_ok)
+
+    told = [line for line in lines if line["log_level"] in {"error", "warning"}]
+    assert [(line["event"], line["venue"]) for line in told] == [
+        ("commit cannot be read, frames are served as they were", "hall-1")
+    ]
+    assert f"format {FORMAT + 1}" in told[0]["reason"]
+    assert frames.views["hall-1"].age_ms is None
