@@ -70,6 +70,9 @@ class AccessDoc(Strict):
     merchants_may: list[Literal["stock", "price", "withdraw"]] = Field(
         [], max_length=3, description="what merchants may do to their own products", examples=[["stock"]]
     )
+    neighbours_named: bool = Field(
+        default=False, description="merchants are told which products stand next to theirs; else only the gaps"
+    )
 
     @classmethod
     def of(cls, access: Access) -> Self:
@@ -78,7 +81,8 @@ class AccessDoc(Strict):
 
     def access(self) -> Access:
         """What the store keeps."""
-        return Access(self.slots_public, self.details_public, tuple(self.beacon_kinds), tuple(self.merchants_may))
+        kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
 
 
 class VenueIn(Strict):
@@ -92,6 +96,13 @@ class VenueIn(Strict):
     )
     state: Literal["draft", "rehearsal", "open"] = Field("open", description="where its life begins")
     parent: Id | None = Field(None, description="the main venue that it is a sub venue of", examples=[None])
+
+
+class VenueGone(BaseModel):
+    """A venue that was deleted with all of its past."""
+
+    venue: str = Field(examples=["hall-1"])
+    keys: int = Field(examples=[31], description="how many keys it had in Redis")
 
 
 class VenueOut(BaseModel):

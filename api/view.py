@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from api.badges import badges_of, told_lately
 from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
@@ -32,6 +34,17 @@ _PARTS_MAX = 64
 def is_stale(age_ms: int | None) -> bool:
     """Whether readers must be told that data of this age no longer moves."""
     return age_ms is not None and age_ms > STALE_MS
+
+
+class Times(NamedTuple):
+    """What answers tell of time. tick: the ms of this process's clock that it holds for; lines: as HTTP has it."""
+
+    tick: int
+    lines: bytes
+    stale: bool
+
+
+NO_TIMES = Times(-1, b"", stale=False)
 
 
 @dataclass
@@ -64,6 +77,7 @@ class VenueView:
     """Event kinds of rules that are not yet, or no longer, in force: of phases to come and of the rule put last."""
     versions_seen: int = 0
     _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
+    _times: Times = NO_TIMES
     _now: Shown = field(init=False)
     _slots: dict[tuple[int, bool, bool], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
@@ -91,6 +105,16 @@ class VenueView:
         if self.age_ms is None:
             return None
         return int(self.age_ms + (time.monotonic() - self.age_read_s) * 1000)
+
+    def times(self, now_ms: Callable[[], int]) -> Times:
+        """Age and staleness of the data now, with the server's clock, told again once each ms."""
+        tick = int(time.monotonic() * 1000)
+        if tick != self._times.tick:
+            age_ms, line = self.age(), b"saima-now-ms: %d\r\n" % now_ms()
+            if age_ms is not None:
+                line = b"%bsaima-age-ms: %d\r\n" % (line, age_ms)
+            self._times = Times(tick, line, is_stale(age_ms))
+        return self._times
 
     def stale(self) -> bool:
         """Whether readers must be told that the data no longer moves."""

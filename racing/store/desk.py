@@ -52,13 +52,15 @@ class Access(msgspec.Struct, frozen=True):
     """What a venue lets whom do while keys are in force.
 
     slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
-    that publishable keys may send. merchants_may: what merchants may do to their own products.
+    that publishable keys may send. merchants_may: what merchants may do to their own products. neighbours_named:
+    whether they hear which products stand next to theirs.
     """
 
     slots_public: bool = True
     details_public: bool = False
     beacon_kinds: tuple[str, ...] = ()
     merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
+    neighbours_named: bool = False
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -189,6 +191,11 @@ class Desk:
             await self.ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told_whole)
         return made
 
+    async def tell_deletion(self, venue: str, *, author: str) -> None:
+        """Tell the deployment's audit that a venue was deleted: its own decisions have gone with it."""
+        told = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "delete", "venue": venue}
+        await self.ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", _encode(told))
+
     async def change_venue(self, venue: str, changed: Callable[[Venue], tuple[Venue, Decision]]) -> tuple[Venue, str]:
         """(a venue's own data as they are now, the log entry that tells of it; empty where nothing was to change).
 
@@ -214,7 +221,9 @@ class Desk:
     async def note(self, venue: str, decision: Decision) -> str:
         """Log a decision that the race knows nothing of; its entry."""
         keys = VenueKeys(venue)
-        return as_text(await self.run("note_decision", (keys.log, keys.decisions), (decisions.encode(decision),)))
+        return as_text(
+            await self.run("note_decision", (keys.log, keys.decisions, keys.tail), (decisions.encode(decision),))
+        )
 
     async def put_conditions(self, venue: str, conditions: dict[str, Any], *, author: str) -> Venue:
         """Make these the venue's entry conditions, whatever they were. Safe to repeat."""

@@ -54,7 +54,7 @@ class VenueKeys:
 
     @property
     def tail(self) -> str:
-        """string: position of the log's newest entry that is no tick; each such entry names the one before it."""
+        """string: position of the log's newest entry that is no mere tick; each such entry names the one before it."""
         return self._key("tail")
 
     @property
@@ -142,6 +142,11 @@ class VenueKeys:
     def idempotency(self, name: str) -> str:
         """hash with expiry: what was answered to a sender's Idempotency-Key."""
         return self._key(f"idempotency:{name}")
+
+
+def purged(venue: str, frame: str) -> str:
+    """string with expiry: that a process has told caches of what left the venue's board with a frame."""
+    return f"{VenueKeys(venue).prefix}purged:{frame}"
 
 
 def ticket(digest: str) -> str:

@@ -42,13 +42,15 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "index_merchants": ([KEYS.runners, KEYS.merchants], [["0", "1", "1"], ["0", "1", "0"]]),
     "list_owned": ([KEYS.merchants, KEYS.runners], [["[m:", "(m;", "10"]]),
+    "read_neighbours": ([KEYS.standings], [["0000000000", "2"], ["none", "2"]]),
+    "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),
     "read_standings": (
         [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
         [["0000000000"], ["0000000000", "0000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
-    "note_decision": ([KEYS.log, KEYS.decisions], [["{}"], ["{}"]]),
+    "note_decision": ([KEYS.log, KEYS.decisions, KEYS.tail], [["{}"], ["{}"]]),
     "put_orders": (
         [KEYS.orders, KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
         [
@@ -142,6 +144,7 @@ def as_user_of(store: RealStore, keys: list[str]) -> Any:
 def test_script_touches_only_the_keys_that_it_declares(real_store: RealStore, name: Script) -> None:
     """Also on a server that looks: a user without rights to any other key can run it, whatever way it takes."""
     keys, ways = USES[name]
+    real_store.raw.zadd(KEYS.standings, {"0000000000": -1.5})
     client = as_user_of(real_store, keys)
     for args in ways:
         client.eval(source(name), len(keys), *keys, *args)

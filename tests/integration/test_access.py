@@ -97,6 +97,8 @@ TABLE = (
     *(Line("GET", path, EVERYONE) for path in ("/healthz", "/readyz", "/problems/{code}", "/v1/rule/schema", "/")),
     *(Line("GET", path, EVERYONE) for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/openapi.json")),
     Line("GET", "/pages/race.css", EVERYONE),
+    # -- not confirmed, so that nothing is deleted
+    Line("DELETE", V, row(admin=422), query="?confirm=another"),
     # -- an open venue: anyone reads, but with a key that works or with none
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
@@ -162,6 +164,13 @@ TABLE = (
     # -- merchants: their own, whatever venue it is in; a merchant that is another looks as one that is not
     Line("GET", M, row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
     Line("GET", M, row(merchant=404, other_merchant=404, operator=200, other_operator=200), merchant="m-none"),
+    Line("GET", f"{M}/{{product}}", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line(
+        "GET",
+        f"{M}/{{product}}",
+        row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+        product=FOREIGN,
+    ),
     Line(
         "POST",
         f"{V}/standings",

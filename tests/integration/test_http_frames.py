@@ -11,7 +11,11 @@ import httpx2
 import pytest
 
 from tests.integration.running import PLAIN_RULE, Running, another_api, running
+from tests.unit.api.test_purge import Hook, hook
 from tests.waiting import until
+
+__all__ = ["hook"]
+"""The fixture of the address that is called."""
 
 PRODUCTS = [f"p-{n:02}" for n in range(30)]
 
@@ -233,6 +237,17 @@ def test_a_body_is_packed_for_who_takes_it(service: Running, venue: str, query: 
     assert packed.headers["etag"] != plain.headers["etag"]
 
 
+def test_caches_are_told_at_once_of_what_was_excluded(tmp_path: Path, hook: Hook) -> None:
+    with running(tmp_path, purge_url=hook.url) as service:
+        venue = service.made_venue("p-1", "p-2")
+        until(lambda: len(read(service, venue)["slots"]) == 2, within_s=5, what="all are on the board")
+        put = {"put": [{"id": "off", "kind": "exclude", "product": "p-2", "reason": "recalled"}]}
+        assert service.http.post(f"/v1/venues/{venue}/orders", json=put).status_code == 200
+        (told,) = until(lambda: hook.told, within_s=5, what="the hook was called")
+        assert (told["venue"], told["products"]) == (venue, ["p-2"])
+        assert told["frame"] <= name_of(read(service, venue))
+
+
 # -- several processes ---------------------------------------------------------------------------------------
 
 
@@ -277,6 +292,36 @@ def test_every_process_answers_a_past_frame_alike(pair: tuple[Running, httpx2.Cl
     one, same = service.http.get(path, params=query), other.get(path, params=query)
     assert (one.content, one.headers["etag"]) == (same.content, same.headers["etag"])
     assert one.json()["evolved"] is True
+
+
+def test_a_process_that_starts_while_redis_is_away_shows_what_was_shown_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its age, and all that a page needs; and goes on when Redis is back."""
+    monkeypatch.setattr("api.last_frames.EVERY_S", 0.0)
+    with running(tmp_path) as service:
+        venue = service.made_venue("p-1", "p-2")
+        until(lambda: len(read(service, venue)["slots"]) == 2, within_s=5, what="all are on the board")
+        board = read(service, venue)
+        kept = tmp_path / "last-frames" / f"venue-{venue}.json"
+        until(lambda: kept.exists() and b'"p-2"' in kept.read_bytes(), within_s=5, what="it is kept")
+        service.server.stop()
+        with another_api(service, follows=True) as other:
+            path = f"/v1/venues/{venue}/slots"
+            answer = until(lambda: other.get(path), within_s=5, what="it answers")
+            found = answer.json()
+            assert found["slots"] == board["slots"]
+            assert int(answer.headers["saima-age-ms"]) >= 0
+            until(
+                lambda: other.get(path).json()["served"] == "last_frame", within_s=5, what="it is told that it is old"
+            )
+            assert other.get("/v1/venues/none/slots").status_code == 503, "nobody can tell"
+            service.server.start()
+            until(lambda: other.get(path).json()["served"] == "race", within_s=10, what="it goes on")
+            order(service, venue, "p-2")
+            scored = {"score": 1.0, "product": "p-2"}
+            until(lambda: scored.items() <= other.get(path).json()["slots"][0].items(), within_s=5, what="it moves")
+            assert other.get(path, params={"tokens": "true"}).json()["slots"][0]["token"]
 
 
 def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None:
