@@ -115,6 +115,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listPhases",
             "putPhase",
             "withdrawPhase",
+            "deleteVenue",
             "listRuleVersions",
             "readRuleVersion",
             "compareRules",
