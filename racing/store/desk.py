@@ -308,7 +308,7 @@ class Desk:
         or the runner has moved on. After StoreUnavailableError it may have been done.
         """
         keys = VenueKeys(venue)
-        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions)
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants, keys.tail)
         told = (_encode(decision.who), decisions.encode(decision))
         reply = await self.run("swap_runner", named, (*told, product, read, wanted.product, encode_runner(wanted)))
         if reply[0] == 2:  # noqa: PLR2004  # as the script says

@@ -2,14 +2,16 @@
 
 Redis keeps no checksum of what its append-only file holds, so a flipped bit comes back as a member or a value. That
 can only happen while a file is loaded or another server takes over, so sets are compared once for each server run.
-Decisions stand twice, in the log and in the hashes of runners and rules: what is damaged in the one is in the other.
+Decisions stand twice, in the log and in hashes of runners, rules and orders: what is damaged in one is in the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from racing.cells import measures_of, runners_of
 from racing.entries import OrdersChange, Runner, encode_decision
 from racing.errors import CorruptRecordError, OrderError, StoreError, StoreUnavailableError
-from racing.orders import Order, parse_order
+from racing.orders import parse_order
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
 from racing.store.documents import decode_runner
@@ -119,7 +121,7 @@ class Relogged:
 
 
 def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
-    """Log again what a race lacks of the runners, the rule and the orders in their hashes; folded, it has them all.
+    """Log again what a race lacks of the runners, rule and orders in their hashes; folded, it has them all.
 
     What the log holds and the race has not folded yet is logged twice, which changes nothing. Cost: O(runners).
     """
@@ -135,34 +137,40 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
     return Relogged(runners, rule, _relog_orders(client, keys, race))
 
 
+class _Kept(msgspec.Struct, frozen=True):
+    """What is kept of an order: of all its fields the one that is needed here."""
+
+    order: dict[str, Any]
+
+
+_decode_kept = msgspec.json.Decoder(_Kept).decode
+
+
 def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
-    """How many orders were put or withdrawn in the log again. Those that have ended are no matter."""
-    with store_errors():
-        raws = client.hgetall(keys.orders)
-    last = as_text(raws.pop(ORDERS_LAST.encode(), b""))
-    held = {str(document["id"]): document for document in race.steering.book.documents()}
-    kept = {as_text(name): _order(raw) for name, raw in raws.items()}
-    put = [
-        order.model_dump(mode="json", exclude_none=True)
-        for order in kept.values()
-        if order is not None and (order.end_ms is None or order.end_ms > race.moment_ms)
-    ]
-    lacking = [document for document in put if held.get(document["id"]) != document]
-    withdrawn = sorted(held.keys() - kept.keys())
-    if not (lacking or withdrawn):
-        return 0
-    entry = encode_decision(OrdersChange(lacking, withdrawn, "mend", "logged again"))
-    with store_errors():
-        done = client.eval(source("relog_orders"), 2, keys.orders, keys.log, last, entry)
-    return int(done) * (len(lacking) + len(withdrawn))
+    """Log again orders that a race lacks or has otherwise, withdraw those that the hash has not; returns how many."""
+    while True:
+        with store_errors():
+            raws = {as_text(name): raw for name, raw in client.hgetall(keys.orders).items()}
+            last = raws.pop(ORDERS_LAST, b"")
+            kept = dict(_documents(raws, race.moment_ms))
+            held = {document["id"]: document for document in race.steering.book.documents()}
+            put = [document for name, document in kept.items() if held.get(name) != document]
+            gone = sorted(held.keys() - raws.keys()) if raws or last else []
+            if not put and not gone:
+                return 0
+            named = (keys.orders, keys.log, keys.tail)
+            said = encode_decision(OrdersChange(put, gone, note="logged again"))
+            if client.eval(source("relog_orders"), len(named), *named, last, said):
+                return len(put) + len(gone)
 
 
-def _order(raw: bytes) -> Order | None:
-    """An order in its hash; None where it cannot be read: then the log's is the better one."""
-    try:
-        return parse_order(msgspec.json.decode(raw)["order"])
-    except (msgspec.MsgspecError, UnicodeDecodeError, OrderError, KeyError, TypeError):
-        return None
+def _documents(raws: Mapping[str, bytes], moment_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The orders that may hold yet, as a race has them; those that cannot be decoded left out."""
+    for name, raw in raws.items():
+        with suppress(msgspec.MsgspecError, OrderError):
+            order = parse_order(_decode_kept(raw).order)
+            if order.end_ms is None or order.end_ms > moment_ms:
+                yield name, order.model_dump(mode="json", exclude_none=True)
 
 
 def _has(race: Race, number: int, runner: Runner) -> bool:

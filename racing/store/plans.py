@@ -81,7 +81,7 @@ class Plans:
     async def _write(self, venue: str, name: str, raw: bytes, wanted: bytes, decision: Decision) -> str:
         keys = VenueKeys(venue)
         args = (name, raw, wanted, decisions.encode(decision))
-        reply = await self._desk.run("put_plan", (keys.plans, keys.log, keys.decisions), args)
+        reply = await self._desk.run("put_plan", (keys.plans, keys.log, keys.decisions, keys.tail), args)
         if reply[0] == 0:
             raise ConflictError(f"plan {name!r} was changed by another just now: read it again")
         return as_text(reply[1])
