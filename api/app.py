@@ -31,11 +31,16 @@ from api.routes import (
     beacons,
     boards,
     events,
+    everywhere,
     live,
+    lives,
     machines,
     merchants,
     orders,
+    plans,
     questions,
+    roster,
+    rules,
     runners,
     scorers,
     slots,
@@ -122,8 +127,24 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     app.state.settings = settings
     errors.install(app)
     routers = (
-        *(venues, runners, merchants, orders, audit, events, beacons, slots, boards),
-        *(live, questions, scorers, machines),
+        venues,
+        lives,
+        rules,
+        roster,
+        runners,
+        merchants,
+        orders,
+        plans,
+        audit,
+        events,
+        beacons,
+        slots,
+        boards,
+        live,
+        questions,
+        scorers,
+        everywhere,
+        machines,
     )
     for router in (each.router for each in routers):
         app.include_router(router)
