@@ -31,10 +31,15 @@ from api.routes import (
     beacons,
     boards,
     events,
+    everywhere,
     live,
+    lives,
     machines,
     merchants,
     orders,
+    plans,
+    roster,
+    rules,
     runners,
     scorers,
     slots,
@@ -96,6 +101,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         admission.start()
         yield
         await admission.stop()
+        await app.state.service.live.stop()
         if purger is not None:
             await purger.stop()
         await frames.stop()
@@ -118,7 +124,25 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, merchants, orders, audit, events, beacons, slots, boards, live, scorers, machines)
+    routers = (
+        venues,
+        lives,
+        rules,
+        roster,
+        runners,
+        merchants,
+        orders,
+        plans,
+        audit,
+        events,
+        beacons,
+        slots,
+        boards,
+        live,
+        scorers,
+        everywhere,
+        machines,
+    )
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
