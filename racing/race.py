@@ -216,7 +216,7 @@ class Race:
         if self._intake.stated_anew:
             self._intake.stated_anew = False
             if self.rule.board.stock is not None:
-                self._take_out()
+                self._take_out(self._places.excluded)
 
     def _runners_of(self, keys: IntArray) -> IntArray:
         """The runners of these cells, each once."""
@@ -431,16 +431,16 @@ class Race:
         """Find whom orders and stock mean; returns whether scores moved by it, which boosts alone do."""
         before = self._factors
         self._factors = self.steering.factors(self.roster, self.rule.board.boosts)
-        self._take_out()
+        self._take_out(self.steering.excluded(self.roster))
         moved = differing(before, self._factors, len(self.roster))
         self._score_runners(moved)
         return bool(len(moved))
 
-    def _take_out(self) -> None:
-        """Find who is excluded or sold out, and let the leaders be those who have a place in the order."""
+    def _take_out(self, excluded: Mask | None) -> None:
+        """Find who is sold out, too, and let the leaders be those who have a place in the order."""
         stock = self._intake.stated.stock[: len(self.roster)]
         sold_out = stock == 0 if self.rule.board.stock is not None else None
-        if self._places.take_out(self.steering.excluded(self.roster), sold_out, self.scores):
+        if self._places.take_out(excluded, sold_out, self.scores):
             self._stir()
 
     def _stir(self) -> None:
