@@ -324,7 +324,9 @@ def test_a_process_that_starts_while_redis_is_away_shows_what_was_shown_last(
             scored = {"score": 1.0, "product": "p-2"}
             until(lambda: scored.items() <= other.get(path).json()["slots"][0].items(), within_s=5, what="it moves")
             tokens = {"tokens": "true"}
-            until(lambda: "token" in other.get(path, params=tokens).json()["slots"][0], within_s=5, what="it has tokens")
+            until(
+                lambda: "token" in other.get(path, params=tokens).json()["slots"][0], within_s=5, what="it has tokens"
+            )
 
 
 def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None:
