@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from racing.documents import Strict, wrong
 from racing.entries import Coupon, Runner
+from racing.lifecycle import State
 from racing.model import ID_PATTERN
 from racing.rule import Rule
 from racing.store.desk import Access
@@ -73,6 +74,10 @@ class AccessDoc(Strict):
         default=False, description="merchants are told which products stand next to theirs; else only the gaps"
     )
 
+    advice: Literal["off", "coarse", "exact"] = Field(
+        "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
+    )
+
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
@@ -81,7 +86,7 @@ class AccessDoc(Strict):
     def access(self) -> Access:
         """What the store keeps."""
         kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
-        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named, self.advice)
 
 
 class VenueIn(Strict):
@@ -93,6 +98,8 @@ class VenueIn(Strict):
     access: AccessDoc | None = Field(
         None, description="who may do what; anyone may read the slots where absent", examples=[None]
     )
+    state: Literal["draft", "rehearsal", "open"] = Field("open", description="where its life begins")
+    parent: Id | None = Field(None, description="the main venue that it is a sub venue of", examples=[None])
 
 
 class VenueGone(BaseModel):
@@ -108,6 +115,8 @@ class VenueOut(BaseModel):
     venue: str = Field(examples=["hall-1"])
     title: str = Field(examples=["Double 11 main hall"])
     created_ms: int = Field(examples=[1763740800000])
+    state: State = Field(examples=["open"], description="where it is in its life")
+    parent: str | None = Field(None, examples=["hall-0"], description="the main venue that it is a sub venue of")
     slots: int = Field(examples=[50], description="slots (坑位) on the page")
     runners: int | None = Field(
         None, examples=[1200], description="products enrolled; this and counts: null unless they are public"
@@ -228,12 +237,30 @@ class EnrolledOut(BaseModel):
     product: str = Field(examples=["p-1001"])
     runner: int = Field(examples=[0], description="enrolment number; decides ties, never reused")
     state: str = Field(examples=["enrolled"], description="enrolled, changed or unchanged")
+    row: int | None = Field(None, examples=[None], description="its line of the file that was sent, from 1")
+
+
+class FieldOut(BaseModel):
+    """A field that is not as it must be."""
+
+    field: str = Field(examples=["price"])
+    expected: str = Field(examples=["must be at least 0"])
+    value: str | None = Field(None, examples=["-5"])
+
+
+class RefusedRow(BaseModel):
+    """A row of a file that was not taken, and why."""
+
+    row: int = Field(examples=[3], description="its line of the file, the header being 1")
+    product: str = Field(examples=["p-9"])
+    errors: list[FieldOut]
 
 
 class EnrolledList(BaseModel):
-    """What became of each product, in the order sent."""
+    """What became of each product, in the order sent; of a file also of the rows that were not taken."""
 
     runners: list[EnrolledOut]
+    refused: list[RefusedRow] = Field([], examples=[[]])
 
 
 class RunnerDoc(BaseModel):
@@ -281,6 +308,22 @@ class EventsOut(BaseModel):
     position: str | None = Field(
         examples=["1763740800123-0"], description="log entry of the batch; null if none was taken"
     )
+
+
+class EventsInVenue(BaseModel):
+    """What became of a batch in one venue."""
+
+    venue: str = Field(examples=["hall-1"])
+    accepted: int = Field(examples=[1], description="in its log; each is counted exactly once")
+    duplicate: int = Field(examples=[0])
+    position: str | None = Field(examples=["1763740800123-0"], description="log entry; null if it took none")
+
+
+class EventsEverywhere(BaseModel):
+    """What became of a batch in every venue that its products race in."""
+
+    venues: list[EventsInVenue]
+    refused: list[Refused] = Field(description="events that no venue took")
 
 
 class TermOut(BaseModel):
@@ -335,8 +378,8 @@ class SlotOut(BaseModel):
     terms: list[TermOut] | None = None
 
 
-class SlotsOut(BaseModel):
-    """The first slots of one frame (帧)."""
+class HeadOut(BaseModel):
+    """What holds of a whole frame (帧)."""
 
     venue: str = Field(examples=["hall-1"])
     frame: int = Field(examples=[48210], description="0 before the first frame")
@@ -357,6 +400,12 @@ class SlotsOut(BaseModel):
         None, examples=[1763740739980], description="moment of the board that movement is told from: 60 to 70 s before"
     )
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
+
+
+class SlotsOut(HeadOut):
+    """The first slots of one frame (帧)."""
+
+    segment: str | None = Field(None, examples=["new"], description="the segment whose board it is, where one is asked")
     evolved: bool = Field(examples=[False], description="whether there is a newer frame than this one")
     slots: list[SlotOut]
     next: str | None = Field(
@@ -373,6 +422,69 @@ class BoardsOut(BaseModel):
     missing: list[str] = Field(examples=[[]], description="venues that are not there, or not for this caller")
 
 
+class BoardOut(HeadOut):
+    """The first slots of the current frame, as those have them who follow it: without the terms of scores."""
+
+    slots: list[SlotOut]
+
+
+class MoveOut(BaseModel):
+    """A product that has another slot."""
+
+    product: str = Field(examples=["p-1001"])
+    was: int = Field(examples=[4], description="the slot it had")
+    slot: int = Field(examples=[1])
+
+
+class ChangedOut(BaseModel):
+    """A product with other fields than it had: their values as in a slot, null for one that is gone."""
+
+    model_config = ConfigDict(extra="allow")
+
+    product: str = Field(examples=["p-1001"])
+    price: int | None = Field(None, examples=[18900], description="and likewise every other field of a slot")
+
+
+class ChangesOut(BaseModel):
+    """What makes the current board of an older one, or the whole board.
+
+    Take away what left, set the slots of moves and the fields of changed, add what entered, and sort by slot.
+    """
+
+    since: str | None = Field(
+        examples=["1763740800000-48209"], description="the frame of the older board; null: take full, forget the rest"
+    )
+    next: str = Field(examples=["1763740800000-48210"], description="the current frame: since of the next request")
+    full: BoardOut | None = Field(None, examples=[None], description="the whole board, where since is null")
+    head: HeadOut | None = Field(None, description="all fields of the current board but slots")
+    left: list[str] = Field([], examples=[["p-1007"]], description="products that are no longer among the slots")
+    moves: list[MoveOut] = []
+    entered: list[SlotOut] = Field([], description="products that were not among the slots")
+    changed: list[ChangedOut] = []
+
+
+FOLLOWED: dict[str, Any] = {
+    "description": "Events until either side ends it. `frame`: data is the whole board (BoardOut); it replaces all that"
+    " the client had. `changes`: data is what GET changes answers (ChangesOut). `bye`: the service ends it, come"
+    " again after retry ms. The id of an event is the name of its frame. Lines that begin with a colon are to be passed"
+    " over: one comes every 15 s at least.",
+    "headers": {"Cache-Control": header("no-cache, no-transform")},
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": "retry: 2417\n\n"
+            "event: frame\nid: 1763740800000-48210\n"
+            'data: {"venue":"hall-1","frame":48210,"epoch":1763740800000,"slots":[{"slot":1,"product":"p-1001"}]}\n\n'
+            "event: changes\nid: 1763740800000-48211\n"
+            'data: {"since":"1763740800000-48210","next":"1763740800000-48211","head":{"frame":48211},"left":[],'
+            '"moves":[{"product":"p-1001","was":1,"slot":2}],'
+            '"entered":[{"slot":1,"product":"p-1002"}],"changed":[]}\n\n',
+        }
+    },
+}
+"""The answer of a live stream."""
+
+
 class RuleChanged(BaseModel):
     """A rule version, and the frame from which it is visible."""
 
@@ -380,6 +492,60 @@ class RuleChanged(BaseModel):
     entry: str = Field(examples=["1763740800123-0"])
     epoch: int | None = Field(None, examples=[1763740800000], description="null while no frame shows it yet")
     frame: int | None = Field(None, examples=[48213], description="null while no frame shows it yet")
+    window_full_ms: int | None = Field(
+        None,
+        examples=[1763741100000],
+        description="from when a longer window holds all that came in it; null: at once",
+    )
+    base_full_ms: int | None = Field(None, examples=[1763741400000], description="and the base before it")
+
+
+class RuleVersionOut(BaseModel):
+    """One version of a rule: who made it, when and why."""
+
+    version: int = Field(examples=[4])
+    author: str = Field(examples=["night-shift"])
+    note: str = Field(examples=["calmer"])
+    at_ms: int = Field(examples=[1763740800123])
+    current: bool = Field(examples=[True], description="the one put last; a phase may have its own in force")
+    formula: int = Field(examples=[1], description="version of the scoring formula")
+    phase: str = Field("", examples=[""], description="id of the phase that it was made for; empty of the rule itself")
+
+
+class RuleVersionDoc(RuleVersionOut):
+    """A version of a rule with its document."""
+
+    rule: Rule
+
+
+class RuleVersionList(BaseModel):
+    """Versions of a rule, newest first."""
+
+    versions: list[RuleVersionOut]
+    next_cursor: str | None = Field(None, description="as in the list of venues", examples=["3"])
+
+
+class DifferenceOut(BaseModel):
+    """A field that differs."""
+
+    field: str = Field(examples=["terms[0].weight"])
+    before: Any = Field(None, alias="from", examples=[0.3], description="null: it is not there")
+    after: Any = Field(None, alias="to", examples=[0.5], description="null: it is not there")
+
+
+class RuleDiff(BaseModel):
+    """What differs between two versions, field by field."""
+
+    before: int = Field(alias="from", examples=[3])
+    after: int = Field(alias="to", examples=[4])
+    differences: list[DifferenceOut]
+
+
+class RestoreIn(Strict):
+    """Which version is to hold again, as a new one."""
+
+    version: Annotated[int, Field(ge=1, le=2**53)] = Field(examples=[1])
+    note: Annotated[str, Field(max_length=200, description="why, for the history")] = Field("", examples=["as before"])
 
 
 class Health(BaseModel):

@@ -11,11 +11,12 @@ from typing import NamedTuple
 from api.badges import badges_of, told_lately
 from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
 from api.history import NO_REFERENCES, History, References, Shown
-from api.parts import Part, State, body_of
+from api.parts import Part, Sight, State, body_of
 from api.rows import Row, rows_of
 from api.tokens import VenueTokens
 from racing.badge_settings import BadgeSettings
 from racing.entries import Runner
+from racing.lifecycle import why_no_events
 from racing.model import Frame, Place
 from racing.rule import Rule
 from racing.store.commit import NO_COMMIT, CommitRecord
@@ -66,16 +67,26 @@ class VenueView:
     history: History = field(default_factory=History)
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
+    looks: int = 0
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """How often it was looked for newer frames because a reader named one; held meanwhile."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
-    _kinds: tuple[Rule, dict[str, int]] | None = None
+    shut: str | None = None
+    """Why the venue takes no events, as it is no time for them."""
+    more_kinds: frozenset[str] = frozenset()
+    """Event kinds of rules that are not yet, or no longer, in force: of phases to come and of the rule put last."""
+    versions_seen: int = 0
+    _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
     _times: Times = NO_TIMES
     _now: Shown = field(init=False)
     _slots: dict[tuple[int, bool, bool], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
     _rows: dict[bool, list[Row]] = field(default_factory=dict)
+    deltas: dict[tuple[Place | None, Sight], Slots] = field(default_factory=dict)
+    """Answers of GET changes made of the current frame, by since and what is seen of it."""
     badges: dict[int, BadgeSettings] = field(default_factory=dict)
     """What other rule versions say of badges."""
     older: dict[Place, Shown] = field(default_factory=dict)
@@ -87,10 +98,12 @@ class VenueView:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
-        if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
-        return self._kinds[1]
+        """Event kinds that the venue takes, each with its code in the batches of this process."""
+        known = self._kinds
+        if known is None or known[0] is not self.rule or known[1] is not self.more_kinds:
+            kinds = sorted(self.rule.kinds() | self.more_kinds)
+            known = self._kinds = (self.rule, self.more_kinds, {kind: code for code, kind in enumerate(kinds)})
+        return known[2]
 
     def age(self) -> int | None:
         """Age of the data now, ms; None before the first commit."""
@@ -144,13 +157,16 @@ class VenueView:
 
     def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
         """Make this the venue's own data."""
+        if public_details != self.public_details:  # who has a board of before lacks fields, or has too many
+            self.history = History()
         self.venue, self.public_details = venue, public_details
+        self.shut = why_no_events(venue.venue, venue.state)
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
         self._forget()
 
     def _forget(self) -> None:
         """Drop what was made of the frame before."""
-        self._slots, self._parts, self._rows = {}, {}, {}
+        self._slots, self._parts, self._rows, self.deltas = {}, {}, {}, {}
 
     def slots(self, limit: int, *, stale: bool) -> Slots:
         """The answer of GET slots, made once for each frame, limit and state."""
@@ -184,14 +200,16 @@ class VenueView:
 
     def _made(self, shown: Shown, part: Part, state: State) -> Slots:
         private = state.details and not self.public_details
+        shown = shown.of_segment(part.segment)
         return Slots.of(
-            body_of(shown, self._rows_of(shown, details=state.details), part, state, self.tokens),
+            body_of(shown, self.rows_of(shown, details=state.details), part, state, self.tokens),
             shown.frame.name,
             stale=state.stale,
             cache_control=PRIVATE_CACHE_CONTROL if private else self.cache_control,
         )
 
-    def _rows_of(self, shown: Shown, *, details: bool) -> list[Row]:
+    def rows_of(self, shown: Shown, *, details: bool) -> list[Row]:
+        """Every slot of a frame; made once of the current one. Not to be written to."""
         if shown is not self._now:
             return rows_of(shown, details=details)
         if details not in self._rows:

@@ -52,6 +52,12 @@ class Settings(BaseSettings):
         description="most memory of the embedded server, or of a Redis without maxmemory, MB; 0: half the machine's",
     )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
+    follower_idle_s: int = Field(
+        300, ge=1, le=86_400, description="a follower that nobody has asked for this long ends, s"
+    )
+    follower_events_max: int = Field(
+        2_000_000, ge=1_000, le=100_000_000, description="most events that a follower folds for one question"
+    )
     keys: Literal["on", "off"] = Field(
         "on", description="whether requests need API keys; off is for development and is refused beyond loopback"
     )
@@ -71,6 +77,12 @@ class Settings(BaseSettings):
         "",
         pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",
         description="web origins that may read answers, comma-separated; those that beacon keys name are added",
+    )
+    live_streams_max: int = Field(
+        10_000, ge=0, le=1_000_000, description="live streams that each API process keeps open, each a descriptor"
+    )
+    live_streams_per_caller: int = Field(
+        1_000, ge=0, le=1_000_000, description="of those, the ones of one key, or of one address without a key; 0: any"
     )
     token_lives_s: int = Field(
         3_600, ge=120, le=86_400, description="how long the token of a slot is taken back after it was issued, s"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class Shown(NamedTuple):
     phase_ends_ms: int | None
     told: tuple[str, ...]
     conflicts: int
+    segments: Mapping[str, tuple[Slot, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +68,28 @@ class Sight:
             for index, (runner, terms) in enumerate(zip(board.runners, self.terms(runners), strict=True))
         )
         told = (*self.phases_told, *board.words())
-        return Shown(slots, self._served(board), self.phase, self.phase_ends_ms, told, board.conflicts)
+        return Shown(slots, self._served(board), self.phase, self.phase_ends_ms, told, board.conflicts, {})
 
     def _served(self, board: Board) -> str:
         opening = self.lift.opening
         opens = board.served == "race" and opening is not None and opening.f > _DOMINATES
         return "opening" if opens else board.served
 
-    def terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
-        """The terms of each of some runners; their contributions add up to the score."""
+    def rule_terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The rule's own terms of some runners: bit by bit, they add up to what its formula says."""
         names, weights = self.formula.names, self.formula.weights
         signals = [values.tolist() for values in self.formula.signals(self.sums(runners))]
-        told = [
+        return [
             tuple(
                 Term(name, weight, values[index], weight * values[index])
                 for name, weight, values in zip(names, weights, signals, strict=True)
             )
             for index in range(len(runners))
         ]
+
+    def terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The terms of each of some runners; their contributions add up to the score."""
+        told = self.rule_terms(runners)
         if not self.lift:
             return told
         return [(*terms, *self._lifting(runner, terms)) for runner, terms in zip(runners.tolist(), told, strict=True)]

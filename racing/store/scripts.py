@@ -19,6 +19,7 @@ Script = Literal[
     "mend_field",
     "note_decision",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_neighbours",
     "read_numbers",
@@ -27,6 +28,8 @@ Script = Literal[
     "read_standings",
     "recall_answer",
     "relog_decisions",
+    "relog_orders",
+    "swap_runner",
 ]
 
 

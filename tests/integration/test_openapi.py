@@ -13,10 +13,13 @@ import msgspec
 import numpy as np
 import pytest
 import schemathesis
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPBearer
 from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
 from schemathesis.core.errors import InvalidSchema
+from schemathesis.core.failures import FailureGroup
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
@@ -92,6 +95,11 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listRunners",
             "readRule",
             "putRule",
+            "previewRule",
+            "whatIfRule",
+            "explainRunner",
+            "explainSlot",
+            "adviseRunner",
             "readAccess",
             "putAccess",
             "readRunner",
@@ -115,6 +123,29 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listPhases",
             "putPhase",
             "withdrawPhase",
+            "deleteVenue",
+            "listRuleVersions",
+            "readRuleVersion",
+            "compareRules",
+            "restoreRule",
+            "listPlans",
+            "readPlan",
+            "savePlan",
+            "deletePlan",
+            "applyPlan",
+            "withdrawPlan",
+            "readConditions",
+            "putConditions",
+            "withdrawRunner",
+            "restoreRunner",
+            "swapRunner",
+            "readState",
+            "putState",
+            "cloneVenue",
+            "takeFinalists",
+            "excludeEverywhere",
+            "restoreEverywhere",
+            "sendEventsEverywhere",
             "listDecisions",
             "exportDecisions",
             "undoDecision",
@@ -122,6 +153,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "sendEvents",
             "sendBeacons",
             "readSlots",
+            "followSlots",
+            "readChanges",
             "headSlots",
             "readManySlots",
             "listScorers",
@@ -178,7 +211,7 @@ def test_the_document_and_its_reader_are_served(service: Running) -> None:
     assert service.http.get("/docs").status_code == 200
 
 
-VENUE, PRODUCT = "hall-1", "p-1001"
+VENUE, PRODUCT, MERCHANT = "hall-1", "p-1001", "m-7"
 """As the examples of the document have them."""
 TAKEN = ["2xx", "304", "404", "409", "410"]
 REFUSED = ["400", "401", "404", "405", "409", "410", "412", "413", "415", "422", "431"]
@@ -225,6 +258,16 @@ CONFIG: dict[str, Any] = {
                 "positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]},
                 "allow_header_conformance": {"enabled": False},
             },
+        },
+        {
+            # As these; and orders have ids of their own, which come once.
+            "include-operation-id": ["previewRule", "whatIfRule"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
+        },
+        {
+            # A past is kept for so long; of two ways to name it, or a place, one is to be given; advice has its pace.
+            "include-operation-id": ["explainRunner", "explainSlot", "adviseRunner"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422", "429"]}},
         },
         {
             # A cursor is of an answer that came before.
@@ -324,7 +367,7 @@ _keys = (f"key-{number}" for number in itertools.count(1))
 def exemplary(keyed_service: Keyed) -> Keyed:
     """A service with keys in force, with the venue and the product of which the examples speak."""
     assert keyed_service.ask("admin", "POST", "/v1/venues", {"venue": VENUE}).status_code in {201, 409}
-    runner = {"product": PRODUCT, "merchant": "m-7", "title": "One"}
+    runner = {"product": PRODUCT, "merchant": MERCHANT, "title": "One"}
     assert keyed_service.ask("admin", "POST", f"/v1/venues/{VENUE}/runners", runner).status_code == 201
     return keyed_service
 
@@ -333,10 +376,10 @@ def aim(case: schemathesis.Case[Any]) -> None:
     """Send a right case to the venue that there is, under a key of its own and to the current rule."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if "venue" in case.path_parameters:
-        case.path_parameters["venue"] = VENUE
-    if "product" in case.path_parameters:
-        case.path_parameters["product"] = PRODUCT
+    there = {"venue": VENUE, "product": PRODUCT, "merchant": MERCHANT}
+    case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
+    if "advice" in case.path:
+        case.query["venue"] = VENUE
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way
         case.query = {name: value for name, value in case.query.items() if name not in {"cursor", "at_ms"}}
     if "idempotency-key" in case.headers:
@@ -349,7 +392,7 @@ def aim(case: schemathesis.Case[Any]) -> None:
         case.body["batch"] = next(_keys)
 
 
-@SCHEMA.parametrize()
+@SCHEMA.exclude(operation_id="followSlots").parametrize()  # has no end: test_live holds it to the document
 @settings(suppress_health_check=list(HealthCheck))
 def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemplary: Keyed) -> None:
     """Whatever is sent: no 5xx, only declared statuses, types, headers and shapes, and nothing wrong is taken.
@@ -358,3 +401,26 @@ def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemp
     """
     aim(case)
     case.call_and_validate(base_url=exemplary.service.url, headers=exemplary.headers("admin"))
+
+
+@pytest.mark.parametrize(("enforced", "title"), [(False, "API accepts requests without authentication"), (True, None)])
+def test_a_route_that_does_not_ask_for_keys_would_be_found(enforced: bool, title: str | None) -> None:
+    """Schemathesis sends each case that was taken again without its key, also where it makes up no keys itself."""
+    app = FastAPI()
+    responses: dict[int | str, dict[str, Any]] = {401: {"description": "no key"}}
+
+    @app.get("/told", responses=responses, dependencies=[Depends(HTTPBearer(auto_error=enforced))])
+    async def told(request: Request) -> str:
+        if enforced and request.headers["authorization"] != "Bearer right":
+            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+        return "told"
+
+    config = {name: value for name, value in CONFIG.items() if name != "operations"}
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(config))
+    case = schema["/told"]["GET"].Case()
+    if title is None:
+        case.call_and_validate(headers={"Authorization": "Bearer right"})
+    else:
+        with pytest.raises(FailureGroup) as found:
+            case.call_and_validate(headers={"Authorization": "Bearer right"})
+        assert [failure.title for failure in found.value.exceptions] == [title]
