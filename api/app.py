@@ -26,6 +26,7 @@ from api.history import Shown
 from api.limits import BodyLimit, SecurityHeaders
 from api.purge import Purger
 from api.routes import (
+    applications,
     audit,
     beacons,
     boards,
@@ -114,7 +115,21 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, merchants, orders, audit, events, beacons, slots, boards, live, scorers, machines)
+    routers = (
+        venues,
+        runners,
+        merchants,
+        applications,
+        orders,
+        audit,
+        events,
+        beacons,
+        slots,
+        boards,
+        live,
+        scorers,
+        machines,
+    )
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

@@ -23,6 +23,7 @@ from api.turns import Turns
 from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.applications import Applications
 from racing.store.audit import Audit
 from racing.store.desk import Desk
 from racing.store.orders import Orders
@@ -69,6 +70,11 @@ class Service:
         if self._gone is None:
             self._gone = Gone(self.desk, self.orders)
         return self._gone
+
+    @property
+    def applications(self) -> Applications:
+        """The applications to every venue."""
+        return Applications(self.desk)
 
     @property
     def audit(self) -> Audit:
