@@ -74,6 +74,7 @@ def order(service: Running, venue: str, product: str, count: int = 1) -> None:
         ({"seen": "x-y"}, "query.seen", '"x-y"'),
         ({"limit": 0}, "query.limit", '"0"'),
         ({"category": ""}, "query.category", '""'),
+        ({"segment": "new"}, "query.segment", '"new"'),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_field_and_value(
@@ -294,6 +295,36 @@ def test_every_process_answers_a_past_frame_alike(pair: tuple[Running, httpx2.Cl
     assert one.json()["evolved"] is True
 
 
+def test_a_process_that_starts_while_redis_is_away_shows_what_was_shown_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its age, and all that a page needs; and goes on when Redis is back."""
+    monkeypatch.setattr("api.last_frames.EVERY_S", 0.0)
+    with running(tmp_path) as service:
+        venue = service.made_venue("p-1", "p-2")
+        until(lambda: len(read(service, venue)["slots"]) == 2, within_s=5, what="all are on the board")
+        board = read(service, venue)
+        kept = tmp_path / "last-frames" / f"venue-{venue}.json"
+        until(lambda: kept.exists() and b'"p-2"' in kept.read_bytes(), within_s=5, what="it is kept")
+        service.server.stop()
+        with another_api(service, follows=True) as other:
+            path = f"/v1/venues/{venue}/slots"
+            answer = until(lambda: other.get(path), within_s=5, what="it answers")
+            found = answer.json()
+            assert found["slots"] == board["slots"]
+            assert int(answer.headers["saima-age-ms"]) >= 0
+            until(
+                lambda: other.get(path).json()["served"] == "last_frame", within_s=5, what="it is told that it is old"
+            )
+            assert other.get("/v1/venues/none/slots").status_code == 503, "nobody can tell"
+            service.server.start()
+            until(lambda: other.get(path).json()["served"] == "race", within_s=10, what="it goes on")
+            order(service, venue, "p-2")
+            scored = {"score": 1.0, "product": "p-2"}
+            until(lambda: scored.items() <= other.get(path).json()["slots"][0].items(), within_s=5, what="it moves")
+            assert other.get(path, params={"tokens": "true"}).json()["slots"][0]["token"]
+
+
 def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None:
     """While Redis is away it keeps that; who names a frame without having it is told to come again."""
     with running(tmp_path) as service, another_api(service, follows=False) as other:
@@ -310,3 +341,37 @@ def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None
         told = other.get(path, params={"seen": name_of(ahead.json())})
         assert (told.status_code, told.headers["retry-after"]) == (503, "1")
         assert other.get(path).status_code == 200, "who has seen nothing gets what there is"
+
+
+# -- segments ------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_is_served_its_own_board_on_every_page(service: Running) -> None:
+    """New shoppers order p-02 where all others order p-01."""
+    rule = {
+        "metrics": {"order": {"event": "order"}},
+        "terms": [{"metric": "order", "signal": "level", "weight": 1}],
+        "window_s": 60,
+        "bucket_s": 1,
+        "segments": {"names": ["new", "returning"], "prior": 1},
+    }
+    made = service.made_venue(rule=rule)
+    runners = [{"product": product, "merchant": "m", "title": product} for product in PRODUCTS[:4]]
+    assert service.http.post(f"/v1/venues/{made}/runners/bulk", json={"runners": runners}).status_code == 201
+    service.send(made, *[{"type": "order", "product": "p-01", "segment": "returning"}] * 9)
+    service.send(made, *[{"type": "order", "product": "p-02", "segment": "new"}] * 4)
+
+    def products(**query: Any) -> list[str]:
+        return [slot["product"] for slot in read(service, made, **query)["slots"]]
+
+    until(lambda: products(segment="new")[:1] == ["p-02"], within_s=8, what="what new shoppers order counts for them")
+    board = read(service, made, segment="new", limit=1)
+    assert (board["segment"], board["slots"][0]["product"]) == ("new", "p-02")
+    rest = read(service, made, cursor=board["next"])
+    assert rest["segment"] == "new"
+    assert [slot["product"] for slot in rest["slots"]] == ["p-01", "p-00", "p-03"]
+    assert "segment" not in read(service, made)
+    assert products() == ["p-01", "p-02", "p-00", "p-03"]
+
+    refused = service.http.get(f"/v1/venues/{made}/slots", params={"segment": "old"})
+    assert (refused.status_code, refused.json()["errors"][0]["expected"]) == (422, "must be one of new, returning")
