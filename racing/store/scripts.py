@@ -29,6 +29,7 @@ Script = Literal[
     "read_standings",
     "recall_answer",
     "relog_decisions",
+    "relog_orders",
 ]
 
 
