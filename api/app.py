@@ -32,10 +32,15 @@ from api.routes import (
     beacons,
     boards,
     events,
+    everywhere,
     live,
+    lives,
     machines,
     merchants,
     orders,
+    plans,
+    roster,
+    rules,
     runners,
     scorers,
     slots,
@@ -122,10 +127,14 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     errors.install(app)
     routers = (
         venues,
+        lives,
+        rules,
+        roster,
         runners,
         merchants,
         applications,
         orders,
+        plans,
         audit,
         events,
         beacons,
@@ -133,6 +142,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         boards,
         live,
         scorers,
+        everywhere,
         machines,
     )
     for router in (each.router for each in routers):

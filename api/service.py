@@ -29,6 +29,7 @@ from racing.store.audit import Audit
 from racing.store.client import connect
 from racing.store.desk import Desk
 from racing.store.orders import Orders
+from racing.store.plans import Plans
 from racing.store.removal import remove_venue
 
 
@@ -83,6 +84,11 @@ class Service:
     def orders(self) -> Orders:
         """The orders of the desk of every venue."""
         return Orders(self.desk, self.desk.client)
+
+    @property
+    def plans(self) -> Plans:
+        """The plans of every venue."""
+        return Plans(self.desk, self.desk.client)
 
     @property
     def gone(self) -> Gone:

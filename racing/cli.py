@@ -309,7 +309,9 @@ def mend(
     who = "by this process, for no scorer runs the venue" if done.here else "by the scorer that runs the venue"
     rule = "the rule" if done.rule_logged else "no rule"
     out.print(f"{venue}: sets compared and right up to {done.position}, {who}", highlight=False)
-    out.print(f"  decisions logged again: {done.runners_logged} runners, {rule}", highlight=False)
+    out.print(
+        f"  decisions logged again: {done.runners_logged} runners, {rule}, {done.orders_logged} orders", highlight=False
+    )
     if done.record_dropped:
         out.print("  the commit record was damaged: made anew from the last checkpoint and the log", highlight=False)
 

@@ -21,6 +21,7 @@ Script = Literal[
     "note_decision",
     "put_application",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_neighbours",
     "read_numbers",
@@ -30,6 +31,7 @@ Script = Literal[
     "recall_answer",
     "relog_decisions",
     "relog_orders",
+    "swap_runner",
 ]
 
 

@@ -50,7 +50,10 @@ def row(
 
 
 EVERYONE = dict.fromkeys(CALLERS, 200)
+SWAPPED = {"product": "p-swap", "merchant": "m-own", "title": "To be withdrawn"}
 RUNNER = {"product": "p-new", "merchant": "m-own", "title": "New"}
+SWAP = {"runner": {"product": FOREIGN, "merchant": "m-foreign", "title": "Foreign"}}
+EVERYWHERE = row(operator=200, other_operator=200)
 FREEZE = {"kind": "freeze", "id": "hold"}
 EVENTS = {"events": [{"type": "click", "product": OWN}]}
 
@@ -77,6 +80,8 @@ class Line:
             "slot": 1,
             "entry": "1-1",
             "application": "1-a",
+            "plan": "rain",
+            "version": 1,
             "code": "not_found",
         }
         return (self.route + self.query).format(venue=self.venue, product=self.product, merchant=self.merchant, **names)
@@ -201,6 +206,7 @@ TABLE = (
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),
     Line("POST", f"{V}/runners", row(other_operator=404, operator=201, admin=201), body=RUNNER),
+    Line("POST", f"{V}/runners", row(other_operator=404, operator=201, admin=201), body=SWAPPED),
     Line("POST", f"{V}/runners/bulk", row(other_operator=404, operator=201, admin=201), body={"runners": [RUNNER]}),
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
@@ -223,6 +229,18 @@ TABLE = (
             ("PUT", "/phases/{phase}", {"title": "Burst", "rule": RULE, "start": "2036-11-11T00:00:00+08:00"}),
             ("GET", "/phases", None),
             ("GET", "/audit", None),
+            ("GET", "/conditions", None),
+            ("PUT", "/conditions", {}),
+            ("GET", "/state", None),
+            ("PUT", "/state", {"state": "open"}),
+            ("GET", "/rule/versions", None),
+            ("GET", "/rule/versions/{version}", None),
+            ("GET", "/rule/diff?from=1", None),
+            ("POST", "/rule/restore", {"version": 1}),
+            ("PUT", "/plans/{plan}", {"put": [FREEZE]}),
+            ("GET", "/plans", None),
+            ("GET", "/plans/{plan}", None),
+            ("POST", "/plans/{plan}/apply", {}),
             ("GET", "/audit/export", None),
         )
     ),
@@ -231,6 +249,23 @@ TABLE = (
         Line("DELETE", f"{V}{path}", row(other_operator=404, operator=200, admin=404))
         for path in ("/orders/{order}", "/pins/{slot}", "/freeze", "/emergency", "/phases/{phase}")
     ),
+    Line("DELETE", f"{V}/plans/{{plan}}", row(other_operator=404, operator=204, admin=404)),
+    Line("POST", f"{V}/plans/{{plan}}/withdraw", row(other_operator=404, operator=409, admin=409), body={}),
+    Line("POST", f"{V}/runners/{{product}}/swap", row(other_operator=404, operator=409, admin=409), body=SWAP),
+    Line(
+        "DELETE",
+        f"{V}/runners/{{product}}",
+        row(merchant=403, other_merchant=404, operator=200, other_operator=404),
+        product="p-swap",
+    ),
+    Line(
+        "POST", f"{V}/runners/{{product}}/restore", row(other_operator=404, operator=200, admin=404), product="p-swap"
+    ),
+    Line("POST", f"{V}/finalists", row(other_operator=404, operator=409, admin=409), body={}),
+    Line("POST", f"{V}/clone", row(admin=409), body={"venue": CLOSED}),
+    Line("POST", "/v1/exclusions", EVERYWHERE, body={"merchant": "m-none", "reason": "fraud"}),
+    Line("POST", "/v1/exclusions/restore", EVERYWHERE, body={"merchant": "m-none"}),
+    Line("POST", "/v1/events", row(events=422, admin=422), body=EVENTS),
     Line("POST", f"{V}/audit/{{entry}}/undo", row(other_operator=404, operator=404, admin=404), body={}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
@@ -247,7 +282,7 @@ def test_every_route_is_tabled() -> None:
         for method in getattr(route, "methods", None) or {"GET"}
         if method != "HEAD" and hasattr(route, "path")
     }
-    tabled = {(line.method, line.route.replace("/phases/{phase}", "/phases/{order}")) for line in TABLE}
+    tabled = {(line.method, line.route.replace("{phase}", "{order}").partition("?")[0]) for line in TABLE}
     assert {(method, "/pages/race.css" if path == "/pages" else path) for method, path in there} == tabled
 
 
