@@ -3,13 +3,13 @@
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000, 30000];
 const GIVE_UP_MS = 8000;
 const POLL_MS = 1000;
-const STREAM_AGAIN_MS = 30000; // after one that did not come through
+const STREAM_AGAIN_MS = 30000;
 const QUIET_MS = 20000; // pings are not seen from here: it asks whether there is news
 const RENEW_MS = 1500000; // tokens end after an hour
 const FLUSH_MS = 2000;
 const BATCH = 100;
-const BATCHES = 4; // a page that is left may send 64 KiB
-const WAITING = 1000; // beyond them the oldest go
+const BATCHES = 4; // browsers let a page that is left send 64 KiB
+const WAITING = 1000;
 const SEEN_SHARE = 0.5;
 const SEEN_MS = 1000;
 
@@ -17,14 +17,12 @@ const now = () => performance.now();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const newName = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
 
-/** Waits before another try, or until there is a line again. */
 function beforeRetry(tries) {
   const ms = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] * (0.5 + Math.random() / 2);
   const online = new Promise((resolve) => addEventListener("online", resolve, { once: true }));
   return Promise.race([pause(ms), online]);
 }
 
-/** The name of a board's frame. */
 export const nameOf = (board) => `${board.epoch}-${board.frame}`;
 
 /** The board that changes make of the one that they are since. */
@@ -44,10 +42,11 @@ export class Saima {
   #options;
   #ended = new AbortController();
   #queue = []; // events that no batch holds yet
-  #batches = new Map(); // name -> { body, busy }, of those that nobody has answered yet
+  #batches = new Map(); // name -> { body, busy }, until it is answered
   #timer = 0;
+  #aheadMs = 0;
   #watched = new WeakMap(); // element -> { slot, timer }
-  #seen = new Set(); // products whose impression was told
+  #seen = new Set(); // products
   #observer = new IntersectionObserver((entries) => entries.forEach((entry) => this.#look(entry)), {
     threshold: SEEN_SHARE,
   });
@@ -74,6 +73,11 @@ export class Saima {
 
   // -- reading
 
+  /** The service's time, within a second. */
+  get nowMs() {
+    return Date.now() + this.#aheadMs;
+  }
+
   #url(what, query) {
     const { limit, query: always } = this.#options;
     return `${this.#path}${what}?${new URLSearchParams({ limit, tokens: true, ...always, ...query })}`;
@@ -83,6 +87,7 @@ export class Saima {
     const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(GIVE_UP_MS)]);
     const answer = await fetch(this.#url(what, query), { signal, headers: this.#options.headers });
     if (!answer.ok) throw Object.assign(new Error(`${what}: ${answer.status}`), { status: answer.status });
+    this.#aheadMs = (Date.parse(answer.headers.get("date")) || Date.now()) - Date.now();
     return answer.json();
   }
 
@@ -127,7 +132,7 @@ export class Saima {
       if (whole) line.readAt = now();
       else if (message.since !== nameOf(line.board)) return false;
       line.board = whole ?? applied(line.board, message);
-      queueMicrotask(() => line.signal.aborted || onBoard(line.board)); // what goes wrong there is not for us to hide
+      queueMicrotask(() => line.signal.aborted || onBoard(line.board)); // its errors are its own
       return true;
     };
     this.#follow(line);
@@ -160,7 +165,7 @@ export class Saima {
     }
   }
 
-  /** Follows a stream to its end. Rejects where it brought nothing. */
+  /** Rejects where the stream brought nothing. */
   async #stream(line, since) {
     const ticket = this.#options.ticket && { ticket: await this.#options.ticket() };
     const source = new EventSource(this.#url("live", { ...since, ...ticket }));
@@ -227,13 +232,13 @@ export class Saima {
     }, SEEN_MS);
   }
 
-  /** Tells a click on a slot, at once: the page may be left for it. */
+  /** Tells a click at once: the page may be left for it. */
   click(slot) {
     this.tell("click", slot);
     this.flush();
   }
 
-  /** Tells an event of any kind that the venue declares public, with the next batch. */
+  /** Tells an event of any public kind, with the next batch. */
   tell(type, { product, token }, more) {
     const { user, segment } = this.#options;
     this.#queue.push({ type, product, token, user, segment, ...more });
@@ -242,7 +247,7 @@ export class Saima {
     this.#timer ||= setTimeout(() => this.flush(), FLUSH_MS);
   }
 
-  /** Sends what waits. Whatever is sent twice has the same name, and counts once. */
+  /** Sends what waits; what is sent again has the same name, and counts once. */
   flush(leaving = false) {
     clearTimeout(this.#timer);
     this.#timer = 0;
