@@ -158,7 +158,8 @@ class Flows:
         cursor = None if before is None else before.get("next")
         while before is None or cursor is not None:
             try:
-                page: Board = yield from self.slots_flow({**query, "cursor": cursor})
+                says = query if cursor is None else {"limit": query["limit"], "cursor": cursor}  # which says the rest
+                page: Board = yield from self.slots_flow(says)
             except SaimaError as exc:
                 if exc.status != _GONE or cursor is None:
                     raise

@@ -80,7 +80,8 @@ export class Saima {
 
   #url(what, query) {
     const { limit, query: always } = this.#options;
-    return `${this.#path}${what}?${new URLSearchParams({ limit, tokens: true, ...always, ...query })}`;
+    const asked = query?.cursor ? query : { tokens: true, ...always, ...query }; // a cursor says the rest
+    return `${this.#path}${what}?${new URLSearchParams({ limit, ...asked })}`;
   }
 
   async #read(what, query) {
@@ -271,6 +272,7 @@ export class Saima {
         const told = await answer.json();
         if (answer.status >= 500 || answer.status === 429) throw new Error(told.detail);
         this.#batches.delete(name);
+        if (answer.status === 401 || answer.status === 403) this.tell = () => {}; // nobody takes it
         for (const refused of answer.ok ? told.refused : [told]) this.#options.onError(refused);
       } catch {
         await beforeRetry(tries++);

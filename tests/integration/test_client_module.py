@@ -110,6 +110,21 @@ def test_a_batch_that_is_refused_is_told_and_not_sent_again(play: Any) -> None:
     assert (told, asked) == (["forbidden", "token_expired"], 2)
 
 
+def test_where_nobody_takes_what_it_tells_it_tells_no_more(play: Any) -> None:
+    """A page without a key, or of another origin."""
+    asked = play("""
+        answers.beacons = [[401, { code: "unauthorized" }]];
+        let told = 0;
+        const saima = new client.Saima("hall-1", { onError: () => (told += 1) });
+        for (let n = 0; n < 5; n += 1) {
+          saima.click({ product: "p-1", token: "t" });
+          await until(() => told === 1);
+        }
+        return asked.length;
+    """)
+    assert asked == 1
+
+
 def test_what_is_not_answered_yet_is_sent_by_beacon_when_the_page_is_left(play: Any) -> None:
     """With the batch that is under way, under its own name; a page that is only hidden sends on."""
     asked, beacons = play("""
@@ -148,8 +163,8 @@ def test_pages_are_of_one_frame_and_wait_for_the_line(play: Any) -> None:
         return [shown, asked.map(({ query }) => query)];
     """)
     assert shown == ["ab", "c", "d"]
-    assert [each.get("cursor") for each in asked] == [None, "c-1", "c-1", "c-1", "c-2"]
     assert asked[0] == {"limit": "20", "tokens": "true"}
+    assert asked[1:] == [{"limit": "20", "cursor": cursor} for cursor in ("c-1", "c-1", "c-1", "c-2")]
 
 
 def test_where_the_frame_is_gone_the_rest_of_the_current_one_follows(play: Any) -> None:

@@ -182,8 +182,10 @@ def test_a_read_asks_for_what_is_given() -> None:
 def test_pages_go_on_to_the_end_of_one_frame() -> None:
     pages = [board_of("a", "b", next="c-1"), board_of("c", "d", after=2, next="c-2"), board_of("e", after=4, next=None)]
     service = Service(*(told(200, page) for page in pages))
-    assert [products(page) for page in service.plain().pages(limit=2)] == [["a", "b"], ["c", "d"], ["e"]]
-    assert [each.url.params.get("cursor") for each in service.asked] == [None, "c-1", "c-2"]
+    assert [products(page) for page in service.plain().pages(limit=2, tier="A")] == [["a", "b"], ["c", "d"], ["e"]]
+    first, *others = [dict(each.url.params) for each in service.asked]
+    assert first == {"limit": "2", "tier": "A"}
+    assert others == [{"limit": "2", "cursor": "c-1"}, {"limit": "2", "cursor": "c-2"}]
 
 
 def test_where_the_frame_is_gone_the_rest_of_the_current_one_follows() -> None:
