@@ -99,7 +99,7 @@ def test_a_batch_that_is_refused_is_told_and_not_sent_again(play: Any) -> None:
     told, asked = play("""
         const told = [];
         const refused = { index: 0, code: "token_expired", reason: "token: ..." };
-        answers.beacons = [[403, { code: "forbidden" }], [202, { accepted: 0, duplicate: 0, refused: [refused] }]];
+        answers.beacons = [[422, { code: "invalid" }], [202, { accepted: 0, duplicate: 0, refused: [refused] }]];
         const saima = new client.Saima("hall-1", { onError: (error) => told.push(error.code) });
         saima.click({ product: "p-1", token: "t" });
         await until(() => told.length === 1);
@@ -107,7 +107,7 @@ def test_a_batch_that_is_refused_is_told_and_not_sent_again(play: Any) -> None:
         await until(() => told.length === 2);
         return [told, asked.length];
     """)
-    assert (told, asked) == (["forbidden", "token_expired"], 2)
+    assert (told, asked) == (["invalid", "token_expired"], 2)
 
 
 def test_where_nobody_takes_what_it_tells_it_tells_no_more(play: Any) -> None:
