@@ -376,7 +376,7 @@ class Door(msgspec.Struct, frozen=True):
         Where all products and kinds are known and all times fit, no event is looked at alone.
         """
         rows = decoded.rows
-        from_page = self.exposures is not None and self.exposures.required
+        from_page = self.exposures is not None and self.exposures.page_kinds is not None
         taken = None if from_page else self.take(rows)
         if taken is not None:
             return taken, decoded.refused
@@ -407,13 +407,14 @@ class Door(msgspec.Struct, frozen=True):
 
     def _tied(self, rows: Rows, whys: list[tuple[str, str] | None]) -> Rows:
         """Events with the frame and slot of their tokens for their own; whys gets why a token is refused."""
-        if self.exposures is None or (rows.token is None and not self.exposures.required):
+        page_kinds = None if self.exposures is None else self.exposures.page_kinds
+        if self.exposures is None or (rows.token is None and page_kinds is None):
             return rows._replace(token=None)
         size = len(rows.type)
         frames, slots = list(rows.frame or repeat(None, size)), list(rows.slot or repeat(None, size))
         for place, token in enumerate(rows.token or repeat(None, size)):
-            if whys[place] is None and self.exposures.required:
-                whys[place] = _not_for_pages(rows, place)
+            if whys[place] is None and page_kinds is not None:
+                whys[place] = _not_for_pages(rows, place, page_kinds)
             if whys[place] is not None:
                 continue
             try:
@@ -436,8 +437,7 @@ class Door(msgspec.Struct, frozen=True):
         if product not in self.numbers and not is_id(product):
             return "invalid", f"product: {ID_WORDS}, not {product[:_VALUE_MAX]!r}"
         if kind not in self.kinds:
-            taken = ", ".join(sorted(self.kinds)) or "what pages may send here: access.beacon_kinds names no kind"
-            return "unknown_kind", f"type: {kind!r} is none of {taken}"
+            return "unknown_kind", f"type: {kind!r} is none of {', '.join(sorted(self.kinds))}"
         if product not in self.numbers:
             return "unknown_product", f"product: {product!r} is not enrolled in venue {self.venue!r}: enrol it first"
         return None if ts_ms is None or ts_ms == NO_TIME_MS else self._why_time(ts_ms)
@@ -452,8 +452,11 @@ class Door(msgspec.Struct, frozen=True):
         return None
 
 
-def _not_for_pages(rows: Rows, place: int) -> tuple[str, str] | None:
+def _not_for_pages(rows: Rows, place: int, kinds: frozenset[str]) -> tuple[str, str] | None:
     """Why an event is refused of a page, where anyone may have made it up; None if it may be sent from there."""
+    if rows.type[place] not in kinds:
+        taken = ", ".join(sorted(kinds)) or "none"
+        return "unknown_kind", f"type: {rows.type[place]!r} is not for pages to send; access.beacon_kinds: {taken}"
     for name, column in (("amount", rows.amount), ("quantity", rows.quantity)):
         if column is not None and column[place]:
             return "invalid", f"{name}: a page tells of no {name}, not {column[place]}: send it from a server"

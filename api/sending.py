@@ -120,11 +120,8 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
 
 
 def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
-    kinds, now_ms = view.kinds, service.now_ms()
-    if only is not None:
-        kinds = {kind: code for kind, code in kinds.items() if kind in only}
-    exposures = service.exposures(view, required=only is not None)
-    door = Door(view.venue.venue, view.rule, kinds, view.numbers, now_ms, exposures)
+    exposures = service.exposures(view, only)
+    door = Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms(), exposures)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
 
 

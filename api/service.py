@@ -44,12 +44,12 @@ class Service:
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
 
-    def exposures(self, view: VenueView, *, required: bool) -> Exposures | None:
-        """What reads the tokens of a venue's events now. required: whether each event must have one."""
+    def exposures(self, view: VenueView, page_kinds: frozenset[str] | None) -> Exposures | None:
+        """What reads the tokens of a venue's events now. page_kinds: as Exposures has it."""
         if view.tokens is None:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
-        return Exposures(view.tokens, self.token_uses, now_s, lives_s, required)
+        return Exposures(view.tokens, self.token_uses, now_s, lives_s, page_kinds)
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

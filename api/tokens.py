@@ -127,18 +127,21 @@ class TokenUses:
 
 
 class Exposures(NamedTuple):
-    """Reads the tokens of a batch of events. required: whether each event must have one."""
+    """Reads the tokens of a batch of events.
+
+    page_kinds: of a batch that a page sends the kinds that it may, each event with a token; None for any other sender.
+    """
 
     tokens: VenueTokens
     uses: TokenUses
     now_s: float
     lives_s: int
-    required: bool = False
+    page_kinds: frozenset[str] | None = None
 
     def shown(self, token: str | None, kind: str, runner: int) -> tuple[int, int] | None:
         """(frame, slot) of an event's token, whose use is counted; None without one. Raises TokenRefusedError."""
         if token is None:
-            if self.required:
+            if self.page_kinds is not None:
                 raise TokenRefusedError("token_missing", "token: is required of what a page sends: the slot's own")
             return None
         shown = self.tokens.read(token, now_s=self.now_s, lives_s=self.lives_s)

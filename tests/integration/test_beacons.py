@@ -159,6 +159,7 @@ def test_a_token_tells_frame_and_slot_of_its_event(keyed_service: Keyed, content
     answer = beacon(keyed_service, body(keyed_service, name, *events), content_type=content_type)
     assert codes(answer) == []
     batch = logged(keyed_service, answer.json()["position"])
+    assert [batch.kinds[code] for code in batch.kind] == ["click", "click"]
     assert batch.frame is not None
     assert batch.slot is not None
     assert (batch.frame.tolist(), batch.slot.tolist()) == ([FRAME] * 2, [SLOT] * 2)

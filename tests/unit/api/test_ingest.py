@@ -275,9 +275,9 @@ def test_an_event_without_a_time_is_of_now() -> None:
 TOKENS = VenueTokens(SECRET, "hall-1")
 
 
-def with_tokens(*, most: int = 100, required: bool = False) -> Door:
-    """The door that reads tokens, which may be used so often."""
-    exposures = Exposures(TOKENS, TokenUses(most), NOW_MS / 1000, 3_600, required)
+def with_tokens(*page_kinds: str, most: int = 100) -> Door:
+    """The door that reads tokens, which may be used so often; with kinds, the one for pages."""
+    exposures = Exposures(TOKENS, TokenUses(most), NOW_MS / 1000, 3_600, frozenset(page_kinds) or None)
     return msgspec.structs.replace(door(), exposures=exposures)
 
 
@@ -312,10 +312,21 @@ def test_an_event_that_is_refused_anyway_uses_no_token() -> None:
     assert codes_of(*wrong, event(token=good), at=with_tokens(most=1))[-1] == ""
 
 
+def test_a_page_sends_only_its_kinds_and_they_keep_their_codes() -> None:
+    """Batches of one venue are joined under one table of kinds."""
+    good = token_of(5, 2, "p-1")
+    at = with_tokens("impression", "share")
+    events = [event(token=good), event(token=good, type="impression")]
+    taken, refused = sorted_out(Decoded(Rows.of(events), range(2)), at)
+    assert [(each.index, each.code) for each in refused] == [(0, "unknown_kind")]
+    assert "impression, share" in refused[0].reason
+    assert (taken.kinds, [taken.kinds[code] for code in taken.kind]) == (tuple(at.kinds), ["impression"])
+
+
 def test_from_a_page_each_event_needs_a_token_and_none_tells_of_money() -> None:
     good = token_of(5, 2, "p-1")
     events = [event(), event(token=good, amount=1), event(token=good, quantity=2), event(token=good)]
-    assert codes_of(*events, at=with_tokens(required=True)) == ["token_missing", "invalid", "invalid", ""]
+    assert codes_of(*events, at=with_tokens("click")) == ["token_missing", "invalid", "invalid", ""]
 
 
 def test_what_was_refused_before_and_at_the_door_comes_in_the_order_sent() -> None:

@@ -107,7 +107,7 @@ def test_an_event_without_a_token_is_refused_only_where_one_is_needed() -> None:
     exposures = Exposures(TOKENS, TokenUses(9), ISSUED_S, LIVES_S)
     assert exposures.shown(None, "click", 17) is None
     with pytest.raises(TokenRefusedError) as refused:
-        exposures._replace(required=True).shown(None, "click", 17)
+        exposures._replace(page_kinds=frozenset()).shown(None, "click", 17)
     assert refused.value.code == "token_missing"
 
 
