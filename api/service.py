@@ -18,7 +18,9 @@ from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.audit import Audit
 from racing.store.desk import Desk
+from racing.store.orders import Orders
 
 
 @dataclass
@@ -43,6 +45,16 @@ class Service:
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
+
+    @property
+    def orders(self) -> Orders:
+        """The orders of the desk of every venue."""
+        return Orders(self.desk, self.desk.client)
+
+    @property
+    def audit(self) -> Audit:
+        """The decisions on every venue."""
+        return Audit(self.desk.client)
 
     def exposures(self, view: VenueView, page_kinds: frozenset[str] | None) -> Exposures | None:
         """What reads the tokens of a venue's events now. page_kinds: as Exposures has it."""

@@ -53,6 +53,8 @@ _VALUE_MAX = 80
 _PLACE_MAX = 120
 _TOLD_MAX = 3
 _TAGS = {"metric", "ratio", "attribute"}
+_ORDERS = {"pin", "boost", "exclude", "freeze", "emergency", "phase"}
+"""Tags too, and of a whole document: no field of one that has fields of its own is called so."""
 
 
 class Strict(BaseModel):
@@ -110,14 +112,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _VALUE_MAX else f"{text[:_VALUE_MAX]}…"
 
 
+def _is_tag(loc: Sequence[int | str], index: int) -> bool:
+    """Whether a part of a place is the tag of a union, written by nobody: it follows an index, or comes first."""
+    part = loc[index]
+    if index == 0:
+        return part in _ORDERS and len(loc) > 1
+    return isinstance(loc[index - 1], int) and (part in _TAGS or part in _ORDERS)
+
+
 def field_path(loc: Sequence[int | str], *, at: Sequence[int | str] = ()) -> str:
     """A field's place as written in code, ``terms[2].weight``; loc is pydantic's, at leads on from there."""
-    parts = [
-        part
-        for index, part in enumerate(loc)
-        # what follows an index may be the tag of a union, which nobody has written
-        if part != "[key]" and not (part in _TAGS and index and isinstance(loc[index - 1], int))
-    ]
+    parts = [part for index, part in enumerate(loc) if part != "[key]" and not _is_tag(loc, index)]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in (*parts, *at)).removeprefix(".")
     text = path.encode(errors="replace").decode()
     return (text if len(text) <= _PLACE_MAX else f"{text[:_PLACE_MAX]}…") or "document"

@@ -83,6 +83,7 @@ class Enrolment(msgspec.Struct, frozen=True, tag="enrol", tag_field="type"):
     """Runners that join, or whose data changes: (enrolment number, data) pairs."""
 
     runners: list[tuple[Annotated[int, msgspec.Meta(ge=0)], Runner]]
+    author: str = ""
     format: int = 1
 
     def follows(self, runners: int) -> bool:

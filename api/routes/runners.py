@@ -54,7 +54,7 @@ async def change_runner(
         runner, read = await own_runner(service, view, product, caller)
         _check_may(view, change, caller)
         wanted = msgspec.structs.replace(runner, **change.changes())
-        entry = await service.desk.change_runner(view.venue.venue, wanted, read=read)
+        entry = await service.desk.change_runner(view.venue.venue, wanted, read=read, author=caller.name)
         if entry is not None:
             return RunnerChanged(product=product, entry=entry, **change.model_dump())
     raise ConflictError(f"product {product!r} is changed by others all the time: try again")

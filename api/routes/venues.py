@@ -10,6 +10,7 @@ from fastapi import APIRouter, Header, Query, Response
 
 from api.errors import ProblemError
 from api.frames import VenueView
+from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
     BULK_MAX,
@@ -105,28 +106,28 @@ async def read_access(view: Viewed) -> AccessDoc:
 @needs("operate")
 async def put_access(view: Viewed, access: AccessDoc, service: Serving, caller: Caller) -> AccessDoc:
     """Make this what the venue lets whom do. Every API process follows within 2 s."""
-    service.frames.take(await service.desk.put_access(view.venue, access.access(), author=caller.name))
+    service.frames.take(await service.desk.put_access(view.venue.venue, access.access(), author=caller.name))
     return access
 
 
 @router.post("/{venue}/runners", status_code=201, operation_id="enrolRunner")
 @needs("operate")
-async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving) -> EnrolledOut:
+async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving, caller: Caller) -> EnrolledOut:
     """Enrol one product, or replace its data. Safe to repeat."""
-    return (await _enrol(service, view, [runner]))[0]
+    return (await _enrol(service, view, [runner], caller))[0]
 
 
 @router.post("/{venue}/runners/bulk", status_code=201, operation_id="enrolRunners")
 @needs("operate")
-async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving) -> EnrolledList:
+async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving, caller: Caller) -> EnrolledList:
     """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
-    return EnrolledList(runners=await _enrol(service, view, runners.runners))
+    return EnrolledList(runners=await _enrol(service, view, runners.runners, caller))
 
 
-async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn]) -> list[EnrolledOut]:
+async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn], caller: Grant) -> list[EnrolledOut]:
     if service.full is not None:
         raise OverloadedError(service.full)
-    enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners])
+    enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners], author=caller.name)
     return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
+from racing import decisions
+from racing.decisions import Change, Decision
 from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
 from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
 from racing.formula import FORMULA
+from racing.model import Position
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
@@ -96,6 +99,7 @@ class KeyedBatch:
 
 _SCAN_STEP = 5_000
 """Fields of a hash that are asked for at once: some 2 ms of the server's time."""
+_TRIES = 5
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
@@ -113,16 +117,22 @@ class Desk:
         self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
-    async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
+    @property
+    def client(self) -> AsyncClient:
+        """The client: for reads of what else the store keeps."""
+        return self._client
+
+    async def run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
+        """The reply of a script that writes, with what this deployment promises of writes. Raises StoreError."""
         if self._safe:
-            return await self._ask("EVAL", source(name), len(keys), *keys, *args)
+            return await self.ask("EVAL", source(name), len(keys), *keys, *args)
         return await self._read(name, keys, args)
 
     async def _read(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
         async with store_errors_async():
             return await self._scripts[name](keys=list(keys), args=list(args))
 
-    async def _ask(self, *command: Any) -> Any:  # each command's own reply
+    async def ask(self, *command: Any) -> Any:  # each command's own reply
         """The reply to one command on the line of the appends, with what that line promises. Raises StoreError."""
         (reply,) = await self._line.ask([command])
         if isinstance(reply, RacingError):
@@ -146,20 +156,52 @@ class Desk:
         now_ms = time.time_ns() // 1_000_000
         made = Venue(venue, title, now_ms, access or Access())
         document = rule.model_dump(mode="json", exclude_none=True)
-        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA))
-        fresh = await self._ask("HSETNX", VENUES, venue, _encode(made))
+        await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA), after=0)
+        fresh = await self.ask("HSETNX", VENUES, venue, _encode(made))
         if not fresh:
             raise ConflictError(f"venue {venue!r} exists already")
         return made
 
-    async def put_access(self, venue: Venue, access: Access, *, author: str) -> Venue:
+    async def put_access(self, venue: str, access: Access, *, author: str) -> Venue:
         """Make this the venue's access, whatever it was. Safe to repeat. Seen by every API process within 2 s."""
-        made = msgspec.structs.replace(venue, access=access)
-        entry = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "access", "venue": venue.venue}
-        await self._ask("HSET", VENUES, venue.venue, _encode(made))
-        told = _encode({**entry, "access": access})
-        await self._ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told)
+
+        def changed(before: Venue) -> tuple[Venue, Decision]:
+            told = Change("access", msgspec.to_builtins(before.access), msgspec.to_builtins(access))
+            return msgspec.structs.replace(before, access=access), Decision(author, "access", [told])
+
+        made, entry = await self.change_venue(venue, changed)
+        if entry:
+            told = {"at_ms": Position.parse(entry).ms, "who": author, "what": "access", "venue": venue}
+            told_whole = _encode({**told, "access": access})
+            await self.ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told_whole)
         return made
+
+    async def change_venue(self, venue: str, changed: Callable[[Venue], tuple[Venue, Decision]]) -> tuple[Venue, str]:
+        """(a venue's own data as they are now, the log entry that tells of it; empty where nothing was to change).
+
+        changed: what they shall be, and the decision, made of what they are; called again where another change came
+        between. The entry is logged first, so that no change is without one; should another be faster after that, a
+        further entry says that it is void. Raises NotFoundError, ConflictError. Safe to repeat.
+        """
+        for _ in range(_TRIES):
+            async with store_errors_async():
+                raw = await self._client.hget(VENUES, venue)
+            if raw is None:
+                raise NotFoundError(f"there is no venue {venue!r}")
+            before = _decode_venue(raw)
+            wanted, decision = changed(before)
+            if wanted == before:
+                return before, ""
+            entry = await self.note(venue, decision)
+            if await self.run("change_venue", (VENUES,), (venue, raw, _encode(wanted))):
+                return wanted, entry
+            await self.note(venue, Decision(decision.who, "void", undoes=entry))
+        raise ConflictError(f"venue {venue!r} is changed by others all the time: try again")
+
+    async def note(self, venue: str, decision: Decision) -> str:
+        """Log a decision that the race knows nothing of; its entry."""
+        keys = VenueKeys(venue)
+        return as_text(await self.run("note_decision", (keys.log, keys.decisions), (decisions.encode(decision),)))
 
     async def venues(self) -> list[Venue]:
         """All venues, sorted by id."""
@@ -167,11 +209,12 @@ class Desk:
             raws = await self._client.hvals(VENUES)
         return sorted((_decode_venue(raw) for raw in raws), key=lambda venue: venue.venue)
 
-    async def enrol(self, venue: str, runners: Sequence[Runner]) -> list[Enrolled]:
+    async def enrol(self, venue: str, runners: Sequence[Runner], *, author: str = "") -> list[Enrolled]:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
-        args = [part for runner in runners for part in (runner.product, _encode(runner))]
-        reply = await self._run("enrol_runners", (keys.products, keys.runners, keys.log, keys.roll), args)
+        args = [_encode(author), *(part for runner in runners for part in (runner.product, _encode(runner)))]
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions)
+        reply = await self.run("enrol_runners", named, args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
@@ -185,23 +228,40 @@ class Desk:
             raw = await self._client.hget(keys.runners, "-" if number is None else as_text(number))
         return None if raw is None else (_decode_runner(raw), raw)
 
-    async def change_runner(self, venue: str, wanted: Runner, *, read: bytes) -> str | None:
+    async def change_runner(self, venue: str, wanted: Runner, *, read: bytes, author: str) -> str | None:
         """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
 
         After StoreUnavailableError it may have been done.
         """
+        change = Change("", msgspec.json.decode(read), msgspec.to_builtins(wanted))
+        decision = Decision(author, "enrol", [change])
+        try:
+            return await self.change_runners(venue, [(read, wanted)], decision)
+        except ConflictError:
+            return None
+
+    async def change_runners(self, venue: str, changes: Sequence[tuple[bytes, Runner]], decision: Decision) -> str:
+        """The log entry by which the data of runners, as they were read, became others, all or none.
+
+        Raises ConflictError, which names the product, where one has moved on. After StoreUnavailableError it may have
+        been done.
+        """
         keys = VenueKeys(venue)
-        args = (wanted.product, read, _encode(wanted))
-        reply = await self._run("change_runner", (keys.products, keys.runners, keys.log), args)
-        return as_text(reply[1]) if reply[0] == 1 else None
+        parts = [part for read, wanted in changes for part in (wanted.product, read, _encode(wanted))]
+        named = (keys.products, keys.runners, keys.log, keys.decisions)
+        args = (_encode(decision.who), decisions.encode(decision), *parts)
+        reply = await self.run("change_runners", named, args)
+        if reply[0] == 0:
+            raise ConflictError(f"product {as_text(reply[1])!r} has moved on since it was read")
+        return as_text(reply[1])
 
     async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
         """Keep what a ticket opens for so many seconds."""
-        await self._ask("SET", ticket(digest), opens, "EX", lives_s)
+        await self.ask("SET", ticket(digest), opens, "EX", lives_s)
 
     async def take_ticket(self, digest: str) -> bytes | None:
         """What a ticket opens, which is gone with that; None where there is none. A lost reply loses the ticket."""
-        opens: bytes | None = await self._ask("GETDEL", ticket(digest))
+        opens: bytes | None = await self.ask("GETDEL", ticket(digest))
         return opens
 
     async def numbers(self, venue: str, products: Sequence[str], since: Mark = UNMARKED) -> Numbers:
@@ -271,7 +331,7 @@ class Desk:
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        known = await self._ask("EVAL", source("recall_answer"), 1, VenueKeys(venue).idempotency(key))
+        known = await self.ask("EVAL", source("recall_answer"), 1, VenueKeys(venue).idempotency(key))
         return _repeated(known[0], known[1], known[2], digest) if known else None
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
@@ -284,19 +344,32 @@ class Desk:
             raise NotFoundError(f"venue {venue!r} has no rule version {version or ''}".rstrip())
         return _decode_version(raw)
 
-    async def put_rule(self, venue: str, rule: Rule, *, after: int, author: str, note: str) -> tuple[RuleVersion, str]:
-        """Make version after + 1 current; returns it and its log entry. ConflictError if after is not current."""
+    async def put_rule(
+        self, venue: str, rule: Rule, *, after: int, author: str, note: str, undoes: str = ""
+    ) -> tuple[RuleVersion, str]:
+        """Make a rule current; returns its version and its log entry. ConflictError if after is not the current one.
+
+        Its number is the next that was never given, to a phase neither.
+        """
         document = rule.model_dump(mode="json", exclude_none=True)
-        made = RuleVersion(after + 1, document, author, note, time.time_ns() // 1_000_000, FORMULA)
-        entry = await self._put_rule(VenueKeys(venue), made)
+        _, highest = await self.rule_numbers(venue)
+        made = RuleVersion(max(after, highest) + 1, document, author, note, time.time_ns() // 1_000_000, FORMULA)
+        entry = await self._put_rule(VenueKeys(venue), made, after=after, undoes=undoes)
         if entry is None:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
-    async def _put_rule(self, keys: VenueKeys, made: RuleVersion) -> str | None:
+    async def rule_numbers(self, venue: str) -> tuple[int, int]:
+        """(the version that is current, the highest that was given); 0 where there is none yet."""
+        async with store_errors_async():
+            current, highest = await self._client.hmget(VenueKeys(venue).rules, ["current", "highest"])
+        return int(current or 0), int(highest or current or 0)
+
+    async def _put_rule(self, keys: VenueKeys, made: RuleVersion, *, after: int, undoes: str = "") -> str | None:
         change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
-        args = (str(made.version - 1), str(made.version), _encode(made), encode_decision(change))
-        reply = await self._run("put_rule", (keys.rules, keys.log), args)
+        decision = Decision(made.author, "rule", [Change("rule", after or None, made.version)], made.note, undoes)
+        args = (str(after), str(made.version), _encode(made), encode_decision(change), decisions.encode(decision))
+        reply = await self.run("put_rule", (keys.rules, keys.log, keys.decisions), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def durability(self, settings: Settings) -> Durability:
@@ -350,4 +423,12 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
     return Appended(as_text(entry), bytes(answer), repeated=True)
 
 
-_SCRIPTS: tuple[Script, ...] = ("enrol_runners", "change_runner", "put_rule", "read_numbers")
+_SCRIPTS: tuple[Script, ...] = (
+    "enrol_runners",
+    "change_runners",
+    "change_venue",
+    "note_decision",
+    "put_orders",
+    "put_rule",
+    "read_numbers",
+)

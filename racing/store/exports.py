@@ -22,6 +22,7 @@ from racing.store.reel import reel_bytes, reels_of
 from racing.store.segments import pack_entries, read_segment, segments_of
 from racing.store.venue_file import (
     ANSWER,
+    DECISIONS,
     ENTRIES,
     FORMAT,
     FRAMES,
@@ -90,10 +91,15 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
     """Tables first, then where all else stands, in one MULTI that is void if a table changed meanwhile."""
     pipe = client.pipeline(transaction=True)
     with store_errors():
-        pipe.watch(keys.rules, keys.products, keys.runners, keys.roll)
+        pipe.watch(keys.rules, keys.products, keys.runners, keys.roll, keys.orders)
         tables = {
             name: list(client.hscan_iter(key, count=_ROWS_AT_ONCE))
-            for name, key in (("rules", keys.rules), ("products", keys.products), ("runners", keys.runners))
+            for name, key in (
+                ("rules", keys.rules),
+                ("products", keys.products),
+                ("runners", keys.runners),
+                ("orders", keys.orders),
+            )
         }
         roll = client.get(keys.roll)
         tables["roll"] = [] if roll is None else [(b"roll", roll)]
@@ -105,7 +111,7 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
         try:
             commit, checkpoints, log, frames = pipe.execute()
         except redis.exceptions.WatchError as exc:
-            raise _MovedError(f"venue {keys.venue}: runners or rules changed") from exc
+            raise _MovedError(f"venue {keys.venue}: runners, rules or orders changed") from exc
     return _Snapshot(
         VenueHeader(FORMAT, keys.venue, about, as_text(commit or b""), _place(log)),
         tables,
@@ -134,6 +140,8 @@ def _blocks(client: SyncClient, keys: VenueKeys, snapshot: _Snapshot, folder: Pa
     for batch in raw_between(client, keys, START, snapshot.last_frame, stream=keys.frames):
         yield FRAMES, pack_entries(batch)
     yield from _log(client, keys, snapshot.header.log)
+    for batch in raw_between(client, keys, START, Position.parse(snapshot.header.log.last), stream=keys.decisions):
+        yield DECISIONS, pack_entries(batch)
     yield from _answers(client, keys)
     if folder is not None:
         for reel in reels_of(folder, keys.venue):

@@ -29,6 +29,7 @@ from racing.store.removal import remove_files, remove_keys
 from racing.store.segments import Header, unpack_entries, venue_folder, write_segment_blocks
 from racing.store.venue_file import (
     ANSWER,
+    DECISIONS,
     ENTRIES,
     FRAMES,
     OF_SEGMENT,
@@ -131,6 +132,7 @@ def _load(client: SyncClient, keys: VenueKeys, path: Path, folder: Path | None, 
         ROWS: lambda data: _rows(client, keys, _decode_rows(data)),
         FRAMES: lambda data: _frames(client, keys, data),
         ENTRIES: lambda data: _add(client, keys.log, unpack_entries(data)),
+        DECISIONS: lambda data: _add(client, keys.decisions, unpack_entries(data)),
         ANSWER: lambda data: _answer(client, keys, _decode_answer(data)),
         REEL: lambda data: _reel(folder, keys.venue, _decode_reel(data)),
     }
@@ -164,6 +166,7 @@ def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
         "rules": keys.rules,
         "products": keys.products,
         "runners": keys.runners,
+        "orders": keys.orders,
         "checkpoints": keys.checkpoints,
     }[rows.name]
     _send(client, [("HSET", key, *(part for row in rows.rows for part in row))])

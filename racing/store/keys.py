@@ -29,6 +29,9 @@ AUDIT = "saima:{saima}:audit"
 """stream: who made, changed or revoked a key or a venue's access; about the last 10,000."""
 AUDIT_MAX = 10_000
 
+ORDERS_LAST = "@last"
+"""Field of a venue's hash of orders that is none: the log entry that changed them last."""
+
 
 @dataclass(frozen=True, slots=True)
 class VenueKeys:
@@ -95,8 +98,18 @@ class VenueKeys:
 
     @property
     def rules(self) -> str:
-        """hash: version -> JSON of the rule version; ``current`` -> the newest version."""
+        """hash: version -> JSON of the rule version; ``current`` -> put last; ``highest`` -> given, to phases too."""
         return self._key("rules")
+
+    @property
+    def orders(self) -> str:
+        """hash: id of an order of the desk -> JSON of it; ``@last`` -> the log entry that changed orders last."""
+        return self._key("orders")
+
+    @property
+    def decisions(self) -> str:
+        """stream: every decision under the id of its log entry: who, what, from what, to what; never trimmed."""
+        return self._key("decisions")
 
     @property
     def lease(self) -> str:

@@ -1,8 +1,8 @@
 """The form of an exported venue: one file of blocks that holds all of it, whatever server it came from.
 
-First the header (JSON). Then, each as often as it takes: rows of a hash, frames and log entries (both msgpack of (id,
-fields) pairs, deflated), answers to Idempotency-Keys, and segments, each a header followed by its own blocks. Not in it
-are the sorted sets, which the next owner writes from the race, and the lease.
+First the header (JSON). Then, each as often as it takes: rows of a hash, frames, log entries and, since format 2,
+decisions (all msgpack of (id, fields) pairs, deflated), answers to Idempotency-Keys, and segments, each a header
+followed by its own blocks. Not in it are the sorted sets, which the next owner writes from the race, and the lease.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import msgspec
 from racing.errors import StoreError
 from racing.store.blocks import Block, DamagedFileError, read_blocks
 
-FORMAT = 1
+FORMAT = 2
 """Version of this form; a file of a newer one is refused."""
 MAGIC = b"SAIMAVEN"
 
-HEADER, ROWS, FRAMES, ENTRIES, ANSWER, REEL, SEGMENT = b"H", b"R", b"F", b"E", b"A", b"P", b"S"
+HEADER, ROWS, FRAMES, ENTRIES, DECISIONS, ANSWER, REEL, SEGMENT = b"H", b"R", b"F", b"E", b"T", b"A", b"P", b"S"
 OF_SEGMENT = {b"c", b"e", b"d"}
 """The kinds of a segment's own blocks, which follow its header, in small letters."""
-KINDS = {HEADER, ROWS, FRAMES, ENTRIES, ANSWER, REEL, SEGMENT, *OF_SEGMENT}
+KINDS = {HEADER, ROWS, FRAMES, ENTRIES, DECISIONS, ANSWER, REEL, SEGMENT, *OF_SEGMENT}
 
 
 class LogPlace(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of a hash: ``rules``, ``products``, ``runners`` or ``checkpoints``; or the string ``roll``."""
+    """Some fields of a hash: rules, products, runners, orders or checkpoints; or, under its name, the string roll."""
 
     name: str
     rows: list[tuple[bytes, bytes]]

@@ -8,9 +8,11 @@ import pytest
 import redis.crc
 
 from racing.entries import Runner
+from racing.orders import Freeze
 from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
 from racing.store.keys import SECRET, VENUES, VenueKeys
+from racing.store.orders import Orders, Wanted
 from racing.store.protocol import SyncClient
 from tests.contract.appends import append, append_once
 from tests.contract.servers import Store
@@ -28,6 +30,8 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     await append(desk, venue, packed(clicks([0])))
     await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
     await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
+    order = Freeze(kind="freeze", id="freeze")
+    await Orders(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
     store.raw.eval(store.script("hold_lease"), 1, keys.lease, "me", 60_000)
     track = Track(store.client(), venue=venue)
     track.now_ms = int(store.raw.xrevrange(keys.log, count=1)[0][0].split(b"-")[0])
@@ -41,7 +45,7 @@ async def test_every_key_of_a_venue_lies_in_one_slot(desk: Desk, store: Store, v
     own = [key for key in found if key.startswith(f"saima:{{{venue}}}:")]
     assert sorted(set(found) - set(own)) == sorted([VENUES, SECRET])
     assert len({redis.crc.key_slot(key.encode()) for key in own}) == 1
-    assert len(own) >= 13
+    assert len(own) >= 15
 
 
 async def test_two_venues_share_no_key(desk: Desk, store: Store) -> None:
@@ -65,7 +69,7 @@ async def test_every_key_has_the_type_that_its_name_documents(desk: Desk, store:
         **{keys.sums(what, "click:count"): str(VenueKeys.sums.__doc__) for what in ("window", "delta", "total")},
     }
     found = {key.decode() for key in store.raw.scan_iter(count=1000)} - {VENUES, SECRET}
-    assert len(found) >= 13
+    assert len(found) >= 15
     for key in found:
         text = documented[key]
         told = re.match(r"[a-z ]+?(?= with expiry|:)", text)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 import redis
 
-from racing.store.keys import VenueKeys
+from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.scripts import Script, source
 from tests.contract.servers import RealStore, Store
@@ -29,11 +29,26 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "recall_answer": ([KEYS.idempotency("k")], [[]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll],
-        [["a", "{}", "b", "{}"], ["a", "{}"], ["a", '{"title":"new"}', "c", "{}"]],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions],
+        [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"title":"new"}', "c", "{}"]],
     ),
-    "change_runner": ([KEYS.products, KEYS.runners, KEYS.log], [["a", "{}", "{}"], ["a", "{}", "[]"]]),
-    "put_rule": ([KEYS.rules, KEYS.log], [["0", "1", "{}", "{}"], ["0", "1", "{}", "{}"], ["1", "2", "{}", "{}"]]),
+    "change_runners": (
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.decisions],
+        [['""', "{}", "a", "{}", "{}"], ['""', "{}", "a", "{}", "[]"]],
+    ),
+    "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
+    "note_decision": ([KEYS.log, KEYS.decisions], [["{}"], ["{}"]]),
+    "put_orders": (
+        [KEYS.orders, KEYS.rules, KEYS.log, KEYS.decisions],
+        [
+            ["", "0", "0", "{}", "{}", "{}", "1", "1", "1", "{}", "1", "a", '{"who":""}'],
+            ["", "1", "1", "", "{}", "{}", "", "0", "0"],
+        ],
+    ),
+    "put_rule": (
+        [KEYS.rules, KEYS.log, KEYS.decisions],
+        [["0", "1", "{}", "{}", "{}"], ["0", "1", "{}", "{}", "{}"], ["1", "2", "{}", "{}", "{}"]],
+    ),
     "relog_decisions": (
         [KEYS.log, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],

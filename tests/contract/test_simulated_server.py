@@ -115,16 +115,17 @@ def test_every_command_is_answered_as_by_a_real_server(store: RealStore, seed: i
     assert not different
 
 
+ENROL = ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll", "{v}:decisions"]
 SCRIPTED: list[tuple[Script, list[str], list[str]]] = [
     ("hold_lease", ["{v}:lease"], ["one", "10000"]),
     ("hold_lease", ["{v}:lease"], ["two", "10000"]),
     ("drop_lease", ["{v}:lease"], ["two"]),
     ("drop_lease", ["{v}:lease"], ["one"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["p", '{"product":"p"}', "q", "{}"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["q", '{"product":"q"}', "r", "{}"]),
-    ("enrol_runners", ["{v}:products", "{v}:runners", "{v}:log", "{v}:roll"], ["r", "{}"]),
-    ("put_rule", ["{v}:rules", "{v}:log"], ["0", "1", "{}", "{}"]),
-    ("put_rule", ["{v}:rules", "{v}:log"], ["0", "1", "{}", "{}"]),
+    ("enrol_runners", ENROL, ['"a"', "p", '{"product":"p"}', "q", "{}"]),
+    ("enrol_runners", ENROL, ['"a"', "q", '{"product":"q"}', "r", "{}"]),
+    ("enrol_runners", ENROL, ['"a"', "r", "{}"]),
+    ("put_rule", ["{v}:rules", "{v}:log", "{v}:decisions"], ["0", "1", "{}", "{}", "{}"]),
+    ("put_rule", ["{v}:rules", "{v}:log", "{v}:decisions"], ["0", "1", "{}", "{}", "{}"]),
 ]
 
 

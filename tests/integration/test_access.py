@@ -51,6 +51,7 @@ def row(
 
 EVERYONE = dict.fromkeys(CALLERS, 200)
 RUNNER = {"product": "p-new", "merchant": "m-own", "title": "New"}
+FREEZE = {"kind": "freeze", "id": "hold"}
 EVENTS = {"events": [{"type": "click", "product": OWN}]}
 
 
@@ -68,7 +69,8 @@ class Line:
     @property
     def path(self) -> str:
         """The path that is asked for."""
-        return self.route.format(venue=self.venue, product=self.product, code="not_found")
+        names = {"order": "hold", "phase": "burst", "slot": 1, "entry": "1-1", "code": "not_found"}
+        return self.route.format(venue=self.venue, product=self.product, **names)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -147,6 +149,32 @@ TABLE = (
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
+    # -- the desk: operators of the venue steer it, nobody else sees how
+    *(
+        Line(method, f"{V}{path}", told, venue=venue, body=body)
+        for venue, told in ((OPEN, OPERATE), (OTHER, row(operator=404, other_operator=200)))
+        for method, path, body in (
+            ("GET", "/orders", None),
+            ("POST", "/orders", {"put": [FREEZE]}),
+            ("PUT", "/orders/{order}", FREEZE),
+            ("GET", "/orders/{order}", None),
+            ("PUT", "/pins/{slot}", {"product": OWN}),
+            ("POST", "/boosts", {"product": OWN, "factor": 2}),
+            ("POST", "/exclusions", {"product": "p-new" if venue == OPEN else OWN, "reason": "recall"}),
+            ("PUT", "/freeze", {}),
+            ("PUT", "/emergency", {"products": [OWN]}),
+            ("PUT", "/phases/{phase}", {"title": "Burst", "rule": RULE, "start": "2036-11-11T00:00:00+08:00"}),
+            ("GET", "/phases", None),
+            ("GET", "/audit", None),
+            ("GET", "/audit/export", None),
+        )
+    ),
+    # what an operator has withdrawn is not there for an admin to withdraw again
+    *(
+        Line("DELETE", f"{V}{path}", row(other_operator=404, operator=200, admin=404))
+        for path in ("/orders/{order}", "/pins/{slot}", "/freeze", "/emergency", "/phases/{phase}")
+    ),
+    Line("POST", f"{V}/audit/{{entry}}/undo", row(other_operator=404, operator=404, admin=404), body={}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
     Line("GET", "/v1/scorers", row(metrics=200)),
@@ -162,7 +190,7 @@ def test_every_route_is_tabled() -> None:
         for method in getattr(route, "methods", None) or {"GET"}
         if method != "HEAD" and hasattr(route, "path")
     }
-    tabled = {(line.method, line.route) for line in TABLE}
+    tabled = {(line.method, line.route.replace("/phases/{phase}", "/phases/{order}")) for line in TABLE}
     assert {(method, "/pages/race.css" if path == "/pages" else path) for method, path in there} == tabled
 
 

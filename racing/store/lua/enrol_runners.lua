@@ -1,11 +1,11 @@
 #!lua
 -- Give each new product the next runner number, keep every runner's data, and log what changed as one entry.
 -- The roll holds 16 hex characters for each number: the digest of all products up to it.
--- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)
--- ARGV: product, runner JSON, product, runner JSON, ... (each product once)
+-- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)  5 decisions (stream)
+-- ARGV: 1 author (JSON), then product, runner JSON, product, runner JSON, ... (each product once)
 -- Reply: {entry id or '', number, state, number, state, ...}; state: 0 unchanged, 1 new, 2 changed
 -- Cost: O(products), and once O(all) where a roll is missing. Bound: the caller passes at most 1,000.
-local reply, writes, logged, rolled = {''}, {}, {}, {}
+local reply, writes, logged, rolled, told = {''}, {}, {}, {}, {}
 local next_number = redis.call('HLEN', KEYS[1])
 local from = math.min(math.floor(redis.call('STRLEN', KEYS[4]) / 16), next_number)
 local digest = from > 0 and redis.call('GETRANGE', KEYS[4], from * 16 - 16, from * 16 - 1) or ''
@@ -17,19 +17,21 @@ for number = from, next_number - 1 do
   local read, runner = pcall(cjson.decode, redis.call('HGET', KEYS[2], string.format('%d', number)) or '')
   roll(read and type(runner) == 'table' and tostring(runner.product) or '')
 end
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   local known = redis.call('HGET', KEYS[1], ARGV[i])
-  local number, state = known, 0
+  local number, state, before = known, 0, 'null'
   if not known then
     number, state = string.format('%d', next_number), 1
     next_number = next_number + 1
     roll(ARGV[i])
-  elseif redis.call('HGET', KEYS[2], known) ~= ARGV[i + 1] then
-    state = 2
+  else
+    before = redis.call('HGET', KEYS[2], known) or 'null'
+    state = before == ARGV[i + 1] and 0 or 2
   end
   if state > 0 then
     writes[#writes + 1] = {ARGV[i], number, ARGV[i + 1]}
     logged[#logged + 1] = '[' .. number .. ',' .. ARGV[i + 1] .. ']'
+    told[#told + 1] = '{"from":' .. before .. ',"to":' .. ARGV[i + 1] .. '}'
   end
   reply[#reply + 1] = number
   reply[#reply + 1] = state
@@ -42,7 +44,9 @@ if #writes > 0 then
     redis.call('HSET', KEYS[1], write[1], write[2])
     redis.call('HSET', KEYS[2], write[2], write[3])
   end
-  local entry = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
+  local entry = '{"type":"enrol","format":1,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
   reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
+  local decision = '{"who":' .. ARGV[1] .. ',"what":"enrol","changes":[' .. table.concat(told, ',') .. ']}'
+  redis.call('XADD', KEYS[5], reply[1], 'decision', decision)
 end
 return reply
