@@ -56,8 +56,9 @@ _HEAD = (
     "phase",
     "phase_ends_ms",
     "told",
+    "conflicts",
 )
-_DETAILS = frozenset({"runners", "stock", "told"})
+_DETAILS = frozenset({"runners", "stock", "told", "conflicts"})
 """Counts: with scores and terms they are told only where the venue makes its details public."""
 _SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
 

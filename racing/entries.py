@@ -13,6 +13,7 @@ from racing.errors import CorruptRecordError
 from racing.events import EventBatch
 from racing.formats import FORMAT, format_of, refuse_newer
 from racing.model import Position
+from racing.roster import TRUE
 
 EVENTS_FIELD = b"events"
 DECISION_FIELD = b"decision"
@@ -62,6 +63,13 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
             for name, value in given.items()
             if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= NUMBER_MAX
         }
+
+    def words(self) -> dict[str, str]:
+        """What an order or a setting of the board can name: merchant, category, series, tier, texts, and tags."""
+        tags = {name: TRUE for name, value in self.attributes.items() if value is True}
+        texts = {name: value for name, value in self.attributes.items() if isinstance(value, str)}
+        own = {"merchant": self.merchant, "category": self.category, "series": self.series, "tier": self.tier}
+        return {**tags, **texts, **{name: value for name, value in own.items() if value is not None}}
 
 
 class RuleChange(msgspec.Struct, frozen=True, tag="rule", tag_field="type"):

@@ -11,8 +11,11 @@ import msgspec
 
 from racing.errors import NewerFormatError
 
-FORMAT = 1
-"""What this Saima writes, and the newest that it reads. Also written out in two scripts of Lua."""
+FORMAT = 2
+"""What this Saima writes, and the newest that it reads. Also written out in three scripts of Lua.
+
+2: decisions of the desk, and checkpoints that remember them.
+"""
 
 
 class _Formatted(msgspec.Struct):

@@ -74,7 +74,7 @@ class Formula:
     """score = sum of weight * signal, added in term order, for one rule and one set of held sums."""
 
     def __init__(self, rule: Rule, kind_index: Mapping[str, int], held: Held) -> None:
-        self._measure = {name: _measure(metric, kind_index) for name, metric in rule.metrics.items()}
+        self._measure = measures_of_rule(rule, kind_index)
         self._amounts = {name for name, metric in rule.metrics.items() if metric.sum == "amount"}
         self._held = held
         self.names = tuple(term.name for term in rule.terms)
@@ -151,6 +151,11 @@ def formula_of(version: int) -> type[Formula]:
             f"a rule version is scored by formula {version}, this Saima knows up to {FORMULA}: upgrade this process"
         )
     return FORMULAS[version]
+
+
+def measures_of_rule(rule: Rule, kind_index: Mapping[str, int]) -> dict[str, int]:
+    """The measure of each of a rule's metrics."""
+    return {name: _measure(metric, kind_index) for name, metric in rule.metrics.items()}
 
 
 def _measure(metric: Metric, kind_index: Mapping[str, int]) -> int:

@@ -15,17 +15,21 @@ from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import SeenIds, kind_salt
 from racing.model import EVENT_KINDS, KINDS_MAX, IntArray
 from racing.rule import Rule
+from racing.stated import STATED_KINDS, Stated
 
 PAY, REFUND = EVENT_KINDS.index("pay"), EVENT_KINDS.index("refund")
 
 Mask = npt.NDArray[np.bool_]
+_NO_KIND = -1
+_STATED = {kind: _NO_KIND - 1 - index for index, kind in enumerate(STATED_KINDS)}
 
 
 class Counts(msgspec.Struct):
     """What became of every event and entry so far.
 
-    accepted: events of folded batches. Each is one of counted, late, future, duplicate, unknown_runner and
-    unknown_kind, always. unmatched_refund: of the counted ones. unreadable: entries, whose events nobody knows.
+    accepted: events of folded batches. Each is one of counted, late, future, duplicate, unknown_runner, unknown_kind,
+    stated (a stock or price, now in force) and outdated (one older than that in force), always. unmatched_refund: of
+    the counted ones. unreadable: entries, whose events nobody knows.
     """
 
     accepted: int = 0
@@ -37,13 +41,15 @@ class Counts(msgspec.Struct):
     unknown_kind: int = 0
     unmatched_refund: int = 0
     unreadable: int = 0
+    stated: int = 0
+    outdated: int = 0
 
     def settled(self) -> int:
         """Events of which it is known what became of them; accepted, if nothing is wrong."""
         return sum(getattr(self, name) for name in FATES)
 
 
-FATES = ("counted", "late", "future", "duplicate", "unknown_runner", "unknown_kind")
+FATES = ("counted", "late", "future", "duplicate", "unknown_runner", "unknown_kind", "stated", "outdated")
 """What becomes of an accepted event: one of these."""
 
 
@@ -82,7 +88,7 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class _Events:
-    """Columns of several entries end to end; kind in the race's own numbering, -1 for one too many.
+    """Columns of several entries end to end; kind in the race's own numbering, below 0 for what is not counted.
 
     What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids.
     moment_ms is there where times or ids are.
@@ -113,23 +119,26 @@ class Intake:
     def __init__(self) -> None:
         self.counts = Counts()
         self.ids = SeenIds()
+        self.stated = Stated()
+        self.stated_anew = False
+        """Whether a value has been stated since somebody looked, and set it back."""
         self.kinds: dict[str, int] = {}
         self._salts = np.empty(0, np.uint64)
         self.kind_table(EVENT_KINDS)
 
     def kind_table(self, kinds: Sequence[str]) -> IntArray:
-        """The race's own index of each kind, made for one not seen before; -1 beyond KINDS_MAX."""
+        """The race's own index of each kind, made for a new one; -1 beyond KINDS_MAX, less for stated ones."""
         for kind in kinds:
-            if kind not in self.kinds and len(self.kinds) < KINDS_MAX:
+            if kind not in self.kinds and kind not in _STATED and len(self.kinds) < KINDS_MAX:
                 self.kinds[kind] = len(self.kinds)
                 self._salts = np.append(self._salts, np.uint64(kind_salt(kind)))
-        return np.array([self.kinds.get(kind, -1) for kind in kinds], np.int64)
+        return np.array([self.kinds.get(kind, _STATED.get(kind, _NO_KIND)) for kind in kinds], np.int64)
 
     def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule) -> Cells:
         """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason."""
         events = self._joined(batches)
         self.counts.accepted += len(events)
-        events = events.only(self._known(events, runners))
+        events = events.only(self._known(events, batches, runners, rule))
         if events.time_ms is not None:
             events = events.only(self._timely(events, span, rule))
         if events.id_hash is not None:
@@ -167,13 +176,40 @@ class Intake:
         kind += np.repeat(np.array([starts[batch.kinds] for batch in bodies]), sizes)
         return np.concatenate([self.kind_table(table) for table in tables])[kind]
 
-    def _known(self, events: _Events, runners: int) -> Mask:
-        """Events of known runners and kinds."""
+    def _known(self, events: _Events, batches: Sequence[Arrived], runners: int, rule: Rule) -> Mask:
+        """Events of known runners and kinds; of those that state a value the values are taken on the way."""
         unknown = events.runner >= runners
-        no_kind = (events.kind < 0) & ~unknown
+        uncounted = events.kind < 0
         self.counts.unknown_runner += int(unknown.sum())
-        self.counts.unknown_kind += int(no_kind.sum())
-        return ~(unknown | no_kind)
+        if uncounted.any():
+            uncounted &= ~unknown
+            self.counts.unknown_kind += int((events.kind[uncounted] == _NO_KIND).sum())
+            self._state(np.flatnonzero(uncounted & (events.kind < _NO_KIND)), events, batches, rule)
+        return ~(unknown | uncounted)
+
+    def _state(self, where: IntArray, events: _Events, batches: Sequence[Arrived], rule: Rule) -> None:
+        """Take stock and prices, each from its own time; what is ahead of its entry is refused as any other event.
+
+        The value is the amount; of stock the quantity, where there is one.
+        """
+        moments_ms = np.repeat([moment_ms for moment_ms, _ in batches], [len(batch) for _, batch in batches])[where]
+        times_ms = moments_ms if events.time_ms is None else events.time_ms[where]
+        good = times_ms <= moments_ms + 1000 * rule.clock_skew_s
+        self.counts.future += int((~good).sum())
+        where, times_ms = where[good], times_ms[good]
+        amounts = np.zeros(len(where), np.int64) if events.amount is None else events.amount[where]
+        quantities = _column([batch for _, batch in batches], "quantity", 0)[where]
+        for kind, code in _STATED.items():
+            mine = events.kind[where] == code
+            if not mine.any():
+                continue
+            values = (
+                np.where(quantities[mine] > 0, quantities[mine], amounts[mine]) if kind == "stock" else amounts[mine]
+            )
+            outdated = self.stated.columns[kind].state(events.runner[where[mine]], values, times_ms[mine])
+            self.counts.outdated += outdated
+            self.counts.stated += int(mine.sum()) - outdated
+        self.stated_anew = True
 
     def _timely(self, events: _Events, span: Span, rule: Rule) -> Mask:
         """Events whose time lies in the base window or after, and not ahead."""

@@ -89,6 +89,25 @@ class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
     steps: tuple[Step, ...] = ()
 
 
+class Explained(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where a runner stands and why, whether it is shown or not.
+
+    score: the sum of the terms' contributions, which tell opening order and boosts, too. steps: all that moved it on
+    its way from standing to slot, in the order of operations. slot: None where it is not shown; then out is what took
+    it off the board: the last step that moved it from the slots to below them or away, or "standings".
+    """
+
+    runner: int
+    product: str
+    standing: int
+    score: float
+    terms: tuple[Term, ...] = ()
+    slot: int | None = None
+    labels: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    out: Step | None = None
+
+
 class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     """One immutable, numbered board of a venue: what every reader answers from.
 
@@ -96,7 +115,8 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     position is the log entry up to which everything is folded; at_ms is its moment. roster counts the
     enrolment entries folded: product data read under another roster may be older or newer. served: what the order
     came from, race, opening (entry score and the previous phase's totals) or operators. phase: id of the phase that
-    holds, empty without one. told: what the board could not do as it was asked, in words.
+    holds, empty without one. told: what the board could not do as it was asked, in words. conflicts: orders in force
+    that have no effect because of others.
     """
 
     venue: str
@@ -112,6 +132,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     phase: str = ""
     phase_ends_ms: int | None = None
     told: tuple[str, ...] = ()
+    conflicts: int = 0
 
     @property
     def name(self) -> str:

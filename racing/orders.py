@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
+from racing.board_settings import SLOTS_MAX
 from racing.documents import Strict, in_words, wrong, wrong_field
 from racing.errors import OrderError, RuleError
 from racing.model import ID_PATTERN
 from racing.rule import Rule, parse_rule
 
-SLOTS_MAX = 1000
-"""Slots of a board at most; the rule's own bound."""
+ORDERS_MAX = 2000
+"""Orders of a venue at most, those that no longer hold left out: all of them stand in every checkpoint."""
 MOMENT_MAX_MS = 253_402_300_799_999
 """The end of the year 9999: what tools for dates can write."""
 
@@ -117,6 +118,7 @@ class Phase(_Order):
     title: str = Field(min_length=1, max_length=100)
     rule: dict[str, Any] = Field(description="the whole rule document of the phase")
     version: int = Field(ge=1, description="the rule version that it is kept under")
+    formula: int = Field(1, ge=1, description="version of the scoring formula; 1 where not given")
     carry: float = Field(
         1.0,
         ge=0,

@@ -6,30 +6,45 @@ clock or chance, so the same log gives the same bits on any machine, however its
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from racing.board import Leaders
+from racing.board import Leaders, order
+from racing.board_settings import Newcomers
+from racing.boarding import Board, Field, board_of, newcomers_of, steps_of
 from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
-from racing.entries import Body, Enrolment, Entry, RuleChange, Unreadable
+from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Unreadable
 from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
-from racing.formula import FORMULA, Formula, Held, Sums, formula_of
+from racing.formula import FORMULA, Formula, Held, Sums, formula_of, measures_of_rule
 from racing.intake import Arrived, Counts, Intake, Span, counts_of
 from racing.marks import Collected, Distinct
-from racing.model import KINDS_MAX, START, FloatArray, IntArray, Position, Slot, Term
+from racing.model import KINDS_MAX, START, Explained, FloatArray, IntArray, Position, Slot, Step, Term
+from racing.noise import variances
+from racing.opening import opening_values, strength
+from racing.orderbook import NEVER_MS, Placed
+from racing.orders import Phase
+from racing.phases import Opening, RuleInForce, latest, started
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
+from racing.stability import GRID_MS, Churn, Memory, Noise
+from racing.stated import STATED_KINDS, UNKNOWN
+from racing.steering import Mask, Steering
 from racing.windows import Windows
 
 _SCORED_AT_ONCE = 65_536
 """Runners scored in one go at a bucket boundary: bounds the temporaries."""
+_DEEPER, _DEEP_MIN = 4, 200
+"""Leaders that steps of the board look at, to a slot and at least; where these do not suffice they take the field."""
+_DOMINATES = 0.5
+"""An opening order is served as one while its weight is more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,17 @@ class Changes:
 
     runners: IntArray
     keys: IntArray
+
+
+class Shown(NamedTuple):
+    """What a frame says of a board: the fields of that name of Frame."""
+
+    slots: tuple[Slot, ...]
+    served: str
+    phase: str
+    phase_ends_ms: int | None
+    told: tuple[str, ...]
+    conflicts: int
 
 
 class Race:
@@ -56,11 +82,23 @@ class Race:
         self.log_sum: int | None = 0
         """crc32 of the marks of all entries folded since the log began; None after a checkpoint that knew it not."""
         self.checkpoint_due = False
+        self.steering = Steering()
+        self.phases = started(formula=FORMULA)
+        self.memory = Memory()
         self._full_due = True
         self._intake = Intake()
         self._score_room: FloatArray = np.zeros(0)
         self._formula = self._compiled()
-        self._leaders = Leaders(self.rule.board.slots)
+        self._factors: FloatArray | None = None  # of boosts, by runner; None: nobody's score is boosted
+        self._excluded: Mask | None = None
+        self._sold_out: Mask | None = None
+        self._outs: Mask | None = None  # who has no place in the order; None: nobody
+        self._ranks: FloatArray = self.scores  # scores, -inf of who is out; only where anyone is
+        self._depth = self.rule.board.slots
+        self._leaders = Leaders(self._depth)
+        self._scheduled_ms = NEVER_MS  # the next beginning or end of an order
+        self._cut_ms = 0  # a batch of events is not folded across this moment
+        self._began_ms = self._kept_from_ms = 0
         self._distinct = Distinct()
         self._changed = Collected()
 
@@ -79,6 +117,12 @@ class Race:
         """What became of every event and entry so far."""
         return self._intake.counts
 
+    def stated_of(self, runner: int) -> tuple[int | None, int | None]:
+        """(stock, price in minor units) of a runner as last stated; None where unknown."""
+        stated = self._intake.stated
+        stock, price = (int(column[runner]) for column in (stated.stock, stated.price))
+        return None if stock == UNKNOWN else stock, None if price == UNKNOWN else price
+
     @property
     def remembered_ids(self) -> int:
         """How many event ids are remembered."""
@@ -96,7 +140,7 @@ class Race:
             if entry.position <= self.position:
                 continue
             moment_ms, body = entry.position.ms, entry.body
-            if waiting and (not isinstance(body, EventBatch) or moment_ms >= self.windows.next_step_ms()):
+            if waiting and (not isinstance(body, EventBatch) or moment_ms >= self._cut_ms):
                 self._count(waiting)
                 waiting = []
             self._advance(moment_ms)
@@ -111,16 +155,48 @@ class Race:
             self._count(waiting)
 
     def next_step_ms(self) -> int:
-        """The first moment at which the race moves by itself: a tick is due then."""
-        return self.windows.next_step_ms()
+        """The first moment at which time alone may change something, were anything there to change."""
+        return min(self.windows.next_step_ms(), self._scheduled_ms, self.memory.due_ms)
+
+    def due_ms(self) -> int | None:
+        """The first moment at which the race moves by itself: a tick is due then. None: only entries move it."""
+        step_ms = self.windows.next_step_ms() if self.windows.buckets else NEVER_MS
+        due_ms = min(step_ms, self._scheduled_ms, self.memory.due_ms)
+        return None if due_ms == NEVER_MS else due_ms
 
     def _advance(self, moment_ms: int) -> None:
-        """Let time reach a moment: sums move by steps, and at a bucket boundary the venue's own sums are held anew."""
+        """Let time reach a moment, stopping wherever something is due on the way, as if an entry had come then."""
+        while (stop_ms := self._stop_ms()) <= moment_ms:
+            self._move_to(stop_ms)
+            if stop_ms >= self._scheduled_ms:
+                self._steer()
+            if stop_ms >= self.memory.due_ms:
+                self._look()
+        self._move_to(moment_ms)
+        self._began_ms = self._began_ms or moment_ms
+        self._cut_ms = self._next_cut_ms()
+
+    def _stop_ms(self) -> int:
+        """Where time stops on its way: at what is scheduled; where steps of the board remember, at all that moves."""
+        stop_ms = min(self._scheduled_ms, self.memory.due_ms)
+        if self.rule.board.remembers and self.windows.buckets:
+            stop_ms = min(stop_ms, self.windows.next_step_ms())
+        return stop_ms
+
+    def _next_cut_ms(self) -> int:
+        cut_ms = min(self.windows.next_step_ms(), self._scheduled_ms)
+        if self.rule.board.remembers:  # any event may stir it
+            cut_ms = min(cut_ms, (self.moment_ms // GRID_MS + 1) * GRID_MS)
+        return cut_ms
+
+    def _move_to(self, moment_ms: int) -> None:
+        """Let sums move by their steps up to a moment; at a bucket boundary the venue's own sums are held anew."""
         self.moment_ms = moment_ms
         bucket, tenths = self.windows.place(moment_ms)
         if bucket == self.windows.bucket:
             if tenths != self.windows.tenths:
                 self._score_runners(self._runners_of(self.windows.move(bucket, tenths)))
+                self._fade()
             return
         self.held = Held(*self.windows.venue_sums(bucket))
         touched = self.windows.move(bucket, tenths)
@@ -129,6 +205,7 @@ class Race:
         self.checkpoint_due = True
         # every runner with a sum in the windows, or that just lost its last: all whose score can differ
         self._score_runners(self.windows.active(len(self.roster), touched))
+        self._fade()
 
     def _count(self, batches: Sequence[Arrived]) -> None:
         """Count the events of entries that lie within one step, in log order."""
@@ -139,6 +216,10 @@ class Race:
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
             self._score_runners(self._runners_of(cells.key))
+        if self._intake.stated_anew:
+            self._intake.stated_anew = False
+            if self.rule.board.stock is not None:
+                self._take_out()
 
     def _runners_of(self, keys: IntArray) -> IntArray:
         """The runners of these cells, each once."""
@@ -149,8 +230,12 @@ class Race:
             self._change_rule(body)
         elif isinstance(body, Enrolment):
             self._enrol(body)
+        elif isinstance(body, OrdersChange):
+            self.counts.unreadable += self.steering.change(body)
+            self._steer()
         elif isinstance(body, Unreadable):
             self.counts.unreadable += 1
+        self._cut_ms = self._next_cut_ms()
 
     def _enrol(self, enrolment: Enrolment) -> None:
         if not enrolment.follows(len(self.roster)):
@@ -158,8 +243,11 @@ class Race:
             return
         self.roster.entries += 1
         for number, runner in enrolment.runners:
-            self.roster.enrol(number, runner.product, runner.numbers())
+            anew = self.roster.enrol(number, runner.product, runner.numbers(), runner.words(), at_ms=self.moment_ms)
+            for kind, given in (("stock", runner.stock), ("price", runner.price)):
+                self._intake.stated.columns[kind].enrol(number, given, self.moment_ms, anew=anew)
         self._grow()
+        self._aim()
         self._score_runners(np.unique(np.array([number for number, _ in enrolment.runners], np.int64)), shown=True)
 
     def _grow(self) -> None:
@@ -171,6 +259,7 @@ class Race:
             grown[: len(self.scores)] = self.scores
             self._score_room = grown
         self.scores = self._score_room[:runners]
+        self._intake.stated.grow(runners)
 
     def _change_rule(self, change: RuleChange) -> None:
         try:
@@ -178,29 +267,221 @@ class Race:
         except RuleError:
             self.counts.unreadable += 1  # refused at the door; only a damaged log can bring it here
             return
-        if len(self.kinds.keys() | rule.kinds()) > KINDS_MAX:
+        if not self._has_room(rule):
             self.counts.unreadable += 1  # no room for the measures that it needs
             return
-        self._set_rule(rule, change.version, change.formula)
+        formula_of(change.formula)  # refused before anything changes
+        self.phases.base = RuleInForce(rule, change.version, change.formula, self.steering.book.next_turn())
+        self._use(self.phases.base)
+
+    def _has_room(self, rule: Rule) -> bool:
+        counted = rule.kinds() - set(STATED_KINDS)
+        return len(self.kinds.keys() | counted) <= KINDS_MAX
+
+    def _use(self, now: RuleInForce) -> None:
+        """Bring a rule into force: scores, board and what it remembers are those of the rule from here on."""
+        self._set_rule(now.rule, now.version, now.formula)
+        self._aim()
         self._score_runners(np.arange(len(self.roster)), shown=True)
+        self._remember_anew()
 
     def _set_rule(self, rule: Rule, version: int, formula: int) -> None:
         formula_of(formula)  # refused before anything changes
         self._intake.kind_table(sorted(rule.kinds() - set(self.kinds)))
         if (rule.window_ms, rule.bucket_ms) != (self.rule.window_ms, self.rule.bucket_ms):
-            old = self.windows
-            self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
-            self._intake.ids.recut(old)
-            self.held = Held(*self.windows.venue_sums(self.windows.bucket))
-            self._full_due = self.checkpoint_due = True
+            self._recut(rule)
         self.rule, self.rule_version, self.formula_version = rule, version, formula
         self._grow()
         self._formula = self._compiled()
-        self._leaders = Leaders(rule.board.slots)
+        self._depth = rule.board.slots if rule.board.plain else max(_DEEPER * rule.board.slots, _DEEP_MIN)
+        self._leaders = Leaders(self._depth)
+
+    def _recut(self, rule: Rule) -> None:
+        old = self.windows
+        forgotten_ms = old.oldest * old.bucket_ms
+        self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
+        self._intake.ids.recut(old)
+        self.held = Held(*self.windows.venue_sums(self.windows.bucket))
+        self._full_due = self.checkpoint_due = True
+        if forgotten_ms > self._began_ms:
+            self._kept_from_ms = max(self._kept_from_ms, forgotten_ms)
+
+    def full_from_ms(self) -> tuple[int, int]:
+        """The moments from which the window, and the base too, hold all that came in them: 0 where they always have.
+
+        A longer window is filled from the buckets that are kept, which end two former windows ago: nothing jumps to
+        zero, and until these moments the sums lack what had been forgotten by then. Moments that have passed say that
+        they are full.
+        """
+        if not self._kept_from_ms:
+            return 0, 0
+        bucket_ms, length = self.windows.bucket_ms, self.windows.buckets_per_window
+        first = -(-self._kept_from_ms // bucket_ms)
+        return (first + length - 1) * bucket_ms, (first + 2 * length - 1) * bucket_ms
 
     def _compiled(self) -> Formula:
         """The rule's terms as the formula that it names, for the sums held now."""
         return formula_of(self.formula_version)(self.rule, self.kinds, self.held)
+
+    # -- orders of the desk --------------------------------------------------------------------------
+
+    @property
+    def base(self) -> RuleInForce:
+        """The newest rule version of the log, which a phase's rule may stand above."""
+        return self.phases.base
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase that holds."""
+        placed = latest(self._usable_phases())
+        return placed.order if placed is not None and isinstance(placed.order, Phase) else None
+
+    @property
+    def phase_ends_ms(self) -> int | None:
+        """When the present phase ends, or the next one takes its place; None where neither is known, or without one."""
+        phase = self.phase
+        if phase is None:
+            return None
+        ends_ms = min(phase.end_ms or NEVER_MS, self.steering.book.next_phase_ms(self.moment_ms))
+        return None if ends_ms == NEVER_MS else ends_ms
+
+    @property
+    def churn(self) -> Churn:
+        """What stability has done so far."""
+        return self.memory.churn
+
+    def _usable_phases(self) -> list[Placed]:
+        """The phases in force whose rule there is room for; the door refuses others."""
+        return [
+            placed
+            for placed in self.steering.now.phases
+            if isinstance(placed.order, Phase) and self._has_room(placed.order.parsed())
+        ]
+
+    def _steer(self) -> None:
+        """Bring into force what the orders say of this moment: after a change of them, and where one begins or ends."""
+        frozen = self.order().tolist() if self.steering.freezes_anew(self.moment_ms) else []
+        self.steering.look(self.moment_ms)
+        self.steering.freeze(frozen)
+        self._scheduled_ms = self.steering.book.next_ms(self.moment_ms)
+        placed = latest(self._usable_phases())
+        now = ("", 0) if placed is None else (placed.order.id, placed.turn)
+        if now != (self.phases.name, self.phases.placed_turn):
+            self._switch(placed)
+            return
+        if self._aim():
+            self._remember_anew()
+
+    def _switch(self, placed: Placed | None) -> None:
+        """Let a phase begin, or go on as edited; or end the present one. A full checkpoint is due."""
+        phases = self.phases
+        if placed is None:
+            phases.name, phases.placed_turn, phases.rule, phases.totals, phases.opening = "", 0, None, None, None
+        else:
+            phase = placed.order
+            assert isinstance(phase, Phase)
+            former, since = self.rule, self._totals_so_far()
+            anew = phase.id != phases.name
+            phases.name, phases.placed_turn = phase.id, placed.turn
+            turn = self.steering.book.next_turn()
+            phases.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, turn)
+            if anew:
+                phases.totals, phases.opening = self.windows.total.copy(), None
+                self._set_rule(phases.rule.rule, phases.rule.version, phases.rule.formula)
+                self._open(phase, former, since)
+        self._full_due = self.checkpoint_due = True
+        self._use(phases.in_force)
+
+    def _totals_so_far(self) -> IntArray:
+        """Totals of all runners since the present phase began, or the race did; a copy."""
+        runners = np.arange(len(self.roster))
+        return self.phases.since(self.windows.total[: len(runners)].copy(), runners)
+
+    def _open(self, phase: Phase, former: Rule, totals: IntArray) -> None:
+        """Give a phase that begins its opening order, of what the one before under the former rule came to."""
+        k = strength(phase.carry, self.rule.board.slots)
+        entry = self.roster.values("entry_score", np.arange(len(self.roster)))
+        values = opening_values(former, measures_of_rule(former, self.kinds), totals, entry) if k > 0 else None
+        if values is not None:
+            self.phases.opening = Opening(values, k, self._evidence())
+
+    def _evidence(self) -> int:
+        """Events of the rule's metrics in the whole venue, since the race began."""
+        measures = {2 * self.kinds[metric.event] for metric in self.rule.metrics.values()}
+        return int(self.windows.total[:, sorted(measures)].sum())
+
+    def _fade(self) -> None:
+        """Let the opening order give way to the evidence that has come by this step."""
+        opening = self.phases.opening
+        if opening is None or not opening.fade(self._evidence()):
+            return
+        if opening.f == 0:
+            self.phases.opening = None
+        self._score_runners(np.arange(len(self.roster)))
+
+    def _aim(self) -> bool:
+        """Find whom orders and stock mean; returns whether scores moved by it, which boosts alone do."""
+        before = self._factors
+        self._factors = self.steering.factors(self.roster, self.rule.board.boosts)
+        self._excluded = self.steering.excluded(self.roster)
+        self._take_out()
+        moved = _differing(before, self._factors, len(self.roster))
+        self._score_runners(moved)
+        return bool(len(moved))
+
+    def _take_out(self) -> None:
+        """Find who is sold out, and let the leaders be those who have a place in the order."""
+        stock = self._intake.stated.stock[: len(self.roster)]
+        self._sold_out = stock == 0 if self.rule.board.stock is not None else None
+        before, outs = self._outs, self._field().outs()
+        self._outs = outs if outs is not None and outs.any() else None
+        self._ranks = self.scores if self._outs is None else np.where(self._outs, -np.inf, self.scores)
+        turned = _differing(before, self._outs, len(self.roster))
+        if len(turned):
+            self._leaders.update(turned, self._ranks)
+            self._stir()
+
+    def _stir(self) -> None:
+        if self.rule.board.remembers:
+            self.memory.stir(self.moment_ms)
+
+    def _remember_anew(self) -> None:
+        """Let hard changes act at once: what steps of the board remember begins anew from the standings."""
+        self.memory.forget()
+        if self.rule.board.remembers:
+            self._look()
+
+    def _look(self) -> None:
+        """Look at the board on the grid of log time: let challengers pass, and choose newcomers."""
+        memory, settings = self.memory, self.rule.board
+        memory.looked(self.moment_ms)
+        if settings.stability is not None:
+            leaders = self._leading()
+            held = np.array([r for r in memory.held if self._outs is None or not self._outs[r]], np.int64)
+            there = np.union1d(leaders, held)
+            standing = order(there, self.scores[there]) if len(there) > len(leaders) else leaders
+            noise = self._noise(standing) if settings.stability.noise_units else lambda _one, _other: 0.0
+            memory.look(self.moment_ms, standing, self.scores, settings.slots, settings.stability, noise)
+        if settings.newcomers is not None:
+            new = self._new(settings.newcomers)
+            runners = np.flatnonzero(new if self._outs is None else new & ~self._outs)
+            ends_ms = self.roster.joined_ms()[new] + 1000 * settings.newcomers.for_s
+            memory.choose(
+                self.moment_ms, runners, ends_ms, self.scores, newcomers_of(settings.newcomers, settings.slots)
+            )
+
+    def _new(self, newcomers: Newcomers) -> Mask:
+        """Who was new at the last look, bool (n,)."""
+        joined_ms = self.roster.joined_ms()
+        new: Mask = (joined_ms > 0) & (joined_ms + 1000 * newcomers.for_s > self.memory.looked_ms)
+        return new
+
+    def _noise(self, runners: IntArray) -> Noise:
+        """The deviation of the difference of two of these runners' scores."""
+        measures = measures_of_rule(self.rule, self.kinds)
+        found = variances(self.rule, measures, self.held, self.sums(runners))
+        variance = dict(zip(runners.tolist(), found.tolist(), strict=True))
+        return lambda one, other: math.sqrt(variance[one] + variance[other])
 
     # -- scores --------------------------------------------------------------------------------------
 
@@ -209,42 +490,163 @@ class Race:
         for start in range(0, len(runners), _SCORED_AT_ONCE):
             some = runners[start : start + _SCORED_AT_ONCE]
             scores = self._formula.scores(self.sums(some))
+            if self.phases.opening is not None or self._factors is not None:
+                scores = self._steered(some, scores)
             changed = some if shown else some[scores != self.scores[some]]
             self.scores[some] = scores
+            if self._outs is not None:
+                self._ranks[some] = np.where(self._outs[some], -np.inf, scores)
             if len(changed):
                 self._changed.add(changed, len(self.roster))
-                self._leaders.update(changed, self.scores)
+                self._leaders.update(changed, self.scores if self._outs is None else self._ranks)
+                self._stir()
+
+    def _steered(self, runners: IntArray, scores: FloatArray) -> FloatArray:
+        """Scores with opening order and boosts."""
+        opening, factors = self.phases.opening, self._factors
+        if opening is not None:
+            scores = (1.0 - opening.f) * scores + opening.f * self._opening_values(opening, runners)
+        if factors is not None:
+            factor = factors[runners]
+            scores = np.where(scores > 0, scores * factor, scores / factor)
+        return scores
+
+    def _opening_values(self, opening: Opening, runners: IntArray) -> FloatArray:
+        """Opening values; who has joined since has its entry score."""
+        values = self.roster.values("entry_score", runners)
+        known = runners < len(opening.values)
+        values[known] = opening.values[runners[known]]
+        return values
 
     def sums(self, runners: IntArray) -> Sums:
         """The sums from which these runners are scored; copies."""
         named = {term.attribute for term in self.rule.terms if isinstance(term, AttributeTerm)}
-        total = self.windows.total_rows(runners) if self._formula.totals else None
+        total = self.phases.since(self.windows.total_rows(runners), runners) if self._formula.totals else None
         attributes = {name: self.roster.values(name, runners) for name in named}
         return Sums(*self.windows.rows(runners), total, attributes)
 
     # -- what is shown -------------------------------------------------------------------------------
 
+    def _leading(self) -> IntArray:
+        """The best of those who are not out, in standing order: as many as the steps of the board need, or all."""
+        ranks = self.scores if self._outs is None else self._ranks
+        leaders = self._leaders.best(ranks)
+        return leaders if self._outs is None else leaders[ranks[leaders] > -np.inf]
+
+    def _field(self) -> Field:
+        settings = self.rule.board
+        return Field(
+            settings=settings,
+            roster=self.roster,
+            steering=self.steering,
+            scores=self.scores,
+            excluded=self._excluded,
+            sold_out=self._sold_out,
+            leaders=self._leading,
+            depth=self._depth,
+            held=self.memory.held,
+            chosen=self.memory.chosen,
+            new=None if settings.newcomers is None else self._new(settings.newcomers),
+        )
+
     def order(self) -> IntArray:
-        """The numbers of the best runners in standing order, one per slot. Cost: one sort of the leaders."""
-        return self._leaders.best(self.scores)
+        """The numbers of the runners on the board, slot by slot. Cost: one sort of the leaders, and the steps."""
+        return np.array(board_of(self._field()).runners, np.int64)
 
     def slots(self) -> tuple[Slot, ...]:
-        """The board as it stands: the best runners in standing order, each with its terms."""
-        runners = self.order()
-        formula = self._formula
-        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
-        return tuple(
+        """The board as it stands, slot by slot, each with its terms and what moved it."""
+        return self.shown().slots
+
+    def shown(self) -> Shown:
+        """All that a frame says of the board as it stands.
+
+        Cost: the steps, and one pass over the field for each slot where anyone is out.
+        """
+        field = self._field()
+        board = board_of(field)
+        standings = self._standings(field, board)
+        told = self._terms(np.array(board.runners, np.int64))
+        moving = bool(board.moves) or self._outs is not None
+        slots = tuple(
             Slot(
                 slot=index + 1,
                 runner=runner,
                 product=self.products[runner],
                 score=float(self.scores[runner]),
-                terms=tuple(
-                    Term(name, weight, values[index], weight * values[index])
-                    for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
-                ),
+                terms=terms,
+                standing=standing,
+                labels=board.labels.get(runner, ()),
+                steps=steps_of(board, field, runner, standing) if moving else (),
             )
-            for index, runner in enumerate(runners.tolist())
+            for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
+        )
+        phase = self.phase
+        opening = self.phases.opening
+        served = (
+            "opening" if board.served == "race" and opening is not None and opening.f > _DOMINATES else board.served
+        )
+        return Shown(
+            slots,
+            served,
+            "" if phase is None else phase.id,
+            self.phase_ends_ms,
+            board.words(),
+            board.conflicts,
+        )
+
+    def _standings(self, field: Field, board: Board) -> list[int]:
+        """The standing of each runner on the board."""
+        if self._outs is None and not board.moves:
+            return list(range(1, len(board.runners) + 1))
+        return [field.standing(runner) for runner in board.runners]
+
+    def _terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The terms of each of some runners; their contributions add up to the score."""
+        formula = self._formula
+        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
+        told = [
+            tuple(
+                Term(name, weight, values[index], weight * values[index])
+                for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
+            )
+            for index in range(len(runners))
+        ]
+        if self.phases.opening is None and self._factors is None:
+            return told
+        return [
+            (*terms, *self._steering_terms(runner, sum(term.contribution for term in terms)))
+            for runner, terms in zip(runners.tolist(), told, strict=True)
+        ]
+
+    def _steering_terms(self, runner: int, score: float) -> Iterator[Term]:
+        """What opening order and a boost add to the sum of a runner's terms."""
+        opening, one = self.phases.opening, np.array([runner])
+        if opening is not None:
+            value = float(self._opening_values(opening, one)[0])
+            added = opening.f * (value - score)
+            score += added
+            yield Term("opening", opening.f, value, added)
+        factor = 1.0 if self._factors is None else float(self._factors[runner])
+        if factor != 1.0:
+            yield Term("boost", 1.0, factor, float(self.scores[runner]) - score)
+
+    def explain(self, runner: int) -> Explained:
+        """Where a runner stands and why, shown or not. Cost: O(n log n): the steps of the whole field."""
+        field = self._field()
+        board = board_of(field, whole=True)
+        standing = field.standing(runner)
+        steps = steps_of(board, field, runner, standing)
+        slot = board.runners.index(runner) + 1 if runner in board.runners else None
+        return Explained(
+            runner=runner,
+            product=self.products[runner],
+            standing=standing,
+            score=float(self.scores[runner]),
+            terms=self._terms(np.array([runner]))[0],
+            slot=slot,
+            labels=board.labels.get(runner, ()),
+            steps=steps,
+            out=None if slot is not None else _taken_out(steps, standing, self.rule.board.slots),
         )
 
     def take_changes(self) -> Changes:
@@ -278,12 +680,19 @@ class Race:
             "counts": msgspec.to_builtins(self.counts),
             "enrolments": self.roster.entries,
             "runners": self.roster.save(full=full),
+            "steering": self.steering.save(),
+            "memory": self.memory.save(),
+            "began_ms": self._began_ms,
+            "kept_from_ms": self._kept_from_ms,
         }
+        header["phases"], phase_columns = self.phases.save(full=full)
         columns = {
             **self.windows.save(full=full),
             "held_now": self.held.now,
             "held_before": self.held.before,
             **self._intake.ids.save(full=full),
+            **self._intake.stated.save(full=full),
+            **phase_columns,
         }
         self.checkpoint_due = self._full_due = False
         return pack(header, columns), full
@@ -304,7 +713,12 @@ class Race:
                 race._load(header, columns)
             except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
+        race._aim()
+        due_ms = race.memory.due_ms
         race._score_runners(np.arange(len(race.roster)), shown=True)
+        race.memory.due_ms = due_ms
+        race._scheduled_ms = race.steering.book.next_ms(race.moment_ms)
+        race._cut_ms = race._next_cut_ms()
         race.take_changes()
         race.checkpoint_due = False
         race._full_due = not records
@@ -332,3 +746,37 @@ class Race:
         self._intake.ids.purge(self.moment_ms)
         self.held = Held(wide["held_now"], wide["held_before"])
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
+        self._intake.stated.load(wide)
+        self._load_desk(header, wide)
+
+    def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:
+        """What is of the desk in a checkpoint; one of before format 2 has nothing."""
+        self._began_ms, self._kept_from_ms = header.get("began_ms", 1), header.get("kept_from_ms", 0)
+        if "steering" not in header:
+            self.phases.base = RuleInForce(self.rule, self.rule_version, self.formula_version, 0)
+            return
+        self.steering.load(header["steering"], self.moment_ms)
+        self.memory = Memory.of(header["memory"])
+        self.phases.load(header["phases"], columns, self.steering.now.phases, self.windows.shape)
+
+
+def _differing(before: Array | None, after: Array | None, runners: int) -> IntArray:
+    """The runners below a bound for whom two columns differ; None is a column of nobody: 1 for factors, else False."""
+    if before is None and after is None:
+        return np.zeros(0, np.int64)
+    given = before if after is None else after
+    assert given is not None
+    nothing = np.full(runners, given.dtype != np.bool_, given.dtype)
+    one, other = (nothing.copy(), nothing)
+    if before is not None:
+        one[: len(before)] = before[:runners]
+    return np.flatnonzero(one != (other if after is None else after))
+
+
+def _taken_out(steps: Sequence[Step], standing: int, slots: int) -> Step:
+    """The last step that took a runner from the slots to below them or away; of one that never was there, standings."""
+    for step in reversed(steps):
+        shown = step.from_slot is not None and step.from_slot <= slots
+        if step.to_slot is None or (shown and step.to_slot > slots):
+            return step
+    return Step("standings", standing, standing)

@@ -14,10 +14,12 @@ from pydantic import (
     model_validator,
 )
 
+from racing.board_settings import BoardSettings
 from racing.documents import NAME_PATTERN, Strict, in_words, wrong, wrong_field
 from racing.errors import RuleError
 from racing.events import ALIASES
 from racing.model import EVENT_KINDS
+from racing.stated import STATED_KINDS
 
 BUCKETS_MAX = 720
 """Buckets to a window: bounds the work of a bucket boundary."""
@@ -47,6 +49,8 @@ class Metric(Strict):
     def _canonical(cls, event: str) -> str:
         if event in ALIASES and event not in EVENT_KINDS:
             raise ValueError(f"{event!r} is another vocabulary's name: write {ALIASES[event]!r}")
+        if event in STATED_KINDS:
+            raise ValueError(f"events of kind {event!r} state a value, and are not counted")
         return event
 
 
@@ -116,12 +120,6 @@ Term = Annotated[
     | Annotated[AttributeTerm, Tag("attribute")],
     Discriminator(_kind_of_term),
 ]
-
-
-class BoardSettings(Strict):
-    """How scores become slots."""
-
-    slots: int = Field(50, ge=1, le=1000, description="slots (坑位) of the venue page")
 
 
 class Rule(Strict):
@@ -207,7 +205,7 @@ class Rule(Strict):
 
     def kinds(self) -> set[str]:
         """The event kinds that a venue under this rule takes."""
-        return {*EVENT_KINDS, *(metric.event for metric in self.metrics.values())}
+        return {*EVENT_KINDS, *STATED_KINDS, *(metric.event for metric in self.metrics.values())}
 
 
 def _divisors(window_s: int) -> str:

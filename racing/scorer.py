@@ -148,8 +148,8 @@ class VenueScorer:
             due_ms = min(due_ms, sets_ms)
         if self._moved:
             due_ms = min(due_ms, self._published_ms + self._settings.frame_ms)
-        if self._moves():
-            due_ms = min(due_ms, self.race.next_step_ms() + _CLOCK_MARGIN_MS)
+        if (step_ms := self._step_ms()) is not None:
+            due_ms = min(due_ms, step_ms + _CLOCK_MARGIN_MS)
         return max(0, min(due_ms - now_ms, BLOCK_MAX_MS))
 
     def pause_ms(self, now_ms: int) -> int:
@@ -163,13 +163,15 @@ class VenueScorer:
     def tick_due(self, now_ms: int) -> bool:
         """Whether a step is due that no entry has brought: then a tick must be appended.
 
-        A race without live cells moves by nothing but events, and needs no ticks; but only a checkpoint lets the log
-        go, so time moves on where room is wanted.
+        A race without live cells moves by events and what is scheduled, and needs no other ticks; but only a checkpoint
+        lets the log go, so time moves on where room is wanted.
         """
-        return self._moves() and now_ms >= self.race.next_step_ms() + _CLOCK_MARGIN_MS
+        step_ms = self._step_ms()
+        return step_ms is not None and now_ms >= step_ms + _CLOCK_MARGIN_MS
 
-    def _moves(self) -> bool:
-        return bool(self.race.windows.buckets) or self.pressed
+    def _step_ms(self) -> int | None:
+        """The moment of the next tick, if no entry comes before; None for none."""
+        return self.race.next_step_ms() if self.pressed else self.race.due_ms()
 
     def _clock_went_back(self) -> None:
         """Make everything due at once: moments that the server's clock has yet to reach again pace nothing."""
@@ -232,7 +234,7 @@ class VenueScorer:
             rule_version=race.rule_version,
             runners=len(race.products),
             roster=race.roster.entries,
-            slots=race.slots(),
+            **race.shown()._asdict(),
         )
         self._moved = False
         if before is not None and before.shows() == frame.shows():

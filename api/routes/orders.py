@@ -24,10 +24,11 @@ from api.guard import GuardedRoute, needs
 from api.schemas import header
 from api.service import Serving, Viewed
 from api.steering import Steering, etag_of, kept, named
+from racing.board_settings import SLOTS_MAX
 from racing.documents import shown
 from racing.errors import OrderError
 from racing.model import ID_PATTERN
-from racing.orders import SLOTS_MAX, Order
+from racing.orders import Order
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 

@@ -126,7 +126,7 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
     runners, rule = 0, False
     for first in range(0, len(lacking) or 1, _RELOG_MAX):
         some = lacking[first : first + _RELOG_MAX]
-        version = "" if first else race.rule_version
+        version = "" if first else race.base.version
         with store_errors():
             done = client.eval(source("relog_decisions"), 3, keys.log, keys.runners, keys.rules, version, *some)
         runners, rule = runners + done[0], rule or bool(done[1])
@@ -134,7 +134,7 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
 
 
 def _has(race: Race, number: int, runner: Runner) -> bool:
-    return race.roster.has(number, runner.product, runner.numbers())
+    return race.roster.has(number, runner.product, runner.numbers(), runner.words())
 
 
 def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]]:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from racing.entries import Body as RaceBody
-from racing.entries import Enrolment, Entry, RuleChange, Runner, Tick, Unreadable
+from racing.entries import Enrolment, Entry, OrdersChange, RuleChange, Runner, Tick, Unreadable
 from racing.events import NO_TIME_MS, EventBatch, hash_id
 from racing.model import IntArray, Position
 from racing.race import Race
@@ -225,6 +225,8 @@ def body_of(body: Body, version: int) -> RaceBody:
         return RuleChange(version=version, rule=body["rule"])
     if "enrol" in body:
         return Enrolment([(number, runner_of(number, given)) for number, given in body["enrol"].items()])
+    if "orders" in body:
+        return OrdersChange(body["orders"], body.get("withdraw", []))
     return Unreadable("a damaged entry") if "unreadable" in body else Tick()
 
 
@@ -263,7 +265,11 @@ def state(race: Race) -> dict[str, Any]:
         "base_tenths": cells_of(windows.base_tenths),
         "total": cells_of(windows.total),
         "scores": race.scores.tobytes(),
-        "slots": race.slots(),
+        "shown": race.shown(),
+        "orders": race.steering.save(),
+        "memory": race.memory.save(),
+        "full_from_ms": race.full_from_ms(),
+        "stated": [race.stated_of(number) for number in range(len(race.products))],
     }
 
 

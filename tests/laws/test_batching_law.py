@@ -141,4 +141,4 @@ def test_ticks_in_between_change_no_score(log: Log, random: Any) -> None:
 
     assert plain.scores.tobytes() == often.scores.tobytes()
     assert state(plain)["counts"] == state(often)["counts"]
-    assert state(plain)["slots"] == state(often)["slots"]
+    assert state(plain)["shown"] == state(often)["shown"]

@@ -16,7 +16,7 @@ end
 for i, number in ipairs(numbers) do
   redis.call('HSET', KEYS[2], number, ARGV[3 * i + 2])
 end
-local entry = '{"type":"enrol","format":1,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
+local entry = '{"type":"enrol","format":2,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
 local id = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
 redis.call('XADD', KEYS[4], id, 'decision', ARGV[2])
 return {1, id}

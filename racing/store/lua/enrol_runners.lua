@@ -44,7 +44,7 @@ if #writes > 0 then
     redis.call('HSET', KEYS[1], write[1], write[2])
     redis.call('HSET', KEYS[2], write[2], write[3])
   end
-  local entry = '{"type":"enrol","format":1,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
+  local entry = '{"type":"enrol","format":2,"author":' .. ARGV[1] .. ',"runners":[' .. table.concat(logged, ',') .. ']}'
   reply[1] = redis.call('XADD', KEYS[3], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
   local decision = '{"who":' .. ARGV[1] .. ',"what":"enrol","changes":[' .. table.concat(told, ',') .. ']}'
   redis.call('XADD', KEYS[5], reply[1], 'decision', decision)

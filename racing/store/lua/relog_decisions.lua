@@ -12,13 +12,13 @@ for i = 2, #ARGV do
   end
 end
 if #logged > 0 then
-  local entry = '{"type":"enrol","format":1,"runners":[' .. table.concat(logged, ',') .. ']}'
+  local entry = '{"type":"enrol","format":2,"runners":[' .. table.concat(logged, ',') .. ']}'
   redis.call('XADD', KEYS[1], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
 end
 local current = ARGV[1] ~= '' and redis.call('HGET', KEYS[3], 'current')
 local document = current and current ~= ARGV[1] and redis.call('HGET', KEYS[3], current)
 if document then
-  local entry = '{"type":"rule","format":1,' .. string.sub(document, 2)
+  local entry = '{"type":"rule","format":2,' .. string.sub(document, 2)
   redis.call('XADD', KEYS[1], '*', 'decision', entry, 'sum', redis.sha1hex(entry))
   return {#logged, 1}
 end

@@ -82,6 +82,7 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
         "phase": "",
         "phase_ends_ms": None,
         "told": [],
+        "conflicts": 0,
         "stale": False,
         "slots": [
             {

@@ -226,7 +226,9 @@ def test_every_field_of_an_event_says_what_it_must_be() -> None:
 def test_an_unknown_kind_is_told_the_kinds_that_there_are() -> None:
     _, (refused,) = sorted_out(Decoded(Rows.of([event(type="buy")]), [4]))
     assert refused == RefusedEvent(
-        4, "unknown_kind", "type: 'buy' is none of cart, click, favorite, impression, order, pay, refund, share"
+        4,
+        "unknown_kind",
+        "type: 'buy' is none of cart, click, favorite, impression, order, pay, price, refund, share, stock",
     )
 
 

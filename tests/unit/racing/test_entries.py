@@ -12,7 +12,9 @@ from racing.entries import (
     EVENTS_FIELD,
     NUMBER_MAX,
     TICK_FIELD,
+    Decision,
     Enrolment,
+    OrdersChange,
     RuleChange,
     Runner,
     Tick,
@@ -74,11 +76,14 @@ def test_events_are_packed_columns() -> None:
         RuleChange(version=3, rule={"window_s": 60, "terms": [{"weight": 0.25}]}, author="ann", note="夜场"),
         Enrolment([(0, _runner()), (7, _runner(stock=0, entry_score=2.5, attributes={"a": 1, "b": "x", "c": True}))]),
         Enrolment([]),
+        OrdersChange([{"kind": "pin", "id": "a", "product": "p", "slot": 1}], ["b"], author="ann", undoes="5-0"),
     ],
-    ids=["rule", "enrolment", "nobody"],
+    ids=["rule", "enrolment", "nobody", "orders"],
 )
-def test_a_decision_is_read_back_as_it_was(decision: RuleChange | Enrolment) -> None:
-    assert decision == decode_body({DECISION_FIELD: encode_decision(decision)})
+def test_a_decision_is_read_back_as_it_was(decision: Decision) -> None:
+    body = decode_body({DECISION_FIELD: encode_decision(decision)})
+
+    assert msgspec.structs.replace(decision, format=FORMAT) == body
 
 
 @pytest.mark.parametrize("kind", ["rule", "enrol", "a type of tomorrow"])

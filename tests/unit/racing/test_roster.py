@@ -54,7 +54,7 @@ def test_only_rows_that_changed_are_saved_again() -> None:
 
     roster.enrol(1, "lamp", {"margin": 9.0})
 
-    assert [(1, "lamp", {"margin": 9.0})] == roster.save(full=False)
+    assert [(1, "lamp", {"margin": 9.0}, {}, 0)] == roster.save(full=False)
     assert 3 == len(roster.save(full=True))
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from racing.errors import RuleError
 from racing.model import EVENT_KINDS
 from racing.rule import BUCKETS_MAX, Rule, parse_rule
+from racing.stated import STATED_KINDS
 from tests.laws.logs import law, rules
 
 _TERM: dict[str, Any] = {"metric": "click", "signal": "surge", "weight": 1}
@@ -181,7 +182,7 @@ def test_ids_are_remembered_for_the_longer_of_two_windows_and_a_quarter_of_an_ho
 def test_a_venue_takes_the_usual_kinds_and_those_its_rule_names() -> None:
     metrics = {**_RULE["metrics"], "look": {"event": "image_click"}}
 
-    assert {*EVENT_KINDS, "image_click"} == parse_rule({**_RULE, "metrics": metrics}).kinds()
+    assert {*EVENT_KINDS, *STATED_KINDS, "image_click"} == parse_rule({**_RULE, "metrics": metrics}).kinds()
 
 
 @pytest.mark.parametrize(
