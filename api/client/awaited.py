@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any
 
 import httpx2
@@ -68,7 +68,7 @@ class AsyncVenue(Flows):
         found: Board = await self._run(self.slots_flow({"limit": limit, "cursor": cursor, **query}))
         return found
 
-    async def pages(self, *, limit: int = 50, **query: Query) -> AsyncIterator[Board]:
+    async def pages(self, *, limit: int = 50, **query: Query) -> AsyncGenerator[Board, None]:
         """As Venue.pages."""
         shown: set[str] = set()
         page: Board | None = None
@@ -85,7 +85,7 @@ class AsyncVenue(Flows):
         receipt: Receipt = await self._run(self.beacons_flow(events, batch))
         return receipt
 
-    async def follow(self, *, limit: int = 50, **query: Query) -> AsyncIterator[Board]:
+    async def follow(self, *, limit: int = 50, **query: Query) -> AsyncGenerator[Board, None]:
         """As Venue.follow."""
         follower = Follower(self, {"limit": limit, **query})
         while True:
@@ -104,7 +104,7 @@ class AsyncVenue(Flows):
                 raise_if_final(exc)
                 await self._sleep(follower.delay_s())
 
-    async def _stream(self, follower: Follower) -> AsyncIterator[Board]:
+    async def _stream(self, follower: Follower) -> AsyncGenerator[Board, None]:
         ask = follower.ask("live")
         async with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
             if not response.is_success:

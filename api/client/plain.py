@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import httpx2
@@ -72,7 +72,7 @@ class Venue(Flows):
         found: Board = self._run(self.slots_flow({"limit": limit, "cursor": cursor, **query}))
         return found
 
-    def pages(self, *, limit: int = 50, **query: Query) -> Iterator[Board]:
+    def pages(self, *, limit: int = 50, **query: Query) -> Generator[Board, None, None]:
         """The pages of one frame: each product once, whatever the race does meanwhile. Raises SaimaError."""
         shown: set[str] = set()
         page: Board | None = None
@@ -93,7 +93,7 @@ class Venue(Flows):
         receipt: Receipt = self._run(self.beacons_flow(events, batch))
         return receipt
 
-    def follow(self, *, limit: int = 50, **query: Query) -> Iterator[Board]:
+    def follow(self, *, limit: int = 50, **query: Query) -> Generator[Board, None, None]:
         """The board now, and after each change, without end: by the stream, else by asking what has changed.
 
         Raises SaimaError where the service says that it is no use to try again.
@@ -114,7 +114,7 @@ class Venue(Flows):
                 raise_if_final(exc)
                 self._sleep(follower.delay_s())
 
-    def _stream(self, follower: Follower) -> Iterator[Board]:
+    def _stream(self, follower: Follower) -> Generator[Board, None, None]:
         ask = follower.ask("live")
         with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
             if not response.is_success:
