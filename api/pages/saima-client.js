@@ -170,6 +170,8 @@ export class Saima {
   async #stream(line, since) {
     const ticket = this.#options.ticket && { ticket: await this.#options.ticket() };
     const source = new EventSource(this.#url("live", { ...since, ...ticket }));
+    const over = new AbortController();
+    const { signal } = over;
     let heardAt = 0;
     let timer;
     try {
@@ -183,8 +185,8 @@ export class Saima {
         source.addEventListener("frame", hear);
         source.addEventListener("changes", hear);
         for (const kind of ["bye", "error"]) source.addEventListener(kind, stop);
-        for (const kind of ["offline", "pagehide"]) addEventListener(kind, stop, { signal: line.signal, once: true });
-        line.signal.addEventListener("abort", stop, { once: true });
+        for (const kind of ["offline", "pagehide"]) addEventListener(kind, stop, { signal });
+        line.signal.addEventListener("abort", stop, { signal });
         timer = setInterval(async () => {
           if (now() - line.readAt > RENEW_MS) return end();
           if (now() - heardAt < QUIET_MS) return;
@@ -194,6 +196,7 @@ export class Saima {
       });
     } finally {
       clearInterval(timer);
+      over.abort();
       source.close();
     }
   }
@@ -269,11 +272,11 @@ export class Saima {
       try {
         const signal = AbortSignal.timeout(GIVE_UP_MS);
         const answer = await fetch(`${this.#path}beacons`, { method: "POST", body: batch.body, keepalive: true, signal });
-        const told = await answer.json();
-        if (answer.status >= 500 || answer.status === 429) throw new Error(told.detail);
+        if (answer.status >= 500 || answer.status === 429) throw answer;
+        const told = await answer.json().catch(() => ({}));
         this.#batches.delete(name);
         if (answer.status === 401 || answer.status === 403) this.tell = () => {}; // nobody takes it
-        for (const refused of answer.ok ? told.refused : [told]) this.#options.onError(refused);
+        for (const refused of answer.ok ? (told.refused ?? []) : [told]) this.#options.onError(refused);
       } catch {
         await beforeRetry(tries++);
       }
