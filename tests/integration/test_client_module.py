@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
-from typing import Any
+from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from selenium.webdriver import Chrome
 
+from api.changes import changes
+from api.client import Board, applied
 from tests.integration.browsing import chromium, needs_browser
 from tests.integration.running import Running
 
@@ -278,3 +282,28 @@ def test_an_impression_is_told_once_half_of_it_was_seen_for_a_second(play: Any) 
         return events.map(({{ type, product, token }}) => [type, product, token]);
     """)
     assert sorted(events) == [["impression", "seen", "newer"], ["impression", "twice", "of twice"]]
+
+
+def made_up(chance: random.Random, frame: int) -> dict[str, Any]:
+    """A board with any of twelve products in any order, each with some fields."""
+    products = chance.sample("abcdefghijkl", chance.randint(0, 12))
+    some = {"title": ["A", "B"], "price": [0, 5, 7], "badges": [[], ["hot"], ["hot", "new"]], "stock": [0, 3]}
+    slots = [
+        {"slot": slot, "product": product}
+        | {name: chance.choice(values) for name, values in some.items() if chance.random() < 0.6}
+        for slot, product in enumerate(products, 1)
+    ]
+    return {"epoch": 7, "frame": frame, "phase": chance.choice(["", "burst"]), "slots": slots}
+
+
+def test_changes_make_the_same_board_in_every_client(play: Any) -> None:
+    """A thousand of them: the module's, the Python client's, and the one that was meant."""
+    chance = random.Random(1)
+    boards = [made_up(chance, frame) for frame in range(1001)]
+    told = [changes(old, new) for old, new in pairwise(boards)]
+    assert [applied(cast("Board", old), each) for old, each in zip(boards, told, strict=False)] == boards[1:]
+    made = play(f"""
+        const [boards, told] = [{json.dumps(boards)}, {json.dumps(told)}];
+        return told.map((changes, at) => client.applied(boards[at], changes));
+    """)
+    assert made == boards[1:]
