@@ -23,7 +23,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import audit, beacons, events, live, machines, orders, runners, scorers, slots, venues
+from api.routes import audit, beacons, boards, events, live, machines, orders, runners, scorers, slots, venues
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -93,7 +93,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, orders, audit, events, beacons, slots, live, scorers, machines)
+    routers = (venues, runners, orders, audit, events, beacons, slots, boards, live, scorers, machines)
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

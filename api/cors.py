@@ -13,7 +13,16 @@ from api.service import Service
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match")
-EXPOSED = ("ETag", "RateLimit", "RateLimit-Policy", "Retry-After", "Saima-Age-Ms", "Saima-Stale")
+EXPOSED = (
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "Saima-Age-Ms",
+    "Saima-Frame",
+    "Saima-Now-Ms",
+    "Saima-Stale",
+)
 
 
 class Cors(CORSMiddleware):

@@ -55,9 +55,11 @@ class Problem(BaseModel):
 class ProblemError(Exception):
     """An error answer raised by a route."""
 
-    def __init__(self, code: str, detail: str, *, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, code: str, detail: str, *, headers: dict[str, str] | None = None, errors: Sequence[Wrong] = ()
+    ) -> None:
         super().__init__(detail)
-        self.code, self.detail, self.headers = code, detail, headers
+        self.code, self.detail, self.headers, self.errors = code, detail, headers, errors
 
 
 class Code(NamedTuple):
@@ -174,7 +176,7 @@ _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (OverloadedError, "overloaded"),
     (StoreError, "unavailable"),
 )
-_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def problem(code: str, detail: str, errors: Sequence[Wrong] = ()) -> Problem:
@@ -205,7 +207,7 @@ def answer(
 def answer_to(exc: ProblemError | RacingError) -> JSONResponse:
     """The answer to an error that a route raises."""
     if isinstance(exc, ProblemError):
-        return answer(exc.code, exc.detail, headers=exc.headers)
+        return answer(exc.code, exc.detail, headers=exc.headers, errors=exc.errors)
     code = next((code for kind, code in _BY_ERROR if isinstance(exc, kind)), "internal")
     return answer(code, str(exc), errors=exc.fields if isinstance(exc, DocumentError) else ())
 

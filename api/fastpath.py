@@ -21,14 +21,16 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.bodies import JSON, NDJSON
+from api.encoded import Slots, newest_named, takes_gzip
 from api.errors import ProblemError, answer, answer_to
-from api.frames import Slots, VenueView, is_stale
 from api.grants import Grant
 from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
+from api.view import VenueView, is_stale
 from racing.errors import OverloadedError, RacingError
+from racing.model import Place
 from racing.settings import Settings
 
 log = structlog.get_logger("saima.api")
@@ -57,6 +59,7 @@ Headers = list[tuple[bytes, bytes]]
 class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the head of a GET asks: so many slots, unless they are those that the client names.
 
+    seen: the newest frame that the client names, so that it is not shown an older one. gzip: whether it takes that.
     authorization: its key, where keys are in force.
     """
 
@@ -64,6 +67,8 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     limit: int
     if_none_match: str | None
     authorization: bytes | None
+    seen: Place | None = None
+    gzip: bool = False
     length: int = 0
 
 
@@ -278,22 +283,32 @@ class FastProtocol(HttpToolsProtocol):
         return True
 
     def _read(self, service: Service, view: VenueView, asked: _Read) -> bool:
-        """Whether it was answered; not for a key that was not resolved within the last second, or has no quota left."""
+        """Whether it was answered.
+
+        Not for a key that was not resolved within the last second, or has no quota left; nor where the client has seen
+        a newer frame than this process.
+        """
+        if asked.seen is not None and asked.seen > view.frame.place:
+            return False
         age_ms = view.age()
         if asked.authorization is None:
-            self._show(view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
+            self._show(service, view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
             return True
         grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
         if grant is None or not grant.bucket.take(time.monotonic()):
             return False
         made = view.detailed if grant.sees_details(asked.venue) else view.slots
-        self._show(made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
+        self._show(service, made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
         return True
 
-    def _show(self, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
+    def _show(self, service: Service, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
         if self.cors:
             told += _VARY
-        age = told if age_ms is None else b"%bsaima-age-ms: %d\r\n" % (told, age_ms)
+        age = b"%bsaima-now-ms: %d\r\n" % (told, service.now_ms())
+        if age_ms is not None:
+            age = b"%bsaima-age-ms: %d\r\n" % (age, age_ms)
+        if asked.gzip:
+            slots = slots.packed()
         self.cycle = _ANSWERED
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, age)
@@ -412,19 +427,24 @@ def _refusal(exc: Exception) -> Response:
 
 
 def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
-    limit, known, key = _limit(query), None, None
+    limit, known, key, gzip = _limit(query), None, None, None
     if limit is None:
         return None
     for name, value in headers:
         if name == b"if-none-match":
             if known is not None:
                 return None
-            known = value
+            known = value.decode("latin-1")
+        elif name == b"accept-encoding":
+            if gzip is not None:
+                return None
+            gzip = takes_gzip(value.decode("latin-1"))
         elif name in odd:
             if name != b"authorization" or key is not None:
                 return None
             key = value
-    return _Read(venue, limit, None if known is None else known.decode("latin-1"), key)
+    seen = None if known is None else newest_named(known)
+    return _Read(venue, limit, known, key, seen, gzip=gzip or False)
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import structlog
 
-from api.history import GRID_MS, NO_REFERENCES, History, References, Shown, references_after, references_at
+from api.badges import badges_of, told_lately
+from api.history import GRID_MS, References, Shown, references_after, references_at
 from api.tokens import VenueTokens
-from racing.entries import Runner
-from racing.errors import RacingError, StaleNumbersError, StoreError, StoreUnavailableError
+from api.view import VenueView
+from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
+from racing.errors import NotFoundError, RacingError, StaleNumbersError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
-from racing.rule import Rule, parse_rule
-from racing.store.commit import NO_COMMIT, CommitRecord, FramePlace, decode_commit, decode_frame, placed_in
+from racing.rule import parse_rule
+from racing.store.commit import FramePlace, decode_commit, decode_frame, placed_in
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
 from racing.store.kept import KeptFrames, Raw
@@ -27,182 +27,16 @@ from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
 
-STALE_MS = 3_000
-"""Data older than this is marked stale: a lease has gone by without a commit."""
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
 """Product numbers cached per venue; above that the cache starts anew."""
 _READ_AHEAD = 100_000
 """So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
+_OLDER_MAX = 16
+"""Fetched frames remembered for each venue: pages of one are asked for again and again."""
 _TRIES = 5
 """Numbers are read so often while enrolments change under the reader."""
-_BODIES_MAX = 16
-"""Encoded answers kept of one frame: front ends ask for few limits; who tries them all must not fill the memory."""
-
-CACHE_CONTROL = "public, max-age=0, s-maxage=1, stale-while-revalidate=1, stale-if-error=60"
-"""A shared cache asks at most once a second; an exclusion is everywhere within 2 s."""
-
-_encode = msgspec.json.Encoder().encode
-_HEAD = (
-    "venue",
-    "frame",
-    "epoch",
-    "position",
-    "at_ms",
-    "rule_version",
-    "runners",
-    "served",
-    "phase",
-    "phase_ends_ms",
-    "told",
-    "conflicts",
-)
-_DETAILS = frozenset({"runners", "stock", "told", "conflicts"})
-"""Counts: with scores and terms they are told only where the venue makes its details public."""
-_SHOWN = ("merchant", "title", "category", "series", "tier", "price", "list_price", "stock", "image", "url")
-
-
-PRIVATE_CACHE_CONTROL = "private, max-age=0"
-"""For what only some keys see."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slots:
-    """The answer of GET slots, made once per frame, limit and state.
-
-    headers: those that stay while it is the current one. head: the same as lines of HTTP; length: the lines that a
-    200 has besides.
-    """
-
-    etag: str
-    headers: dict[str, str]
-    body: bytes
-    head: bytes
-    length: bytes
-
-    @classmethod
-    def of(cls, body: bytes, etag: str, *, stale: bool, cache_control: str = CACHE_CONTROL) -> Slots:
-        """The answer with this body under this ETag."""
-        headers = {"etag": etag, "cache-control": cache_control, **({"saima-stale": "true"} if stale else {})}
-        lines = "".join(
-            f"{name}: {value}\r\n" for name, value in {**headers, "x-content-type-options": "nosniff"}.items()
-        )
-        length = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        return cls(etag, headers, body, lines.encode(), length.encode())
-
-
-def is_stale(age_ms: int | None) -> bool:
-    """Whether readers must be told that data of this age no longer moves."""
-    return age_ms is not None and age_ms > STALE_MS
-
-
-@dataclass
-class VenueView:
-    """What this process knows of a venue: its current frame, rule and runner data."""
-
-    venue: Venue
-    frame: Frame
-    rule: Rule
-    rule_version: int
-    last_id: str = "0-0"
-    commit: CommitRecord = NO_COMMIT
-    age_ms: float | None = None
-    age_read_s: float = 0.0
-    runners: dict[int, Runner] = field(default_factory=dict)
-    numbers: Numbers = field(default_factory=Numbers)
-    read_ahead: bool = False
-    references: References = NO_REFERENCES
-    history: History = field(default_factory=History)
-    following: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held by who takes newer frames."""
-    shown: asyncio.Event = field(default_factory=asyncio.Event)
-    tokens: VenueTokens | None = None
-    public_details: bool = True
-    cache_control: str = CACHE_CONTROL
-    _kinds: tuple[Rule, dict[str, int]] | None = None
-    _slots: dict[tuple[int, bool], Slots] = field(default_factory=dict)
-    _details: dict[tuple[int, bool], Slots] = field(default_factory=dict)
-
-    @property
-    def kinds(self) -> dict[str, int]:
-        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
-        if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
-        return self._kinds[1]
-
-    def age(self) -> int | None:
-        """Age of the data now, ms; None before the first commit."""
-        if self.age_ms is None:
-            return None
-        return int(self.age_ms + (time.monotonic() - self.age_read_s) * 1000)
-
-    def stale(self) -> bool:
-        """Whether readers must be told that the data no longer moves."""
-        return is_stale(self.age())
-
-    def show(self, frame: Frame, runners: dict[int, Runner], references: References = NO_REFERENCES) -> None:
-        """Make a frame, with the data of its runners, the current one; wakes all who wait for it."""
-        self.frame, self.runners, self._slots, self._details = frame, runners, {}, {}
-        self.references = references
-        self.history.add(Shown(frame, runners, references))
-        self.shown.set()
-        self.shown = asyncio.Event()
-
-    def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
-        """Make this the venue's own data."""
-        self.venue, self.public_details = venue, public_details
-        self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
-        self._slots, self._details = {}, {}
-
-    def slots(self, limit: int, *, stale: bool) -> Slots:
-        """The answer of GET slots; its ETag is the frame's name, apart for one that is stale or without details."""
-        key = (min(limit, len(self.frame.slots)), stale)
-        known = self._slots.get(key)
-        if known is None:
-            if len(self._slots) >= _BODIES_MAX:
-                self._slots.clear()
-            known = self._slots[key] = Slots.of(
-                self._encode(limit, stale=stale, details=self.public_details),
-                self._etag(stale=stale, details=self.public_details),
-                stale=stale,
-                cache_control=self.cache_control,
-            )
-        return known
-
-    def detailed(self, limit: int, *, stale: bool) -> Slots:
-        """The answer of GET slots to a key that sees scores and signals where they are not public."""
-        if self.public_details:
-            return self.slots(limit, stale=stale)
-        key = (min(limit, len(self.frame.slots)), stale)
-        known = self._details.get(key)
-        if known is None:
-            if len(self._details) >= _BODIES_MAX:
-                self._details.clear()
-            body, etag = self._encode(limit, stale=stale, details=True), self._etag(stale=stale, details=True)
-            known = self._details[key] = Slots.of(body, etag, stale=stale, cache_control=PRIVATE_CACHE_CONTROL)
-        return known
-
-    def _etag(self, *, stale: bool, details: bool) -> str:
-        return f'"{self.frame.name}{"" if details else "-brief"}{"-stale" if stale else ""}"'
-
-    def _encode(self, limit: int, *, stale: bool, details: bool) -> bytes:
-        frame = self.frame
-        shown = [name for name in _SHOWN if details or name not in _DETAILS]
-        slots = []
-        for slot in frame.slots[:limit]:
-            runner = self.runners.get(slot.runner)
-            given = {name: value for name in shown if (value := getattr(runner, name, None)) is not None}
-            slots.append(
-                {
-                    "slot": slot.slot,
-                    "product": slot.product,
-                    **given,
-                    **({"score": slot.score, "terms": slot.terms} if details else {}),
-                }
-            )
-        head = {name: getattr(frame, name) for name in _HEAD if details or name not in _DETAILS}
-        return _encode({**head, "stale": stale, "slots": slots})
 
 
 class Frames:
@@ -411,21 +245,45 @@ class Frames:
         """The frame at a place with all that is shown with it; None where it is no longer kept, or not published yet.
 
         The data of its runners is what it is now. Raises StoreError. Cost: nothing for one of the last some seconds,
-        else a read or two of Redis, or of a file.
+        or one that was asked for just before; else some reads of Redis, or of files.
         """
-        if (recent := view.history.find(place)) is not None:
+        recent = view.history.find(place)
+        if recent is not None and view.data_of(recent.frame) == view.data_of(view.frame):
             return recent
-        frame = await self.kept.named(view.venue.venue, place)
-        return None if frame is None else await self._with_all(view, frame)
+        if place in view.older:
+            return view.older[place]
+        frame = recent.frame if recent is not None else await self.kept.named(view.venue.venue, place)
+        return None if frame is None else await self._fetch_all(view, frame)
 
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""
+        if view.frame.frame and view.frame.at_ms < at_ms:
+            return view.now
         frame = await self.kept.before(view.venue.venue, at_ms)
-        return None if frame is None else view.history.find(frame.place) or await self._with_all(view, frame)
+        return None if frame is None else view.older.get(frame.place) or await self._fetch_all(view, frame)
 
-    async def _with_all(self, view: VenueView, frame: Frame) -> Shown:
-        runners = await self._desk.runners(view.venue.venue, sorted({slot.runner for slot in frame.slots}))
-        return Shown(frame, runners, await references_at(self.kept, view.venue.venue, frame.at_ms))
+    async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
+        """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""
+        venue, data = view.venue.venue, view.data_of(view.frame)
+        runners = await self._desk.runners(venue, sorted({slot.runner for slot in frame.slots}))
+        references = await references_at(self.kept, venue, frame.at_ms)
+        badges = await self._badges_of(view, frame.rule_version)
+        shown = Shown(frame, runners, references, badges, told_lately(references, badges))
+        if data == view.data_of(view.frame):
+            if len(view.older) >= _OLDER_MAX:
+                view.older.clear()
+            view.older[frame.place] = shown
+        return shown
+
+    async def _badges_of(self, view: VenueView, version: int) -> BadgeSettings:
+        """What a rule version says of badges; the defaults where it is gone."""
+        if version == view.rule_version:
+            return badges_of(view.rule)
+        if version not in view.badges:
+            with suppress(NotFoundError):
+                found = await self._desk.rule(view.venue.venue, version)
+                view.badges[version] = badges_of(parse_rule(found.rule))
+        return view.badges.get(version, DEFAULT_BADGES)
 
     async def _take_newer(self, view: VenueView, raws: list[Raw]) -> None:
         """Show the last of some published frames, oldest first, unless one as new is shown. Damaged ones are none."""
@@ -445,7 +303,7 @@ class Frames:
         before = view.frame
         if not before.frame:
             return await references_at(self.kept, view.venue.venue, fresh[-1][0].at_ms)
-        references, at_ms, last = view.references, before.at_ms, b""
+        references, at_ms, last = view.now.references, before.at_ms, b""
         for placed, raw in fresh:
             if placed.at_ms // GRID_MS != at_ms // GRID_MS:  # only then is the one before it worth decoding
                 references = references_after(references, decode_frame(last) if last else before, placed.at_ms)
@@ -462,7 +320,7 @@ class Frames:
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view)
-        view.show(frame, runners, references)
+        view.show(frame, runners, references, await self._badges_of(view, frame.rule_version))
 
     async def _read_commits(self) -> None:
         views = dict(self.views)

@@ -15,9 +15,9 @@ from starlette.routing import BaseRoute
 
 from api.bodies import StrictRoute
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.grants import EVERYTHING, NOTHING, Grant, needs_key, wrong_key
 from api.service import Service, no_venue
+from api.view import VenueView
 from racing.apikeys import Need
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])

@@ -7,8 +7,9 @@ they stood at whole ten seconds of log time, so that every process tells the sam
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
 from racing.entries import Runner
 from racing.model import Frame, Place
 from racing.store.kept import KeptFrames
@@ -48,13 +49,19 @@ REFERENCES of them; None where nothing so old is kept."""
 NO_REFERENCES: References = (None,) * REFERENCES
 
 
+Told = dict[int, tuple[str, ...]]
+"""Which of hot, rising and new hold of a runner, by number; runners without any are left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame, the data of its runners by number, and the boards to compare it with."""
+    """A frame, the data of its runners by number, the boards to compare it with, and what that tells by its rule."""
 
     frame: Frame
     runners: dict[int, Runner]
     references: References = NO_REFERENCES
+    badges: BadgeSettings = DEFAULT_BADGES
+    told: Told = field(default_factory=dict)
 
 
 def references_after(references: References, before: Frame, at_ms: int) -> References:

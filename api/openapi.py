@@ -15,7 +15,7 @@ from api.routes.beacons import BeaconsIn
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"
-_ERRORS = (400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429, 500, 503)
+_ERRORS = (400, 401, 403, 404, 405, 409, 410, 412, 413, 415, 422, 429, 431, 500, 503)
 """Declared for every operation, so that a client can rely on the one shape."""
 _HEADERS = {
     401: {"WWW-Authenticate": {"description": "Bearer", "required": True, "schema": {"type": "string"}}},

@@ -9,7 +9,7 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from racing.documents import Strict, wrong
-from racing.entries import Runner
+from racing.entries import Coupon, Runner
 from racing.model import ID_PATTERN
 from racing.rule import Rule
 from racing.store.desk import Access
@@ -119,6 +119,16 @@ class VenueList(BaseModel):
     )
 
 
+class CouponDoc(Strict):
+    """A coupon (优惠券) that comes with a product."""
+
+    off: Annotated[int, Field(ge=1, le=10**12, description="so much off the price, minor units")] = Field(
+        examples=[2000]
+    )
+    above: Money = Field(0, examples=[15000])
+    title: Text | None = Field(None, examples=["20 off from 150"])
+
+
 class RunnerIn(Strict):
     """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
 
@@ -141,9 +151,12 @@ class RunnerIn(Strict):
         json_schema_extra={"additionalProperties": False},  # a name that fits no pattern is refused
     )
 
+    coupon: CouponDoc | None = Field(None, description="shown with the price after it")
+
     def runner(self) -> Runner:
         """The runner as the store keeps it."""
-        return Runner(**self.model_dump())
+        given = self.model_dump()
+        return Runner(**{**given, "coupon": None if self.coupon is None else Coupon(**given["coupon"])})
 
 
 class RunnersIn(Strict):
@@ -280,10 +293,34 @@ class SlotOut(BaseModel):
     tier: str | None = Field(None, examples=["A"])
     price: int | None = Field(None, examples=[19900], description="minor units")
     list_price: int | None = Field(None, examples=[29900], description="minor units")
-    stock: int | None = Field(None, examples=[500])
+    coupon: CouponDoc | None = None
+    price_after_coupon: int | None = Field(None, examples=[17900], description="absent where the coupon does not apply")
+    stock: int | None = Field(None, examples=[500], description="as score")
     image: str | None = Field(None, examples=["https://img.example/p-1001.webp"])
     url: str | None = Field(None, examples=["https://shop.example/p-1001"])
-    score: float | None = Field(None, examples=[12.31], description="this and terms: absent unless they are public")
+    moved: int | None = Field(
+        None,
+        examples=[2],
+        description="slots gained since moved_since_ms, negative when lost; absent where it was not on",
+    )
+    badges: list[str] | None = Field(
+        None,
+        examples=[["hot", "rising"]],
+        description="pinned, paid, hot, rising, new, low_stock, sold_out; absent without any",
+    )
+    gone: bool | None = Field(
+        None, examples=[True], description="true in an older frame for a product that has left the race since"
+    )
+    filtered_slot: int | None = Field(None, examples=[1], description="with category or tier: its place among those")
+    standing: int | None = Field(None, examples=[1], description="as score")
+    token: str | None = Field(
+        None,
+        examples=["AQGaVy0OAAAAAAC8UmkhTQAAAQAAAAB0QmFzZTY0eA"],
+        description="with `tokens=true`: ties what happens to it to its slot and frame",
+    )
+    score: float | None = Field(
+        None, examples=[12.31], description="this, standing, terms and stock: absent unless they are public"
+    )
     terms: list[TermOut] | None = None
 
 
@@ -297,13 +334,32 @@ class SlotsOut(BaseModel):
     at_ms: int = Field(examples=[1763740800123])
     rule_version: int = Field(examples=[3])
     runners: int | None = Field(None, examples=[1200], description="as score")
-    served: str = Field(examples=["race"], description="what the order came from: race, opening or operators")
+    served: str = Field(
+        examples=["race"],
+        description="where the order comes from: race, opening, operators; last_frame while it is stale",
+    )
     phase: str = Field(examples=["burst"], description="id of the phase that holds; empty without one")
     phase_ends_ms: int | None = Field(None, examples=[1763827200000])
     told: list[str] | None = Field(None, examples=[[]], description="what the board could not do as asked; as score")
     conflicts: int | None = Field(None, examples=[0], description="orders without effect because of others; as score")
+    moved_since_ms: int | None = Field(
+        None, examples=[1763740739980], description="moment of the board that movement is told from: 60 to 70 s before"
+    )
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
+    evolved: bool = Field(examples=[False], description="whether there is a newer frame than this one")
     slots: list[SlotOut]
+    next: str | None = Field(
+        None,
+        examples=["hOFPmJWmaGFsbC0xzwAAAZqnVSAAzbxSMsDAkA"],
+        description="cursor of the next page; null at the end",
+    )
+
+
+class BoardsOut(BaseModel):
+    """The current frames of several venues."""
+
+    boards: list[SlotsOut] = Field(description="in the order asked for")
+    missing: list[str] = Field(examples=[[]], description="venues that are not there, or not for this caller")
 
 
 class RuleChanged(BaseModel):

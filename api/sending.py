@@ -12,10 +12,10 @@ import msgspec
 from api.appender import Appender
 from api.bodies import NDJSON
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
+from api.view import VenueView
 from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch

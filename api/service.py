@@ -10,12 +10,15 @@ from typing import Annotated
 from fastapi import Depends, Path, Request
 
 from api.appender import Appender
+from api.encoded import Slots
 from api.errors import ProblemError
-from api.frames import Frames, VenueView
+from api.frames import Frames
+from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
+from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.audit import Audit
@@ -35,6 +38,8 @@ class Service:
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
     """Whether this process was asked to end: it still serves, and is not ready."""
+    joined: dict[tuple[tuple[Slots, ...], tuple[str, ...]], Slots] = field(default_factory=dict)
+    """Answers with the boards of several venues, by those of each."""
     full: str | None = None
     """Why no event and no runner is taken, while Redis is nearly full."""
     again: set[asyncio.Task[None]] = field(default_factory=set)
@@ -42,6 +47,7 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
+    _gone: Gone | None = None
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
@@ -50,6 +56,13 @@ class Service:
     def orders(self) -> Orders:
         """The orders of the desk of every venue."""
         return Orders(self.desk, self.desk.client)
+
+    @property
+    def gone(self) -> Gone:
+        """What has left the board since an older frame."""
+        if self._gone is None:
+            self._gone = Gone(self.desk, self.orders)
+        return self._gone
 
     @property
     def audit(self) -> Audit:

@@ -10,9 +10,9 @@ from fastapi import Depends, Response
 
 from api.desk_schemas import OrderOut, OrdersChanged, Visible
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.guard import Caller
 from api.service import Service, Serving, Viewed
+from api.view import VenueView
 from api.visible import frame_from
 from racing.errors import NotFoundError
 from racing.orders import Order

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from api.frames import VenueView
+from api.view import VenueView
 from racing.model import Frame, Position
 from racing.settings import Settings
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from racing.badge_settings import BadgeSettings
 from racing.documents import Strict, wrong
 from racing.model import ID_PATTERN
 
@@ -154,6 +155,7 @@ class BoardSettings(Strict):
     )
     shares: list[Share] | None = Field(None, max_length=32, description="least and greatest shares of the board")
     tiers: list[Tier] | None = Field(None, max_length=16, description="slots kept for products of a tier")
+    badges: BadgeSettings | None = Field(None, description="what shoppers are told of products; the defaults if absent")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -32,6 +32,18 @@ NUMBERS_AHEAD_MAX = 100_000
 never given, and room for all below it would take the memory that the race needs."""
 
 
+class Coupon(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A coupon for a product (优惠券): so much off, in minor units, where its price is at least ``above``."""
+
+    off: int
+    above: int = 0
+    title: str | None = None
+
+    def price_after(self, price: int) -> int | None:
+        """The price with it, at least 0; None where it does not apply."""
+        return max(0, price - self.off) if price >= self.above else None
+
+
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     """A product enrolled in a venue (参赛商品), as its operator gave it.
 
@@ -52,6 +64,7 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     url: str | None = None
     entry_score: float | None = None
     attributes: dict[str, Attribute] = {}
+    coupon: Coupon | None = None
 
     def numbers(self) -> dict[str, float]:
         """What an attribute term can name: entry_score and every numeric attribute, within NUMBER_MAX."""

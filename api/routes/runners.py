@@ -8,11 +8,11 @@ import msgspec
 from fastapi import APIRouter, Path
 
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs
 from api.schemas import RunnerChange, RunnerChanged, RunnerDoc
 from api.service import Service, Serving, Viewed
+from api.view import VenueView
 from racing.entries import Runner
 from racing.errors import ConflictError
 from racing.model import ID_PATTERN

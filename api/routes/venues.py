@@ -9,7 +9,6 @@ import msgspec
 from fastapi import APIRouter, Header, Query, Response
 
 from api.errors import ProblemError
-from api.frames import VenueView
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
@@ -28,6 +27,7 @@ from api.schemas import (
     header,
 )
 from api.service import Service, Serving, Viewed
+from api.view import VenueView
 from racing.errors import ConflictError, OverloadedError
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE, Rule, parse_rule

@@ -41,6 +41,7 @@ class Running:
     """The parts, each of which can be stopped by itself."""
 
     def __init__(self, folder: Path, settings: Settings, *, scorer: bool) -> None:
+        self.settings = settings
         self.server = EmbeddedServer(folder, appendfsync=settings.embedded_appendfsync, memory_mb=settings.memory_mb)
         self._halt = threading.Event()
         if not scorer:
@@ -145,3 +146,27 @@ def running(folder: Path, *, scorer: bool = True, **given: object) -> Iterator[R
         yield service
     finally:
         service.stop()
+
+
+@contextmanager
+def another_api(service: Running, *, follows: bool) -> Iterator[httpx2.Client]:
+    """A client of another API of a deployment, with a memory of its own.
+
+    follows: whether it hears of frames by itself; one that does not lags behind until it is asked for a newer one.
+    """
+    bound = socket.socket()
+    bound.bind(("127.0.0.1", 0))
+    api = server_of(service.settings, service.server.url, timeout_graceful_shutdown=1)
+    serving = threading.Thread(target=api.run, args=([bound],), name="another api")
+    serving.start()
+    try:
+        until(lambda: api.started, within_s=10, what="the other API had started")
+        app: Any = api.config.app
+        for task in () if follows else app.state.service.frames._tasks:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+        with httpx2.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", timeout=10) as http:
+            yield http
+    finally:
+        api.should_exit = True
+        serving.join()
+        bound.close()

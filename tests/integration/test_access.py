@@ -65,12 +65,13 @@ class Line:
     venue: str = OPEN
     product: str = OWN
     body: Any = None
+    query: str = ""
 
     @property
     def path(self) -> str:
         """The path that is asked for."""
         names = {"order": "hold", "phase": "burst", "slot": 1, "entry": "1-1", "code": "not_found"}
-        return self.route.format(venue=self.venue, product=self.product, **names)
+        return (self.route + self.query).format(venue=self.venue, product=self.product, **names)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -87,6 +88,10 @@ TABLE = (
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
     Line("GET", f"{V}/slots", row(anonymous=200, others=200)),
+    *(
+        Line("GET", "/v1/slots", row(anonymous=200, others=200), venue=v, query="?venues={venue}")
+        for v in (OPEN, CLOSED)
+    ),
     # -- a closed one: absent without a key that reads it
     *(
         Line(
@@ -237,6 +242,26 @@ def test_what_is_public_is_a_short_list() -> None:
 def test_each_caller_gets_exactly_what_is_tabled(keyed_service: Keyed, line: Line) -> None:
     found = {caller: keyed_service.ask(caller, line.method, line.path, line.body).status_code for caller in line.told}
     assert found == line.told
+
+
+def test_who_may_not_read_a_venue_is_told_that_it_is_missing_among_several(keyed_service: Keyed) -> None:
+    """Just as one that is not there."""
+    path = f"/v1/slots?venues={OPEN},{CLOSED},hall-none"
+    readers = {"slots", "merchant", "other merchant", "operator", "admin"}
+    for caller in ("anonymous", "events", "stock", "metrics", "other operator", *sorted(readers)):
+        found = keyed_service.ask(caller, "GET", path).json()
+        wanted = [OPEN, CLOSED] if caller in readers else [OPEN]
+        assert [board["venue"] for board in found["boards"]] == wanted, caller
+        assert found["missing"] == [name for name in (CLOSED, "hall-none") if name not in wanted]
+
+
+def test_a_page_shows_no_more_than_the_board(keyed_service: Keyed) -> None:
+    """Details are for who operates the venue, whichever way its slots are read."""
+    for query in ("limit=1&fields=score,stock,terms,standing,title", "category=none", "tier=none", "tokens=true"):
+        answer = keyed_service.ask("anonymous", "GET", f"/v1/venues/{OPEN}/slots?{query}")
+        assert answer.status_code == 200
+        assert not {"runners", "told"} & answer.json().keys()
+        assert all(not {"score", "stock", "terms", "standing"} & slot.keys() for slot in answer.json()["slots"])
 
 
 def test_refusals_are_problems_that_say_what_to_do(keyed_service: Keyed) -> None:

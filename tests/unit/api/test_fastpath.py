@@ -24,11 +24,13 @@ from uvicorn.server import ServerState
 
 from api.app import create_app
 from api.bodies import NDJSON
+from api.encoded import CACHE_CONTROL
 from api.fastpath import FastProtocol, fast_protocol
-from api.frames import CACHE_CONTROL, Frames, VenueView
+from api.frames import Frames
 from api.grants import Grants
 from api.packed import MEDIA_TYPE
 from api.service import Service
+from api.view import VenueView
 from racing.entries import Runner
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.model import Frame, Slot
@@ -48,6 +50,29 @@ VENUE = Venue("hall-1", "Hall", 1)
 FRAME = Frame("hall-1", 7, 1, "5-0", NOW_MS, 1, 2, 0, (Slot(1, 0, "p-1", 2.0, ()), Slot(2, 7, "p-2", 1.0, ())))
 
 
+RUNNERS = {number: Runner(product, "m", product) for product, number in NUMBERS.items()}
+
+
+def shown_view() -> VenueView:
+    """The venue with its one frame."""
+    made = VenueView(VENUE, FRAME, DEFAULT_RULE, 1)
+    made.show(FRAME, RUNNERS)
+    return made
+
+
+VIEW = shown_view()
+ETAG = VIEW.slots(50, stale=False).etag
+
+
+class NothingKept:
+    """A client of a server without frames."""
+
+    async def xrange(self, *_: Any, **__: Any) -> list[Any]:
+        return []
+
+    xrevrange = xrange
+
+
 class MemoryDesk:
     """A log in memory, with what the two addresses ask of a desk; error: what appends raise."""
 
@@ -64,6 +89,9 @@ class MemoryDesk:
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         return RuleVersion(1, DEFAULT_RULE.model_dump(mode="json", exclude_none=True), "a", "", 0)
+
+    async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
+        return {number: RUNNERS[number] for number in numbers}
 
     async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:
         return Numbers({product: NUMBERS[product] for product in products if product in NUMBERS}, MARK)
@@ -222,11 +250,10 @@ class Served:
         self._routed = False
         self.desk = MemoryDesk(error)
         desk = cast("Desk", self.desk)
-        nobody: Any = None
+        nobody: Any = NothingKept()
         frames = Frames(desk, nobody, nobody, guarded=grants is not None)
-        view = VenueView(VENUE, FRAME, DEFAULT_RULE, 1)
+        view = shown_view()
         view.age_ms = age_ms
-        view.show(FRAME, {number: Runner(product, "m", product) for product, number in NUMBERS.items()})
         frames.views["hall-1"] = view
         frames.take(VENUE)
         self.app.state.service = Service(service_settings, desk, frames, grants)
@@ -326,24 +353,47 @@ READS = [
     *(
         reading(f"etag {etag!r}", if_none_match=etag)
         for etag in (
-            *(f'"{FRAME.name}"', f'W/"{FRAME.name}"', f'"other", "{FRAME.name}"', f'"a",W/"{FRAME.name}" ', "*", " * "),
+            *(ETAG, f"W/{ETAG}", f'"other", {ETAG}', f'"a",W/{ETAG} ', "*", " * "),
             *(
                 FRAME.name,
-                f'"{FRAME.name}-stale"',
+                f'"{FRAME.name}"',
                 "",
                 '"other"',
                 "\xe9",
-                f'w/"{FRAME.name}"',
+                f"w/{ETAG}",
                 "*,*",
                 f"'{FRAME.name}'",
             ),
         )
     ),
-    Case(
-        "two etags", "GET", SLOTS, fast=False, headers=(("if-none-match", '"x"'), ("If-None-Match", f'"{FRAME.name}"'))
+    Case("two etags", "GET", SLOTS, fast=False, headers=(("if-none-match", '"x"'), ("If-None-Match", ETAG))),
+    *(
+        reading(f"takes {encoding!r}", accept_encoding=encoding)
+        for encoding in (
+            "gzip",
+            "gzip, deflate, br",
+            "br",
+            "",
+            "*",
+            "gzip;q=0",
+            "identity;q=1, gzip; q=0.5",
+            "GZIP",
+            "\xe9",
+        )
     ),
-    reading("etag and limit", query="limit=1", if_none_match=f'"{FRAME.name}"'),
-    reading("wrong limit and etag", query="limit=0", fast=False, if_none_match=f'"{FRAME.name}"'),
+    reading("packed etag", accept_encoding="gzip", if_none_match=VIEW.slots(50, stale=False).packed().etag),
+    reading("plain etag of who takes gzip", accept_encoding="gzip", if_none_match=ETAG),
+    Case("two encodings", "GET", SLOTS, fast=False, headers=(("accept-encoding", "br"), ("Accept-Encoding", "gzip"))),
+    *(
+        reading(f"query {query!r}", query=query, fast=False)
+        for query in (
+            *("cursor=x", "cursor=", "frame=1-1", f"frame={FRAME.name}", "frame=x", "at_ms=-1", f"at_ms={NOW_MS}"),
+            *("category=audio", "tier=", "fields=title,price", "fields=colour", "fields=", f"seen={FRAME.name}"),
+            *("frame=1-1&at_ms=5", "limit=1&fields=score", "seen=1"),
+        )
+    ),
+    reading("etag and limit", query="limit=1", if_none_match=ETAG),
+    reading("wrong limit and etag", query="limit=0", fast=False, if_none_match=ETAG),
     *(Case(f"{method} slots", method, SLOTS, fast=False) for method in ("HEAD", "POST", "DELETE", "OPTIONS")),
     *(
         Case(f"at {path}", "GET", path, fast=False)
@@ -485,7 +535,8 @@ WRITES = [
 
 def told(answer: Answer) -> tuple[int, list[tuple[str, str]], Any]:
     """All of an answer that its receiver can see."""
-    is_json = "json" in dict(answer.headers).get("content-type", "")
+    headers = dict(answer.headers)
+    is_json = "json" in headers.get("content-type", "") and "content-encoding" not in headers
     return answer.status, answer.headers, json.loads(answer.body) if is_json and answer.body else answer.body
 
 
@@ -542,13 +593,15 @@ async def test_the_answers_are_what_they_should_be() -> None:
     assert [slot["product"] for slot in json.loads(found.body)["slots"]] == ["p-1"]
     assert headers.pop("content-length") == str(len(found.body))
     assert headers == {
-        "etag": f'"{FRAME.name}"',
+        "etag": VIEW.slots(1, stale=False).etag,
         "cache-control": CACHE_CONTROL,
+        "vary": "Accept-Encoding",
+        "saima-now-ms": str(NOW_MS),
         "saima-age-ms": "20",
         "content-type": "application/json",
         "x-content-type-options": "nosniff",
     }
-    same = await served.ask(reading("same", if_none_match=headers["etag"]))
+    same = await served.ask(reading("same", query="limit=1", if_none_match=headers["etag"]))
     assert (same.status, same.body) == (304, b"")
     assert "content-length" not in dict(same.headers), "it would be that of the 200"
     taken = await served.ask(sending("plain", {"events": [CLICK, {**CLICK, "product": "p-9"}]}))
@@ -589,6 +642,28 @@ async def test_a_sender_that_goes_before_it_is_answered_has_sent_nevertheless() 
     assert (transport.written, len(served.desk.log)) == (b"", 2)
 
 
+async def test_a_client_that_takes_gzip_is_sent_the_same_body_packed() -> None:
+    """Under an ETag of its own, which is the one that it has next time."""
+    served = Served(fast=True)
+    plain, packed = await served.ask(reading("plain")), await served.ask(reading("packed", accept_encoding="br, gzip"))
+    headers = dict(packed.headers)
+    assert gzip.decompress(packed.body) == plain.body
+    assert (headers["content-encoding"], headers["vary"]) == ("gzip", "Accept-Encoding")
+    assert headers["etag"] == ETAG.removesuffix('"') + '-gzip"'
+    same = await served.ask(reading("same", accept_encoding="gzip", if_none_match=headers["etag"]))
+    assert (same.status, same.body, "content-encoding" in dict(same.headers)) == (304, b"", False)
+
+
+async def test_who_has_seen_a_newer_frame_is_not_answered_at_once() -> None:
+    """The plain route looks for it first. One that nobody has published makes no difference."""
+    served = Served(fast=True)
+    newer = f'"{FRAME.epoch}-{FRAME.frame + 1}-0123456789ab"'
+    found = await served.ask(reading("newer", if_none_match=newer))
+    assert (found.status, found.routed) == (200, True)
+    older = await served.ask(reading("older", if_none_match=f'"{FRAME.epoch}-{FRAME.frame - 1}-0123456789ab"'))
+    assert (older.status, older.routed) == (200, False)
+
+
 ON_ONE_CONNECTION = [
     sending("a batch", {"events": [CLICK, CLICK]}),
     sending("of the same length", {"events": [CLICK, {**CLICK, "product": "p-2"}]}),
@@ -598,7 +673,7 @@ ON_ONE_CONNECTION = [
     sending("a body that looks like a head", b"GET /v1/venues/hall-1/slots HTTP/1.1\r\n\r\n"),
     reading("a read", query="limit=1"),
     reading("another", query="limit=2"),
-    reading("what it has", query="limit=2", if_none_match=f'"{FRAME.name}"'),
+    reading("what it has", query="limit=2", if_none_match=ETAG),
     reading("a plain read", query="limit=0"),
     Case("plain", "GET", "/healthz", fast=False),
     Case("no such venue", "GET", "/v1/venues/hall-2/slots", fast=False),

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from api import frames as module
-from api.frames import STALE_MS, Frames, VenueView
+from api.frames import Frames
+from api.view import STALE_MS, VenueView
 from racing.entries import Runner
 from racing.errors import StaleNumbersError, StoreUnavailableError
 from racing.model import END, Frame, Position, Slot, Term
@@ -83,7 +84,10 @@ def test_a_body_shows_the_slots_with_the_data_of_their_runners() -> None:
         "phase_ends_ms": None,
         "told": [],
         "conflicts": 0,
+        "moved_since_ms": None,
         "stale": False,
+        "evolved": False,
+        "next": None,
         "slots": [
             {
                 "slot": 1,
@@ -113,7 +117,8 @@ def test_a_body_is_encoded_once_for_each_limit_and_state() -> None:
     assert view.slots(2, stale=False).body is body
     assert view.slots(1000, stale=False).body is body
     assert len(json.loads(view.slots(1, stale=False).body)["slots"]) == 1
-    assert json.loads(view.slots(2, stale=True).body) == {**json.loads(body), "stale": True}
+    stale = json.loads(view.slots(2, stale=True).body)
+    assert stale == {**json.loads(body), "stale": True, "served": "last_frame"}
 
 
 def test_a_new_frame_has_bodies_of_its_own() -> None:
@@ -174,7 +179,7 @@ class FakeStore:
         await asyncio.sleep(0)
         return listed
 
-    async def rule(self, venue: str) -> RuleVersion:
+    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         self._answer("rule", venue)
         await asyncio.sleep(0)
         return self.version
@@ -551,11 +556,13 @@ async def test_frames_that_are_passed_over_count_for_what_the_next_is_compared_w
     view = frames.views["hall-1"]
     store.stream += [frame_of("p-1", number=2 + n, at_ms=9_000 + 1_000 * n) for n in range(25)]
     await frames.catch_up(view, (7, 26))
-    last_before = [board.at_ms for board in view.references if board is not None]
+    last_before = [board.at_ms for board in view.now.references if board is not None]
     assert last_before == [29_000, 19_000, 9_000]
     fresh = Frames(*[_any(store)] * 3)
     await fresh.refresh()
-    assert fresh.views["hall-1"].references == view.references, "a process that has seen none of them tells the same"
+    assert fresh.views["hall-1"].now.references == view.now.references, (
+        "a process that has seen none of them tells the same"
+    )
 
 
 def _any(store: FakeStore) -> Any:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from api.schemas import RunnerIn, RunnersIn, SlotsOut, VenueIn
 from racing.documents import in_words, wrong_field
-from racing.entries import Runner
+from racing.entries import Coupon, Runner
 from racing.model import Frame
 
 RUNNER = {"product": "p-1", "merchant": "m-1", "title": "One"}
@@ -107,11 +107,14 @@ def test_a_runner_reaches_the_store_as_it_was_given() -> None:
         "stock": 3,
         "entry_score": 0.5,
         "attributes": {"new": True},
+        "coupon": {"off": 1, "above": 2, "title": "1 off from 2"},
     }
     assert set(given) == set(RunnerIn.model_fields)
-    assert RunnerIn.model_validate(given).runner() == Runner(**given)
+    assert RunnerIn.model_validate(given).runner() == Runner(**{**given, "coupon": Coupon(1, 2, "1 off from 2")})
 
 
 def test_what_a_board_shows_of_its_frame_is_what_the_frame_holds() -> None:
     """The names are the frame's own; the roster is for this process alone."""
-    assert set(SlotsOut.model_fields) - {"stale"} == set(Frame.__struct_fields__) - {"roster"}
+    assert set(SlotsOut.model_fields) - {"stale", "evolved", "moved_since_ms", "next"} == set(
+        Frame.__struct_fields__
+    ) - {"roster"}
