@@ -28,6 +28,7 @@ from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
+from api.tokens import issued_s
 from api.view import VenueView, is_stale
 from racing.errors import OverloadedError, RacingError
 from racing.model import Place
@@ -37,6 +38,8 @@ log = structlog.get_logger("saima.api")
 
 _PREFIX = b"/v1/venues/"
 _SLOTS_MAX = 1000
+_TOKENS = b"&tokens=true"
+"""As saima-client.js asks, after a limit."""
 _MEDIA_TYPES = {
     NDJSON.encode(): NDJSON,
     b"application/json": JSON,
@@ -60,7 +63,7 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the head of a GET asks: so many slots, unless they are those that the client names.
 
     seen: the newest frame that the client names, so that it is not shown an older one. gzip: whether it takes that.
-    authorization: its key, where keys are in force.
+    tokens: each slot with its token. authorization: its key, where keys are in force.
     """
 
     venue: str
@@ -69,6 +72,7 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     authorization: bytes | None
     seen: Place | None = None
     gzip: bool = False
+    tokens: bool = False
     length: int = 0
 
 
@@ -246,7 +250,7 @@ class FastProtocol(HttpToolsProtocol):
             return _read_of(venue.decode(), query, headers, self.odd_in_reads)
         if what == b"events" and method == b"POST":
             asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
-            return None if self.cors and any(name == b"origin" for name, _ in headers) else asked
+            return None if b"origin" in self.odd_in_reads and any(name == b"origin" for name, _ in headers) else asked
         return None
 
     def _remember(self, chunk: bytes, asked: _Asked) -> None:
@@ -291,18 +295,20 @@ class FastProtocol(HttpToolsProtocol):
         if asked.seen is not None and asked.seen > view.frame.place:
             return False
         age_ms = view.age()
+        issued = issued_s(view.frame.at_ms, service.now_ms()) if asked.tokens else 0
         if asked.authorization is None:
-            self._show(service, view.slots(asked.limit, stale=is_stale(age_ms)), asked, age_ms)
+            self._show(service, view.slots(asked.limit, stale=is_stale(age_ms), issued_s=issued), asked, age_ms)
             return True
         grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
         if grant is None or not grant.bucket.take(time.monotonic()):
             return False
         made = view.detailed if grant.sees_details(asked.venue) else view.slots
-        self._show(service, made(asked.limit, stale=is_stale(age_ms)), asked, age_ms, grant.bucket.lines())
+        slots = made(asked.limit, stale=is_stale(age_ms), issued_s=issued)
+        self._show(service, slots, asked, age_ms, grant.bucket.lines())
         return True
 
     def _show(self, service: Service, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
-        if self.cors:
+        if self.cors or (self.keyed and service.grants_in_force().origins):
             told += _VARY
         age = b"%bsaima-now-ms: %d\r\n" % (told, service.now_ms())
         if age_ms is not None:
@@ -427,6 +433,7 @@ def _refusal(exc: Exception) -> Response:
 
 
 def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
+    query, tokens = query.removesuffix(_TOKENS), query.endswith(_TOKENS)
     limit, known, key, gzip = _limit(query), None, None, None
     if limit is None:
         return None
@@ -444,7 +451,7 @@ def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) 
                 return None
             key = value
     seen = None if known is None else newest_named(known)
-    return _Read(venue, limit, known, key, seen, gzip=gzip or False)
+    return _Read(venue, limit, known, key, seen, gzip=gzip or False, tokens=tokens)
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
@@ -473,15 +480,17 @@ def _limit(query: bytes) -> int | None:
 def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     """The protocol of a server that serves this application.
 
-    Where other sites may read answers, the plain routes answer what names its origin: they say so.
+    Where other sites may read answers, those listed and those that beacon keys name, the plain routes answer what names
+    its origin: they say so.
     """
     settings: Settings = app.state.settings
     keyed, cors = settings.keys == "on", bool(settings.cors_origins)
+    odd = _BODY_OF_READ | ({b"origin"} if cors or keyed else set()) | ({b"authorization"} if keyed else set())
     given = {
         "fast_app": app,
         "body_max_bytes": body_max_bytes,
         "keyed": keyed,
         "cors": cors,
-        "odd_in_reads": _BODY_OF_READ | ({b"origin"} if cors else set()) | ({b"authorization"} if keyed else set()),
+        "odd_in_reads": odd,
     }
     return type("ServedProtocol", (FastProtocol,), given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -43,6 +43,7 @@ class AsyncVenue(Flows):
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         super().__init__(base_url, venue, key=key, origin=origin, tries=tries)
+        self._own = http is None
         self._http = http or httpx2.AsyncClient(timeout=TIMEOUT)
         self._sleep = sleep
 
@@ -116,5 +117,12 @@ class AsyncVenue(Flows):
                     yield board
 
     async def aclose(self) -> None:
-        """Close the http client."""
-        await self._http.aclose()
+        """As Venue.close."""
+        if self._own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()

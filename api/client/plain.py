@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -47,6 +47,7 @@ class Venue(Flows):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         super().__init__(base_url, venue, key=key, origin=origin, tries=tries)
+        self._own = http is None
         self._http = http or httpx2.Client(timeout=TIMEOUT)
         self._sleep = sleep
 
@@ -126,5 +127,12 @@ class Venue(Flows):
                     yield board
 
     def close(self) -> None:
-        """Close the http client."""
-        self._http.close()
+        """Close the http client, unless it was given."""
+        if self._own:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -287,7 +287,12 @@ def test_an_impression_is_told_once_half_of_it_was_seen_for_a_second(play: Any) 
 def made_up(chance: random.Random, frame: int) -> dict[str, Any]:
     """A board with any of twelve products in any order, each with some fields."""
     products = chance.sample("abcdefghijkl", chance.randint(0, 12))
-    some = {"title": ["A", "B"], "price": [0, 5, 7], "badges": [[], ["hot"], ["hot", "new"]], "stock": [0, 3]}
+    some: dict[str, list[Any]] = {
+        "title": ["A", "B"],
+        "price": [0, 5, 7],
+        "badges": [[], ["hot"], ["hot", "new"]],
+        "stock": [0, 3],
+    }
     slots = [
         {"slot": slot, "product": product}
         | {name: chance.choice(values) for name, values in some.items() if chance.random() < 0.6}

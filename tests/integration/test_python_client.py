@@ -34,16 +34,23 @@ def name(service: Running) -> str:
     return made
 
 
+@pytest.fixture
+def venue(service: Running, name: str) -> Iterator[Venue]:
+    with Venue(service.url, name) as made:
+        yield made
+
+
 @contextmanager
-def shaken(venue: Venue) -> Iterator[None]:
+def shaken(url: str, name: str) -> Iterator[None]:
     """Orders for one product after the other, so that the order changes all the time."""
     halt = threading.Event()
 
     def shake() -> None:
-        for product in itertools.cycle(PRODUCTS):
-            if halt.wait(0.01):
-                return
-            venue.send([order(product)] * 100)
+        with Venue(url, name) as venue:
+            for product in itertools.cycle(PRODUCTS):
+                if halt.wait(0.01):
+                    return
+                venue.send([order(product)] * 100)
 
     shaking = threading.Thread(target=shake, name="shaking")
     shaking.start()
@@ -54,9 +61,8 @@ def shaken(venue: Venue) -> Iterator[None]:
         shaking.join()
 
 
-def test_pages_hold_each_product_of_a_frame_once_while_ranks_change(service: Running, name: str) -> None:
-    venue, other = Venue(service.url, name), Venue(service.url, name)
-    with shaken(other):
+def test_pages_hold_each_product_of_a_frame_once_while_ranks_change(service: Running, name: str, venue: Venue) -> None:
+    with shaken(service.url, name):
         for _ in range(10):
             pages = list(venue.pages(limit=7))
             assert [slot["slot"] for page in pages for slot in page["slots"]] == list(range(1, 31))
@@ -64,11 +70,10 @@ def test_pages_hold_each_product_of_a_frame_once_while_ranks_change(service: Run
             assert len({name_of(page) for page in pages}) == 1
 
 
-def test_a_board_that_is_followed_is_what_a_read_shows(service: Running, name: str) -> None:
+def test_a_board_that_is_followed_is_what_a_read_shows(service: Running, name: str, venue: Venue) -> None:
     """After any number of changes."""
-    venue, other = Venue(service.url, name), Venue(service.url, name)
     following = venue.follow(limit=50)
-    with shaken(other):
+    with shaken(service.url, name):
         boards = list(itertools.islice(following, 20))
     assert len({name_of(board) for board in boards}) == 20
     last = boards[-1]
@@ -78,43 +83,42 @@ def test_a_board_that_is_followed_is_what_a_read_shows(service: Running, name: s
 
 
 async def test_with_asyncio_a_board_is_followed_too(service: Running, name: str) -> None:
-    venue = AsyncVenue(service.url, name)
-    following = venue.follow(limit=10)
-    first = await anext(following)
-    last = products(first)[-1]
-    assert (await venue.send([order(last)] * 50)).accepted == 50
-    async for board in following:
-        if products(board)[0] == last:
-            break
-    pages = [page async for page in venue.pages(limit=10)]
-    assert products(pages[0])[0] == last
-    await following.aclose()
-    await venue.aclose()
+    async with AsyncVenue(service.url, name) as venue:
+        following = venue.follow(limit=10)
+        first = await anext(following)
+        last = products(first)[-1]
+        assert (await venue.send([order(last)] * 50)).accepted == 50
+        async for board in following:
+            if products(board)[0] == last:
+                break
+        pages = [page async for page in venue.pages(limit=10)]
+        assert products(pages[0])[0] == last
+        await following.aclose()
 
 
-def test_what_is_sent_under_one_key_counts_once(service: Running, name: str) -> None:
-    venue = Venue(service.url, name)
+def test_what_is_sent_under_one_key_counts_once(service: Running, name: str, venue: Venue) -> None:
     first, again = (venue.send([order("p-1")] * 3, key="mine") for _ in range(2))
     assert first == again
     assert service.scores(name)["p-1"] <= 4
 
 
 def test_a_venue_that_is_not_there_is_an_error(service: Running) -> None:
-    venue = Venue(service.url, "nowhere")
-    with pytest.raises(SaimaError, match="no venue") as raised:
-        venue.slots()
-    assert (raised.value.status, raised.value.code) == (404, "not_found")
-    with pytest.raises(SaimaError, match="no venue"):
-        next(venue.follow())
+    with Venue(service.url, "nowhere") as venue:
+        with pytest.raises(SaimaError, match="no venue") as raised:
+            venue.slots()
+        assert (raised.value.status, raised.value.code) == (404, "not_found")
+        with pytest.raises(SaimaError, match="no venue"):
+            next(venue.follow())
 
 
 def test_a_page_is_told_of_with_tokens(keyed_service: Keyed) -> None:
     """As the server of a mini program does: it reads slots with tokens, and sends what was seen."""
-    reader = Venue(keyed_service.service.url, OPEN)
-    slot = next(slot for slot in reader.slots(tokens=True)["slots"] if slot["product"] == OWN)
-    page = Venue(keyed_service.service.url, OPEN, key=keyed_service.keys["beacon"], origin=ORIGIN)
+    url, key = keyed_service.service.url, keyed_service.keys["beacon"]
+    with Venue(url, OPEN) as reader:
+        slot = next(slot for slot in reader.slots(tokens=True)["slots"] if slot["product"] == OWN)
     click = {"type": "click", "product": OWN, "token": slot["token"]}
-    receipt = page.beacons([click, {**click, "token": "x"}])
+    with Venue(url, OPEN, key=key, origin=ORIGIN) as page:
+        receipt = page.beacons([click, {**click, "token": "x"}])
     assert (receipt.accepted, [each["code"] for each in receipt.refused]) == (1, ["token_forged"])
-    with pytest.raises(SaimaError, match="origins"):
-        Venue(keyed_service.service.url, OPEN, key=keyed_service.keys["beacon"]).beacons([click])
+    with Venue(url, OPEN, key=key) as elsewhere, pytest.raises(SaimaError, match="origins"):
+        elsewhere.beacons([click])
