@@ -1,12 +1,18 @@
 // The shelf: one card per product, reused while it is there, gliding to its new place when the order changes.
+//
+// All cards have one size, so a card's place is known without asking the browser, and a new order costs no layout: cards are
+// moved by transforms, which the compositor animates. The order of the nodes, which is that of the Tab key, follows.
 
 import { say, sayBadge, writePrice } from "./storefront-words.js";
 
-const GLIDE = { duration: 450, easing: "cubic-bezier(.22,.8,.26,1)" };
-const NEAR = 300; // px: cards that far out of sight do not glide
+const GAP_PX = 10;
+const WIDTH_PX = 150; // of a card, at least; on a phone half of what there is
+const HEIGHT_PX = 280;
+const NODES_AFTER_MS = 1500;
 const TINTS = 8;
-
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
+const SHOWN = [
+  "slot", "title", "url", "image", "price", "list_price", "price_after_coupon", "coupon", "stock", "moved", "gone",
+];
 
 function part(tag, className) {
   const node = document.createElement(tag);
@@ -57,7 +63,9 @@ class Card {
   }
 
   show(entry) {
+    const was = this.entry;
     this.entry = entry;
+    if (was && SHOWN.every((name) => was[name] === entry[name]) && String(was.badges) === String(entry.badges)) return;
     const title = entry.title ?? entry.product;
     mark(this.node, "product", entry.product);
     mark(this.node, "slot", String(entry.slot));
@@ -75,6 +83,14 @@ class Card {
     put(this.note, noteOf(entry));
     this.#move(entry.moved ?? 0);
     this.#badge(entry.badges ?? []);
+  }
+
+  /** Stands at this point of the shelf, px; glides there if it stood somewhere before. */
+  stand(x, y, width) {
+    const there = `translate(${x}px, ${y}px)`;
+    const { style } = this.node;
+    if (style.width !== `${width}px`) style.width = `${width}px`;
+    if (style.transform !== there) style.transform = there;
   }
 
   #lead(address, label) {
@@ -129,11 +145,16 @@ export class Shelf {
   #onCard;
   #cards = new Map(); // product -> Card
   #ordered = [];
+  #columns = 1;
+  #width = 0;
+  #timer = 0;
 
   /** onCard(node, entry or null) is called for each card that is shown, or leaves. */
   constructor(list, onCard) {
     this.#list = list;
     this.#onCard = onCard;
+    this.#fit(list.clientWidth);
+    new ResizeObserver(([{ contentRect }]) => this.#fit(contentRect.width)).observe(list);
   }
 
   get size() {
@@ -146,21 +167,17 @@ export class Shelf {
 
   /** Shows these slots, in their order, and no others. */
   show(entries) {
-    const focused = document.activeElement;
-    const before = new Map(this.#ordered.map((card) => [card, card.node.getBoundingClientRect()]));
     const staying = new Set(entries.map(({ product }) => product));
     for (const [product, card] of this.#cards) if (!staying.has(product)) this.#drop(product, card);
     this.#ordered = entries.map((entry) => this.#show(entry));
-    place(this.#list, this.#ordered.map(({ node }) => node));
-    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
-    glide(this.#ordered, before);
+    this.#arrange();
   }
 
   /** Puts more slots after those that are shown; one that is shown already stays where it is. */
   append(entries) {
-    const cards = entries.filter(({ product }) => !this.#cards.has(product)).map((entry) => this.#show(entry));
-    this.#ordered.push(...cards);
-    this.#list.append(...cards.map(({ node }) => node));
+    const more = entries.filter(({ product }) => !this.#cards.has(product));
+    this.#ordered.push(...more.map((entry) => this.#show(entry)));
+    this.#arrange();
   }
 
   #show(entry) {
@@ -176,34 +193,42 @@ export class Shelf {
     this.#cards.delete(product);
     this.#onCard(card.node, null);
   }
+
+  #fit(width) {
+    if (width === this.#width) return;
+    this.#width = width;
+    this.#columns = Math.max(2, Math.floor((width + GAP_PX) / (WIDTH_PX + GAP_PX)));
+    this.#arrange();
+  }
+
+  /** Gives every card its place. New nodes come in at the end; those that are there are put in order when it is calm. */
+  #arrange() {
+    const width = Math.floor((this.#width + GAP_PX) / this.#columns) - GAP_PX;
+    this.#ordered.forEach((card, index) => {
+      const [row, column] = [Math.floor(index / this.#columns), index % this.#columns];
+      card.stand(column * (width + GAP_PX), row * (HEIGHT_PX + GAP_PX), width);
+    });
+    const height = `${Math.ceil(this.#ordered.length / this.#columns) * (HEIGHT_PX + GAP_PX)}px`;
+    if (this.#list.style.height !== height) this.#list.style.height = height;
+    this.#list.append(...this.#ordered.filter(({ node }) => !node.isConnected).map(({ node }) => node));
+    this.#timer ||= setTimeout(() => this.#order(), NODES_AFTER_MS);
+  }
+
+  #order() {
+    this.#timer = 0;
+    const focused = document.activeElement;
+    place(this.#list, this.#ordered.map(({ node }) => node));
+    if (focused !== document.activeElement && focused?.isConnected) focused.focus({ preventScroll: true });
+  }
 }
 
-/** Puts the nodes in order, and moves few of them for it. */
+/** Puts the nodes in order, moves few of them for it, and interrupts no glide where the browser knows how. */
 function place(list, nodes) {
+  const move = (list.moveBefore ?? list.insertBefore).bind(list);
   let at = list.firstChild;
   for (const node of nodes) {
     if (at?.nextSibling === node) at = node; // the one between comes later
     if (at === node) at = node.nextSibling;
-    else list.insertBefore(node, at);
+    else move(node, at);
   }
-}
-
-/** FLIP: every card starts from where it was seen and glides to where it is now, on the compositor. */
-function glide(cards, before) {
-  if (calm.matches) return;
-  for (const card of cards) card.gliding?.cancel();
-  const after = cards.map(({ node }) => node.getBoundingClientRect());
-  cards.forEach((card, index) => {
-    const [from, to] = [before.get(card), after[index]];
-    card.gliding = null;
-    if (!inSight(to) && !(from && inSight(from))) return;
-    const [x, y] = from ? [from.left - to.left, from.top - to.top] : [0, 0];
-    if (from && Math.abs(x) < 1 && Math.abs(y) < 1) return;
-    const start = from ? { transform: `translate(${x}px, ${y}px)` } : { opacity: 0 };
-    card.gliding = card.node.animate([start, from ? { transform: "none" } : { opacity: 1 }], GLIDE);
-  });
-}
-
-function inSight({ top, bottom }) {
-  return bottom > -NEAR && top < innerHeight + NEAR;
 }

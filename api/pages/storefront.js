@@ -4,7 +4,6 @@ import { Saima } from "./saima-client.js";
 import { Shelf, put } from "./shelf.js";
 import { language, say, writeLeft, writeTime } from "./storefront-words.js";
 
-const LIMIT = 50;
 const TICK_MS = 250;
 const TOP_PX = 120; // so near to the top the order is live again
 const AHEAD = "800px"; // the next page is read before its place is in sight
@@ -13,6 +12,7 @@ const by = (id) => document.getElementById(id);
 const address = new URL(location.href);
 const { base: told, beaconKey } = document.body.dataset;
 const base = new URL(told || "..", location.href);
+const limit = Number(address.searchParams.get("limit")) || 50; // slots of a page, and of the order that is live
 
 let saima = null;
 let head = null; // all but the slots of the frame on screen
@@ -128,7 +128,7 @@ async function open() {
   const venue = await venueOf();
   put(by("title"), venue.title);
   document.title = venue.title;
-  saima = new Saima(venue.venue, { base, key: beaconKey || undefined, limit: LIMIT });
+  saima = new Saima(venue.venue, { base, key: beaconKey || undefined, limit });
   goLive();
   setInterval(tick, TICK_MS);
 }

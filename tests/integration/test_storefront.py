@@ -101,7 +101,8 @@ def open_shop(browser: Chrome, shop: Running, venue: str, lang: str = "en") -> N
 def products(browser: Chrome) -> list[str]:
     """The products on the shelf, in their order."""
     found: list[str] = browser.execute_script(
-        "return [...document.querySelectorAll('#shelf > .card')].map((card) => card.dataset.product)"
+        "const cards = [...document.querySelectorAll('#shelf > .card')];"
+        "return cards.sort((a, b) => a.dataset.slot - b.dataset.slot).map((card) => card.dataset.product)"
     )
     return found
 
@@ -151,7 +152,8 @@ def test_scrolling_through_a_storm_shows_each_product_of_one_frame_once(
         wait_until(browser, scroll_on, "the end of the shelf came")
         seen = products(browser)
         slots = browser.execute_script(
-            "return [...document.querySelectorAll('#shelf > .card')].map((card) => Number(card.dataset.slot))"
+            "const cards = [...document.querySelectorAll('#shelf > .card')];"
+            "return cards.map((card) => Number(card.dataset.slot)).sort((a, b) => a - b)"
         )
         frame = browser.find_element(By.ID, "shelf").get_attribute("data-frame")
     assert len(set(seen)) == len(seen) == SLOTS
@@ -180,7 +182,7 @@ def test_a_card_keeps_its_node_and_glides_when_it_moves(browser: Chrome, shop: R
     last = products(browser)[20]
     shop.send(venue, *({"type": "order", "product": last} for _ in range(500)))
     wait_until(browser, lambda b: products(b)[0] == last, "it was first")
-    assert browser.execute_script("return document.querySelector('.card').was") == last
+    assert browser.execute_script("return document.querySelector('[data-slot=\"1\"]').was") == last
     assert browser.execute_script(
         "return [...document.querySelectorAll('.card')].every((c) => c.was === c.dataset.product)"
     )
