@@ -22,8 +22,23 @@ from api.fastpath import fast_protocol
 from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
+from api.history import Shown
 from api.limits import BodyLimit, SecurityHeaders
-from api.routes import audit, beacons, boards, events, live, machines, orders, runners, scorers, slots, venues
+from api.purge import Purger
+from api.routes import (
+    audit,
+    beacons,
+    boards,
+    events,
+    live,
+    machines,
+    merchants,
+    orders,
+    runners,
+    scorers,
+    slots,
+    venues,
+)
 from api.service import Service
 from racing.errors import RacingError, StoreError
 from racing.settings import Settings
@@ -66,6 +81,10 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
             await frames.refresh()
             await _tell_durability(desk, settings)
+        purger = None if settings.purge_url is None else Purger(settings.purge_url, app.state.service.gone, client)
+        if purger is not None:
+            frames.on_show = partial(_see, purger, app.state.service)
+            purger.start()
         await frames.start()
         if guarded:
             await grants.start()
@@ -73,6 +92,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         admission.start()
         yield
         await admission.stop()
+        if purger is not None:
+            await purger.stop()
         await frames.stop()
         if guarded:
             await grants.stop()
@@ -93,7 +114,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, orders, audit, events, beacons, slots, boards, live, scorers, machines)
+    routers = (venues, runners, merchants, orders, audit, events, beacons, slots, boards, live, scorers, machines)
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)
@@ -122,6 +143,10 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         **options,
     )
     return DrainingServer(config, app)
+
+
+def _see(purger: Purger, service: Service, before: Shown, now: Shown) -> None:
+    purger.see(before, now, service.now_ms())
 
 
 async def _tell_durability(desk: Desk, settings: Settings) -> None:

@@ -118,7 +118,7 @@ class Appender:
         self.used = True
         begun = time.perf_counter()
         try:
-            entries = self._entries(group)
+            entries = await self._entries(group)
             members = [each for _, each in entries]
             async with asyncio.timeout(APPEND_MAX_S):
                 results = [
@@ -135,8 +135,11 @@ class Appender:
                 each.done(result)
         return away
 
-    def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]]:
-        """(what to append, whose it is): batches with a key alone, those of one form and table of kinds together."""
+    async def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]]:
+        """(what to append, whose it is): batches with a key alone, those of one form and table of kinds together.
+
+        Other work has its turn after each of those, which takes about a millisecond to pack.
+        """
         entries: list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]] = []
         alike: dict[tuple[type, tuple[str, ...]], list[_Waiting]] = {}
         for each in group:
@@ -144,8 +147,10 @@ class Appender:
                 entries.append((each.keyed, [each]))
             else:
                 alike.setdefault((type(each.taken), each.taken.kinds), []).append(each)
-        for several in alike.values():
-            entries += [(self._packed(portion), portion) for portion in _portions(several)]
+        for portion in (each for several in alike.values() for each in _portions(several)):
+            if entries:
+                await asyncio.sleep(0)
+            entries.append((self._packed(portion), portion))
         return entries
 
     def _packed(self, together: Sequence[_Waiting]) -> bytes:

@@ -16,6 +16,7 @@ from starlette.routing import Match
 from racing.documents import Wrong, in_words, wrong_field
 from racing.errors import (
     ConflictError,
+    CorruptRecordError,
     DocumentError,
     IdempotencyMismatchError,
     NotFoundError,
@@ -175,6 +176,7 @@ _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (ConflictError, "conflict"),
     (OverloadedError, "overloaded"),
     (StoreError, "unavailable"),
+    (CorruptRecordError, "unavailable"),
 )
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 

@@ -29,7 +29,7 @@ from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
 from api.tokens import issued_s
-from api.view import VenueView, is_stale
+from api.view import VenueView
 from racing.errors import OverloadedError, RacingError
 from racing.model import Place
 from racing.settings import Settings
@@ -294,32 +294,29 @@ class FastProtocol(HttpToolsProtocol):
         """
         if asked.seen is not None and asked.seen > view.frame.place:
             return False
-        age_ms = view.age()
+        _, lines, stale = view.times(service.now_ms)
         issued = issued_s(view.frame.at_ms, service.now_ms()) if asked.tokens else 0
         if asked.authorization is None:
-            self._show(service, view.slots(asked.limit, stale=is_stale(age_ms), issued_s=issued), asked, age_ms)
+            self._show(service, view.slots(asked.limit, stale=stale, issued_s=issued), asked, lines)
             return True
         grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
         if grant is None or not grant.bucket.take(time.monotonic()):
             return False
         made = view.detailed if grant.sees_details(asked.venue) else view.slots
-        slots = made(asked.limit, stale=is_stale(age_ms), issued_s=issued)
-        self._show(service, slots, asked, age_ms, grant.bucket.lines())
+        slots = made(asked.limit, stale=stale, issued_s=issued)
+        self._show(service, slots, asked, grant.bucket.lines() + lines)
         return True
 
-    def _show(self, service: Service, slots: Slots, asked: _Read, age_ms: int | None, told: bytes = b"") -> None:
+    def _show(self, service: Service, slots: Slots, asked: _Read, told: bytes) -> None:
         if self.cors or (self.keyed and service.grants_in_force().origins):
             told += _VARY
-        age = b"%bsaima-now-ms: %d\r\n" % (told, service.now_ms())
-        if age_ms is not None:
-            age = b"%bsaima-age-ms: %d\r\n" % (age, age_ms)
         if asked.gzip:
             slots = slots.packed()
         self.cycle = _ANSWERED
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
-            self._write(304, slots.head, age)
+            self._write(304, slots.head, told)
         else:
-            self._write(200, slots.head, age, slots.length, body=slots.body)
+            self._write(200, slots.head, told, slots.length, body=slots.body)
         self._read_complete()
 
     def _read_complete(self) -> None:

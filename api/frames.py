@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from api.history import GRID_MS, References, Shown, references_after, references
 from api.tokens import VenueTokens
 from api.view import VenueView
 from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
-from racing.errors import NotFoundError, RacingError, StaleNumbersError, StoreError, StoreUnavailableError
+from racing.errors import (
+    CorruptRecordError,
+    NotFoundError,
+    RacingError,
+    StaleNumbersError,
+    StoreError,
+    StoreUnavailableError,
+)
 from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
 from racing.rule import parse_rule
@@ -56,6 +64,8 @@ class Frames:
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
         """Those whose slots anyone may read."""
+        self.on_show: Callable[[Shown, Shown], None] | None = None
+        """Called with each frame that is shown, and the one before it."""
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
@@ -119,6 +129,8 @@ class Frames:
                     self.take(venue)
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
+            except CorruptRecordError as exc:
+                log.error("cannot show a venue", venue=name, reason=str(exc))  # noqa: TRY400  # said whole
         self._listed_ok = trouble is None
         if trouble is not None:
             raise trouble
@@ -206,7 +218,7 @@ class Frames:
                 await self._read_frames()
                 await self._read_commits()
                 self.redis_ok = self._listed_ok
-            except StoreError as exc:
+            except StoreUnavailableError as exc:
                 if self.redis_ok:
                     log.warning("Redis is away, frames are served as they were", reason=str(exc))
                 self.redis_ok = False
@@ -320,7 +332,22 @@ class Frames:
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view)
-        view.show(frame, runners, references, await self._badges_of(view, frame.rule_version))
+        badges, before = await self._badges_of(view, frame.rule_version), view.now
+        view.show(frame, runners, references, badges)
+        if self.on_show is not None:
+            self.on_show(before, view.now)
+
+    def _reads_commit(self, view: VenueView, raw: bytes) -> bool:
+        """Take note of a venue's last commit; one that cannot be read is told once, and leaves other venues alone."""
+        before = view.trouble
+        try:
+            view.commit, view.trouble = decode_commit(raw), ""
+        except RacingError as exc:
+            view.trouble = str(exc)
+        if view.trouble and view.trouble != before:
+            told = "commit cannot be read, frames are served as they were"
+            log.error(told, venue=view.venue.venue, reason=view.trouble)
+        return not view.trouble
 
     async def _read_commits(self) -> None:
         views = dict(self.views)
@@ -328,7 +355,6 @@ class Frames:
             return
         for name, last in (await self._feed.commits(list(views))).items():
             view = views[name]
-            if last.raw:
-                view.commit = decode_commit(last.raw)
+            if last.raw and self._reads_commit(view, last.raw):
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)

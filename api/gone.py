@@ -35,10 +35,14 @@ class Gone:
         self._orders = orders
         self._venues: dict[str, _Venue] = {}
 
-    async def since(self, shown: Shown, now_ms: int) -> frozenset[str]:
-        """Products of a frame that are excluded now, or no longer enrolled; while Redis is away, as last known."""
+    async def since(self, shown: Shown, now_ms: int, *, fresh: bool = False) -> frozenset[str]:
+        """Products of a frame that are excluded now, or no longer enrolled; while Redis is away, as last known.
+
+        fresh: whether what was read a moment ago must be read again.
+        """
         frame = shown.frame
-        exclusions = [each for each in await self._exclusions(frame.venue) if each.holds(now_ms)]
+        found = await self._exclusions(frame.venue, within_s=0.0 if fresh else _FRESH_S)
+        exclusions = [each for each in found if each.holds(now_ms)]
         products = {each.product for each in exclusions}
         merchants = {each.merchant for each in exclusions if each.merchant is not None}
         left = await self._left(frame)
@@ -50,10 +54,10 @@ class Gone:
             or ((runner := shown.runners.get(slot.runner)) is not None and runner.merchant in merchants)
         )
 
-    async def _exclusions(self, venue: str) -> list[Exclusion]:
+    async def _exclusions(self, venue: str, *, within_s: float) -> list[Exclusion]:
         known = self._venues.setdefault(venue, _Venue())
         async with known.reading:
-            if time.monotonic() - known.read_s > _FRESH_S:
+            if time.monotonic() - known.read_s > within_s:
                 known.read_s = time.monotonic()
                 with suppress(StoreError):  # then nobody can exclude anything either
                     orders = (await self._orders.read(venue)).orders.values()

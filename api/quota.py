@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from math import ceil
 from typing import Final
+
+from api.errors import ProblemError
 
 WINDOW_S: Final = 1
 
@@ -49,3 +52,28 @@ class Bucket:
     def retry_after_s(self) -> int:
         """Whole seconds until a request would be let through, at least 1."""
         return max(1, ceil((1 - self._left) / self._per_s)) if self._per_s else 1
+
+
+_NAMES_MAX: Final = 10_000
+
+
+class Quotas:
+    """A bucket for each name that asks. Bound: 10,000 names; beyond that all begin anew."""
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._buckets: dict[str, Bucket] = {}
+
+    def take(self, name: str | None) -> None:
+        """Count one request of a name; None is not counted. Raises ProblemError (429) beyond its quota."""
+        if name is None:
+            return
+        if name not in self._buckets and len(self._buckets) >= _NAMES_MAX:
+            self._buckets.clear()
+        bucket = self._buckets.setdefault(name, Bucket(self._per_s))
+        if not bucket.take(time.monotonic()):
+            raise ProblemError(
+                "too_many_requests",
+                f"more than {self._per_s} requests a second of this sort: ask for more products at once, less often",
+                headers={"Retry-After": str(bucket.retry_after_s())},
+            )

@@ -80,10 +80,14 @@ def _row(shown: Shown, slot: Slot, runner: Runner | None, given: list[str], *, d
     row: Row = {"slot": slot.slot, "product": slot.product}
     if runner is not None:
         row |= {name: value for name in given if (value := getattr(runner, name)) is not None}
-        if runner.coupon is not None and runner.price is not None:
-            after = runner.coupon.price_after(runner.price)
-            if after is not None:
-                row["price_after_coupon"] = after
+    if slot.price is not None:
+        row["price"] = slot.price
+    if slot.stock is not None and details:
+        row["stock"] = slot.stock
+    if runner is not None and runner.coupon is not None and (price := row.get("price")) is not None:
+        after = runner.coupon.price_after(price)
+        if after is not None:
+            row["price_after_coupon"] = after
     gained = moved(shown.references, slot.runner, slot.slot)
     if gained is not None:
         row["moved"] = gained
@@ -100,7 +104,8 @@ def _row(shown: Shown, slot: Slot, runner: Runner | None, given: list[str], *, d
 def _badges(shown: Shown, slot: Slot, runner: Runner | None) -> list[str]:
     """What a product is told to be: by the board, lately, and by its stock."""
     names = {*slot.labels, *shown.told.get(slot.runner, ())}
-    stock = None if runner is None else runner.stock
+    given = None if runner is None else runner.stock
+    stock = given if slot.stock is None else slot.stock
     if stock == 0:
         names.add("sold_out")
     elif stock is not None and stock <= shown.badges.low_stock and "sold_out" not in names:

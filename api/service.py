@@ -16,6 +16,7 @@ from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.quota import Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from api.view import VenueView
@@ -45,12 +46,15 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    merchant_quotas: Quotas = field(init=False)
+    """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
     _secret: bytes | None = None
     _gone: Gone | None = None
 
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
+        self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
 
     @property
     def orders(self) -> Orders:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from api.badges import badges_of, told_lately
 from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
@@ -33,6 +35,17 @@ def is_stale(age_ms: int | None) -> bool:
     return age_ms is not None and age_ms > STALE_MS
 
 
+class Times(NamedTuple):
+    """What answers tell of time. tick: the ms of this process's clock that it holds for; lines: as HTTP has it."""
+
+    tick: int
+    lines: bytes
+    stale: bool
+
+
+NO_TIMES = Times(-1, b"", stale=False)
+
+
 @dataclass
 class VenueView:
     """What this process knows of a venue: its current frame, rule and runner data."""
@@ -43,6 +56,8 @@ class VenueView:
     rule_version: int
     last_id: str = "0-0"
     commit: CommitRecord = NO_COMMIT
+    trouble: str = ""
+    """Why the last commit cannot be read, if it cannot: a newer Saima made it, or it is damaged."""
     age_ms: float | None = None
     age_read_s: float = 0.0
     runners: dict[int, Runner] = field(default_factory=dict)
@@ -56,6 +71,7 @@ class VenueView:
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
     _kinds: tuple[Rule, dict[str, int]] | None = None
+    _times: Times = NO_TIMES
     _now: Shown = field(init=False)
     _slots: dict[tuple[int, bool, bool, int], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
@@ -81,6 +97,16 @@ class VenueView:
         if self.age_ms is None:
             return None
         return int(self.age_ms + (time.monotonic() - self.age_read_s) * 1000)
+
+    def times(self, now_ms: Callable[[], int]) -> Times:
+        """Age and staleness of the data now, with the server's clock, told again once each ms."""
+        tick = int(time.monotonic() * 1000)
+        if tick != self._times.tick:
+            age_ms, line = self.age(), b"saima-now-ms: %d\r\n" % now_ms()
+            if age_ms is not None:
+                line = b"%bsaima-age-ms: %d\r\n" % (line, age_ms)
+            self._times = Times(tick, line, is_stale(age_ms))
+        return self._times
 
     def stale(self) -> bool:
         """Whether readers must be told that the data no longer moves."""

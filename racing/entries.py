@@ -18,6 +18,8 @@ from racing.roster import TRUE
 EVENTS_FIELD = b"events"
 DECISION_FIELD = b"decision"
 TICK_FIELD = b"tick"
+AFTER_FIELD = b"after"
+"""Beside events and decisions: the position of the one before, as the server has it; empty where it knows none."""
 SUM_FIELD = b"sum"
 """Beside a decision: SHA-1 of its JSON, hex, made by the server as it is logged. Event batches carry their own."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from typing import Any, Self
 
 import msgspec
@@ -15,6 +16,7 @@ from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import SeenIds, kind_salt
 from racing.model import EVENT_KINDS, KINDS_MAX, IntArray
 from racing.rule import Rule
+from racing.sales import Sales
 from racing.stated import STATED_KINDS, Stated
 
 PAY, REFUND = EVENT_KINDS.index("pay"), EVENT_KINDS.index("refund")
@@ -90,8 +92,8 @@ class Cells:
 class _Events:
     """Columns of several entries end to end; kind in the race's own numbering, below 0 for what is not counted.
 
-    What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids.
-    moment_ms is there where times or ids are.
+    What no event has is None: times (then all came at their entry's moment, in the running bucket), amounts, ids, and
+    what only sales are told by. moment_ms is there where times or ids are. source: an index into sources.
     """
 
     kind: IntArray
@@ -100,6 +102,10 @@ class _Events:
     moment_ms: IntArray | None = None
     time_ms: IntArray | None = None
     id_hash: npt.NDArray[np.uint64] | None = None
+    user_hash: npt.NDArray[np.uint64] | None = None
+    slot: IntArray | None = None
+    source: IntArray | None = None
+    sources: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -107,10 +113,8 @@ class _Events:
     def only(self, good: Mask) -> Self:
         if good.all():
             return self
-        return replace(
-            self,
-            **{each.name: column[good] for each in fields(self) if (column := getattr(self, each.name)) is not None},
-        )
+        columns = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sources"}
+        return replace(self, **{name: column[good] for name, column in columns.items() if column is not None})
 
 
 class Intake:
@@ -119,6 +123,7 @@ class Intake:
     def __init__(self) -> None:
         self.counts = Counts()
         self.ids = SeenIds()
+        self.sales = Sales()
         self.stated = Stated()
         self.stated_anew = False
         """Whether a value has been stated since somebody looked, and set it back."""
@@ -134,8 +139,11 @@ class Intake:
                 self._salts = np.append(self._salts, np.uint64(kind_salt(kind)))
         return np.array([self.kinds.get(kind, _STATED.get(kind, _NO_KIND)) for kind in kinds], np.int64)
 
-    def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule) -> Cells:
-        """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason."""
+    def take(self, batches: Sequence[Arrived], *, runners: int, span: Span, rule: Rule, phase: str = "") -> Cells:
+        """The cells of (moment, batch) pairs that lie within one step, in log order; the rest is counted by reason.
+
+        phase: the one that holds; what is sold now is sold in it.
+        """
         events = self._joined(batches)
         self.counts.accepted += len(events)
         events = events.only(self._known(events, batches, runners, rule))
@@ -144,6 +152,8 @@ class Intake:
         if events.id_hash is not None:
             events = events.only(self._first(events, rule.id_memory_ms))
         self.counts.counted += len(events)
+        if len(events):
+            self.sales.count(phase, events)
         return self._cells(events, self._taken_back(events, span, rule.id_memory_ms), span)
 
     def _joined(self, batches: Sequence[Arrived]) -> _Events:
@@ -160,10 +170,13 @@ class Intake:
         return _Events(
             kind=self._kinds_of(bodies, sizes),
             runner=np.concatenate([batch.runner for batch in bodies], dtype=np.int64),
-            amount=_column(bodies, "amount", 0) if any(batch.amount is not None for batch in bodies) else None,
+            amount=_given(bodies, "amount"),
             moment_ms=moment_ms,
             time_ms=time_ms,
             id_hash=_column(bodies, "id_hash", 0, np.uint64) if named else None,
+            user_hash=_given(bodies, "user_hash", np.uint64),
+            slot=_given(bodies, "slot"),
+            **_sources_of(bodies, sizes),
         )
 
     def _kinds_of(self, bodies: Sequence[EventBatch], sizes: IntArray) -> IntArray:
@@ -288,6 +301,23 @@ class Intake:
             return []  # the payment has left the base: there is nothing to subtract it from
         cell = runner * MEASURES_MAX + 2 * PAY
         return [(bucket, cell + 1, -taken), *([(bucket, cell, -1)] if whole else [])]
+
+
+def _sources_of(bodies: Sequence[EventBatch], sizes: IntArray) -> dict[str, Any]:
+    """Each event's source in one table for all batches, which may have one each; nothing where no event has one."""
+    source = _given(bodies, "source")
+    if source is None:
+        return {}
+    tables = [batch.sources or ("",) for batch in bodies]
+    joined = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(tables)))}
+    starts = np.cumsum([0, *map(len, tables)])[:-1]
+    places = np.array([joined[name] for table in tables for name in table], np.int64)
+    return {"source": places[source + np.repeat(starts, sizes)], "sources": tuple(joined)}
+
+
+def _given(bodies: Sequence[EventBatch], name: str, dtype: type[np.generic] = np.int64) -> Any:
+    """A column of batches end to end, 0 where one has not got it; None where none has."""
+    return _column(bodies, name, 0, dtype) if any(getattr(batch, name) is not None for batch in bodies) else None
 
 
 def _column(bodies: Sequence[EventBatch], name: str, absent: int, dtype: type[np.generic] = np.int64) -> Any:

@@ -13,6 +13,7 @@ CounterName = Literal[
     "saima_events_duplicate_total",  # events answered as known duplicates, per venue
     "saima_events_refused_total",  # events refused at the door, per venue and reason
     "saima_numbers_dropped_total",  # times an API process found its runner numbers to be of lost enrolments, per venue
+    "saima_purges_total",  # times that the purge hook was called, per venue and result: done or failed
     "saima_commits_total",  # commits written, per venue
     "saima_frames_total",  # frames published, per venue
     "saima_segments_total",  # segment files written, per venue

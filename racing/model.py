@@ -76,7 +76,8 @@ class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
     """One position of the board. slot counts from 1; runner is the enrolment number, from 0.
 
     score: with boosts. labels: what shoppers are told of it, for example pinned, paid, new, sold_out. steps: what moved
-    it away from its standing, in the order of operations.
+    it away from its standing, in the order of operations. stock, price (minor units): as events have stated them since
+    the product's data was given; None where they have not, or not otherwise.
     """
 
     slot: int
@@ -87,6 +88,8 @@ class Slot(msgspec.Struct, frozen=True, omit_defaults=True):
     standing: int | None = None
     labels: tuple[str, ...] = ()
     steps: tuple[Step, ...] = ()
+    stock: int | None = None
+    price: int | None = None
 
 
 class Explained(msgspec.Struct, frozen=True, omit_defaults=True):

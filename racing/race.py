@@ -34,6 +34,7 @@ from racing.orders import Phase
 from racing.phases import Opening, RuleInForce, latest, started
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
+from racing.sales import Sales
 from racing.stability import GRID_MS, Churn, Memory, Noise
 from racing.stated import STATED_KINDS, UNKNOWN
 from racing.steering import Mask, Steering
@@ -86,6 +87,7 @@ class Race:
         self.phases = started(formula=FORMULA)
         self.memory = Memory()
         self._full_due = True
+        self._recorded: Position = START
         self._intake = Intake()
         self._score_room: FloatArray = np.zeros(0)
         self._formula = self._compiled()
@@ -122,6 +124,11 @@ class Race:
         stated = self._intake.stated
         stock, price = (int(column[runner]) for column in (stated.stock, stated.price))
         return None if stock == UNKNOWN else stock, None if price == UNKNOWN else price
+
+    @property
+    def sales(self) -> Sales:
+        """What the venue sold, and to how many."""
+        return self._intake.sales
 
     @property
     def remembered_ids(self) -> int:
@@ -211,7 +218,7 @@ class Race:
         """Count the events of entries that lie within one step, in log order."""
         windows = self.windows
         span = Span(windows.bucket_ms, windows.oldest, windows.bucket)
-        cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule)
+        cells = self._intake.take(batches, runners=len(self.roster), span=span, rule=self.rule, phase=self.phases.name)
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
@@ -567,6 +574,10 @@ class Race:
         standings = self._standings(field, board)
         told = self._terms(np.array(board.runners, np.int64))
         moving = bool(board.moves) or self._outs is not None
+        stated = self._intake.stated
+        stocks, prices = (
+            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
+        )
         slots = tuple(
             Slot(
                 slot=index + 1,
@@ -577,6 +588,8 @@ class Race:
                 standing=standing,
                 labels=board.labels.get(runner, ()),
                 steps=steps_of(board, field, runner, standing) if moving else (),
+                stock=stocks.get(runner),
+                price=prices.get(runner),
             )
             for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
         )
@@ -664,7 +677,7 @@ class Race:
         """(record, whether it is full): all that was folded since the last record, or everything.
 
         A race is restored from the last full record and those after it. A record is full when asked
-        for, the first time, and when the buckets were cut anew.
+        for, the first time, and when the buckets were cut anew. One that is not names the record that it goes on from.
         """
         full = full or self._full_due
         if full and self.log_sum is None:
@@ -672,6 +685,7 @@ class Race:
         header = {
             "full": full,
             "position": str(self.position),
+            "after": None if full else str(self._recorded),
             "log_sum": self.log_sum,
             "rule_version": self.rule_version,
             "formula": self.formula_version,
@@ -686,6 +700,8 @@ class Race:
             "kept_from_ms": self._kept_from_ms,
         }
         header["phases"], phase_columns = self.phases.save(full=full)
+        sold, sales_columns = self.sales.save(full=full)
+        header |= sold
         columns = {
             **self.windows.save(full=full),
             "held_now": self.held.now,
@@ -693,16 +709,18 @@ class Race:
             **self._intake.ids.save(full=full),
             **self._intake.stated.save(full=full),
             **phase_columns,
+            **sales_columns,
         }
         self.checkpoint_due = self._full_due = False
+        self._recorded = self.position
         return pack(header, columns), full
 
     @classmethod
     def restore(cls, records: Sequence[bytes]) -> Race:
         """The race as it stood at the last record: a full one and those after it, in order; a new race of none.
 
-        Raises CorruptRecordError where a record is damaged or the first one is not full, NewerFormatError where a
-        newer Saima has written it.
+        Raises CorruptRecordError where a record is damaged or missing or the first one is not full, NewerFormatError
+        where a newer Saima has written it.
         """
         race = cls()
         for index, record in enumerate(records):
@@ -710,6 +728,9 @@ class Race:
             try:
                 if index == 0 and not header["full"]:
                     raise CorruptRecordError("the first checkpoint to restore from is not a full one")
+                after = None if header["full"] else header.get("after")  # older ones name none
+                if after not in {None, str(race.position)}:
+                    raise CorruptRecordError(f"the checkpoint before {header['position']}, at {after}, is missing")
                 race._load(header, columns)
             except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
@@ -721,7 +742,7 @@ class Race:
         race._cut_ms = race._next_cut_ms()
         race.take_changes()
         race.checkpoint_due = False
-        race._full_due = not records
+        race._full_due, race._recorded = not records, race.position
         return race
 
     def _load(self, header: dict[str, Any], columns: dict[str, Array]) -> None:
@@ -747,6 +768,7 @@ class Race:
         self.held = Held(wide["held_now"], wide["held_before"])
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
         self._intake.stated.load(wide)
+        self.sales.load(header, wide)
         self._load_desk(header, wide)
 
     def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -31,11 +32,14 @@ from racing.race import Race
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain, is_full
+from racing.store.checkpoints import Chain, check_name, is_full, misnamed
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
 from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
+from racing.store.hashes import mend_hashes
+from racing.store.held import HeldWriter
 from racing.store.keys import VenueKeys
+from racing.store.links import lost_link
 from racing.store.log import append_tick, first_position, read_after
 from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
 from racing.store.past import Past
@@ -94,9 +98,24 @@ class VenueScorer:
             meanwhile=meanwhile,
         )
         self._damaged = log_damage(self.race.position, self.race.log_sum, record) is not None
+        if self._unchecked_run is not None and (lost := lost_link(client, keys, self.race.position)):
+            log.error("log damaged, going on with what is left of it", venue=keys.venue, reason=lost)
+            self._damaged = True
+        compare = record.compare or self._unchecked_run is not None
+        if compare and not self._damaged:
+            hashes = mend_hashes(
+                client,
+                keys,
+                self.race,
+                partial(Past(client, keys, settings.segments_folder).decisions, gaps=True),
+                meanwhile=meanwhile,
+            )
+            if hashes.mended or hashes.left:
+                log.error("hashes damaged, mended from the log", venue=keys.venue, **asdict(hashes))
         if self._damaged:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
+        self._held = HeldWriter(keys)
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -106,6 +125,8 @@ class VenueScorer:
         """Full checkpoints that this owner has committed."""
         self.pressed = False
         """Whether the server fills up: then the log keeps two windows, whatever is set."""
+        self.tight = False
+        """Whether it is so full that events are refused: then the log goes as soon as it is two windows old."""
 
     @property
     def epoch(self) -> int:
@@ -195,7 +216,8 @@ class VenueScorer:
             frame=self._next_frame(now_ms),
         )
         if race.checkpoint_due:
-            wanted = self._chain.full_wanted(race.moment_ms, 2 * race.rule.window_ms, pressed=self.pressed)
+            apart_ms = 2 * race.rule.window_ms
+            wanted = self._chain.full_wanted(race.moment_ms, apart_ms, pressed=self.pressed, tight=self.tight)
             record, full = race.checkpoint(full=wanted)
             name, batch.gone = self._chain.add(race.position, len(record), full=full, archived=self.archived)
             batch.checkpoint = (name, record)
@@ -204,7 +226,7 @@ class VenueScorer:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
-        batch.set_commands = self._sets.take(race, now_ms)
+        batch.set_commands = [*self._held.take(race), *self._sets.take(race, now_ms)]
         batch.sets_position = self._sets.complete
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -302,15 +324,17 @@ def _fold_up(race: Race, past: Iterable[list[Entry]], sets: SetWriter, meanwhile
 def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
     """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
     kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept)
+    chain = Chain.of(kept, reads.checkpoint_names(client, keys)[1])
     try:
         if names := chain.latest():
-            return Race.restore([kept[name] for name in names]), chain
+            race = Race.restore([kept[name] for name in names])
+            check_name(names[-1], race.position)
+            return race, chain
         if not past.segments and first_position(client, keys) is None:
             return Race(), chain
     except CorruptRecordError as exc:
         log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
-    return past.sound_race(), Chain()
+    return past.sound_race(), Chain(strays=[*chain.strays, *misnamed(kept)])
 
 
 @dataclass
@@ -439,7 +463,7 @@ class VenueThread(threading.Thread):
                 continue
             if self._archive is not None:
                 scorer.archived = self._archive.until
-            scorer.pressed = self._memory.pressed(self._client)
+            scorer.pressed, scorer.tight = self._memory.pressed(self._client), self._memory.tight
             record = scorer.step(entries, begun_ms)
             if record is not None:
                 self._tell(record, begun_ms)
@@ -452,7 +476,7 @@ class VenueThread(threading.Thread):
         """Where the server is too full for a commit, trim without one."""
         if "OOM" not in reason and "discarded" not in reason:
             return
-        with suppress(StoreError):
+        with suppress(RacingError):  # also where the rule that says what must stay is damaged
             gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
             log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
 

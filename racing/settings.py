@@ -56,6 +56,12 @@ class Settings(BaseSettings):
         le=1_000_000,
         description="requests a second that each API process takes of a key, unless the key says otherwise; 0: any",
     )
+    merchant_requests_per_s: int = Field(
+        20,
+        ge=0,
+        le=100_000,
+        description="requests for standings a second that each API process takes of one merchant; 0: any",
+    )
     cors_origins: str = Field(
         "",
         pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",
@@ -69,6 +75,11 @@ class Settings(BaseSettings):
         ge=1,
         le=10**9,
         description="so often each API process takes back the same token with events of one kind",
+    )
+    purge_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^\s/]+",
+        description="address that is told by POST which products an exclusion took off a board, so that caches drop it",
     )
     api_docs: bool = Field(default=True, description="whether the API serves its description at /docs")
     trust_server: bool = Field(

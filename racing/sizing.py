@@ -13,7 +13,7 @@ FULL_AT = 0.6
 """From this share of its bound on a server trims its log to two windows: what is asked for must fit below."""
 
 _RUNNER_BYTES = 260
-"""Its number, its data, its place in the roll: 246."""
+"""Its number, its data, its place in the roll: 246. It is also a member of the merchants' set."""
 _MEMBER_BYTES = 105
 """One runner in one sorted set: 79 in Valkey, 102 in Redis."""
 _SETS_PER_MEASURE = 3
@@ -80,7 +80,7 @@ def memory_needed(plan: Plan) -> Need:
     batches_per_s = plan.events_per_s / plan.batch_events
     return Need(
         server=_SERVER_BYTES,
-        runners=plan.runners * _RUNNER_BYTES,
+        runners=plan.runners * (_RUNNER_BYTES + _MEMBER_BYTES),
         sorted_sets=plan.runners * _MEMBER_BYTES * (1 + _SETS_PER_MEASURE * plan.measures),
         checkpoints=int(_RECORDS * (cells * _CELL_BYTES + ids * _ID_BYTES)),
         log=int(kept_s * (plan.events_per_s * _EVENT_BYTES + batches_per_s * _ENTRY_BYTES)),

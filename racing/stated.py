@@ -6,6 +6,8 @@ source says it was so: of two the later one is in force, whichever arrives first
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -50,6 +52,12 @@ class Column:
             self.value[runner], self.at_ms[runner] = told, moment_ms
         self.given[runner] = told
         self._fresh[runner] = True
+
+    def otherwise(self, runners: Sequence[int]) -> dict[int, int]:
+        """What is in force of these runners, by number, where it is other than what enrolment last gave."""
+        numbers = np.array(runners, np.int64)
+        other = numbers[self.value[numbers] != self.given[numbers]]
+        return dict(zip(other.tolist(), self.value[other].tolist(), strict=True))
 
     def state(self, runners: IntArray, values: IntArray, times_ms: IntArray) -> int:
         """Take stated values in log order; returns how many were older than what was in force, and ignored.

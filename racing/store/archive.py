@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from racing.errors import CorruptRecordError, RacingError, StoreError
+from racing.errors import CorruptRecordError, RacingError, StoreError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.model import START, Position
 from racing.store import reads
@@ -31,13 +31,36 @@ log = structlog.get_logger("saima.archive")
 
 _RETRY_S = 5.0
 _WAIT_S = 60.0
-"""Looks by itself so often; a new full checkpoint wakes it at once."""
-SETTLED_MS = 10_000
-"""A failover may take back the last seconds: what is younger goes to no file, which would remember them."""
+"""Looks by itself so often; a new full checkpoint wakes it at once, and once more when it is there to stay."""
+SETTLED_MS, SETTLED_ALONE_MS = 10_000, 3_000
+"""A failover may take back the last seconds: what is younger goes to no file, which would remember them. A server
+without replicas takes back no more than it had not yet synced to its own file."""
+_FOUND_AGAIN_S = 10
+"""A server that began later than that may have replicas that have not found it again."""
+_LOOK_MIN_S = 0.25
+"""Between two looks, however soon something is due."""
+
+
+def settled_after_ms(client: SyncClient) -> int:
+    """How old what a server holds must be to be there to stay, ms; the longer time of one that does not tell.
+
+    The backlog for replicas is there from the first replica on until an hour after the last, so one that is cut off
+    from its replicas is not taken for one without any.
+    """
+    try:
+        with store_errors():
+            info = client.info()
+    except StoreUnavailableError:
+        raise
+    except StoreError:
+        return SETTLED_MS
+    alone = info.get("role") == "master" and not info.get("connected_slaves") and info.get("repl_backlog_active") == 0
+    synced = info.get("aof_enabled") == 1 and int(info.get("uptime_in_seconds", 0)) >= _FOUND_AGAIN_S
+    return SETTLED_ALONE_MS if alone and synced else SETTLED_MS
 
 
 def archive(client: SyncClient, keys: VenueKeys, folder: Path, epoch: int) -> list[Path]:
-    """Write the segments that are due: from where segments end to each later full checkpoint that is 10 s old.
+    """Write the segments that are due: from where segments end to each later full checkpoint that is there to stay.
 
     Raises StoreError where Redis or the folder cannot be read, OSError where the disk takes no more. What was
     written by then stays and counts.
@@ -45,7 +68,7 @@ def archive(client: SyncClient, keys: VenueKeys, folder: Path, epoch: int) -> li
     written: list[Path] = []
     fulls = reads.full_positions(client, keys)
     after = archived_until(folder, keys.venue)
-    settled_ms = read_commit(client, keys).as_of_ms - SETTLED_MS
+    settled_ms = read_commit(client, keys).as_of_ms - settled_after_ms(client)
     due = [position for position in fulls if position > after and position.ms <= settled_ms]
     if due and not reads.holds_after(client, keys, after):
         log.warning("segments begin anew: what was before has left Redis", venue=keys.venue, position=str(due[0]))
@@ -119,15 +142,16 @@ class ArchiveThread(threading.Thread):
         self._wake.set()
 
     def run(self) -> None:
-        """Look when woken and once a minute; after trouble again in 5 s."""
+        """Look when woken, when something is due, and once a minute; after trouble again in 5 s."""
         wait_s = _WAIT_S
         while not self._halt:
             self._wake.wait(wait_s)
             self._wake.clear()
-            wait_s = _WAIT_S if self._epoch is None or self._look(self._epoch) else _RETRY_S
+            wait_s = _WAIT_S if self._epoch is None else self._look(self._epoch)
         self._client.close()
 
-    def _look(self, epoch: int) -> bool:
+    def _look(self, epoch: int) -> float:
+        """Look once; returns in how many seconds to look again by itself."""
         venue = self._keys.venue
         try:
             for path in archive(self._client, self._keys, self._folder, epoch):
@@ -137,11 +161,20 @@ class ArchiveThread(threading.Thread):
             with store_errors():
                 now_ms = server_ms(self._client)
             METRICS.count("saima_kept_frames_total", venue, self._reel.keep(epoch, now_ms))
-            return True
+            return self._due_s(now_ms)
         except (RacingError, OSError) as exc:
             log.warning("segment or frames not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
         except Exception:
             log.exception("unexpected error, the log is not trimmed meanwhile", venue=venue)
         self.failures += 1
         METRICS.count("saima_segment_failures_total", venue)
-        return False
+        return _RETRY_S
+
+    def _due_s(self, now_ms: int) -> float:
+        """How long until the next full checkpoint is there to stay."""
+        fulls = reads.full_positions(self._client, self._keys)
+        waiting = [position.ms for position in fulls if position > self.until]
+        if not waiting:
+            return _WAIT_S
+        due_s = (min(waiting) + settled_after_ms(self._client) - now_ms) / 1000
+        return min(max(due_s, 0.0) + _LOOK_MIN_S, _WAIT_S)

@@ -8,6 +8,8 @@ it may be trimmed.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from racing.columns import unpack
@@ -15,20 +17,28 @@ from racing.errors import CorruptRecordError
 from racing.model import Position
 
 _FULL, _PART = "full", "part"
+_NAME = re.compile(rb"[0-9]{15}-[0-9]{10}:(full|part)")
 _OUTWEIGHED_BYTES_MIN = 65_536
 """Parts of a quiet venue may weigh this much before a full record is worth it."""
+
+_TIGHT_FULLS_MAX = 3
+"""Full records beside which another one is made before its time where room is wanted."""
 
 
 @dataclass(slots=True)
 class Chain:
-    """Names and sizes of the records that a venue keeps, oldest first."""
+    """Names and sizes of the records that a venue keeps, oldest first.
+
+    strays: names in its hash that no record of it has, for a server read them wrongly; they go with the next record.
+    """
 
     records: list[tuple[str, int]] = field(default_factory=list)
+    strays: list[bytes] = field(default_factory=list)
 
     @classmethod
-    def of(cls, kept: dict[str, bytes]) -> Chain:
+    def of(cls, kept: dict[str, bytes], strays: Iterable[bytes] = ()) -> Chain:
         """The chain of what a venue's checkpoints hash holds."""
-        return cls(sorted((name, len(record)) for name, record in kept.items()))
+        return cls(sorted((name, len(record)) for name, record in kept.items()), list(strays))
 
     def full_names(self) -> list[str]:
         """The full records, oldest first."""
@@ -39,10 +49,16 @@ class Chain:
         fulls = self.full_names()
         return [name for name, _ in self.records if name >= fulls[-1]] if fulls else []
 
-    def full_wanted(self, moment_ms: int, apart_ms: int, *, pressed: bool = False) -> bool:
-        """Whether the next record should be a full one; pressed: however small the parts, so that the log can go."""
+    def full_wanted(self, moment_ms: int, apart_ms: int, *, pressed: bool = False, tight: bool = False) -> bool:
+        """Whether the next record should be a full one; pressed: however small the parts, so that the log can go.
+
+        tight: however soon after the last one as well, so that the log goes as soon as it is old enough: while few
+        full ones are held, for they take room too.
+        """
         names = self.latest()
         if not names:
+            return True
+        if tight and len(self.full_names()) <= _TIGHT_FULLS_MAX:
             return True
         sizes = dict(self.records)
         parts = sum(sizes[name] for name in names[1:])
@@ -51,13 +67,13 @@ class Chain:
 
     def add(
         self, position: Position, size: int, *, full: bool, archived: Position | None = None
-    ) -> tuple[str, list[str]]:
+    ) -> tuple[str, list[str | bytes]]:
         """(name of the new record, names that go): the chain with one more record.
 
         archived: up to where segment files hold the log; full records from there on stay, for the next one
         begins with one of them. None where there are no segment files.
         """
-        name = f"{_stem(position)}:{_FULL if full else _PART}"
+        name = name_of(position, full=full)
         gone: list[str] = []
         fulls = self.full_names()
         if full and fulls:
@@ -67,7 +83,8 @@ class Chain:
             *((each, n) for each, n in self.records if each not in gone and each != name),
             (name, size),
         ]
-        return name, gone
+        strays, self.strays = [each for each in self.strays if each != name.encode()], []
+        return name, [*gone, *strays]
 
     def prune(self, archived: Position | None) -> list[str]:
         """Names of records that go although no full one has come: those that were held for segments since written."""
@@ -82,6 +99,35 @@ class Chain:
         """The log before this moment is not needed by any record; None while all of it is."""
         fulls = self.full_names()
         return moment_of(fulls[0]) if len(fulls) > 1 else None
+
+
+def name_of(position: Position, *, full: bool) -> str:
+    """The name of a record that is taken at a position."""
+    return f"{_stem(position)}:{_FULL if full else _PART}"
+
+
+def is_name(raw: bytes) -> bool:
+    """Whether a field of the checkpoints hash can be a record's name."""
+    return _NAME.fullmatch(raw) is not None
+
+
+def check_name(name: str, position: Position) -> None:
+    """Raise CorruptRecordError where the name is not that of a record taken at the position."""
+    if name != name_of(position, full=is_full(name)):
+        raise CorruptRecordError(f"the checkpoint {name} was taken at {position}")
+
+
+def misnamed(kept: dict[str, bytes]) -> list[bytes]:
+    """The names of records that are damaged, or taken at another position than their name says."""
+    return [name.encode() for name, record in kept.items() if not _is_named(record, name)]
+
+
+def _is_named(record: bytes, name: str) -> bool:
+    try:
+        check_name(name, position_of(record))
+    except CorruptRecordError:
+        return False
+    return True
 
 
 def _stem(position: Position) -> str:

@@ -121,7 +121,7 @@ class Batch:
     counts: dict[str, int] = field(default_factory=dict)
     frame: Frame | None = None
     checkpoint: tuple[str, bytes] | None = None
-    gone: Sequence[str] = ()
+    gone: Sequence[str | bytes] = ()
     trim_ms: int | None = None
     set_commands: Sequence[tuple[Any, ...]] = field(default_factory=list)
 

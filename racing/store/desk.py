@@ -14,17 +14,26 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
+import structlog
 
 from racing import decisions
 from racing.decisions import Change, Decision
-from racing.entries import EVENTS_FIELD, RuleChange, Runner, encode_decision
-from racing.errors import ConflictError, IdempotencyMismatchError, NotFoundError, RacingError, StaleNumbersError
+from racing.entries import RuleChange, Runner, encode_decision
+from racing.errors import (
+    ConflictError,
+    CorruptRecordError,
+    IdempotencyMismatchError,
+    NotFoundError,
+    RacingError,
+    StaleNumbersError,
+)
 from racing.formula import FORMULA
 from racing.model import Position
 from racing.rule import Rule
 from racing.settings import Settings
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
+from racing.store.documents import RuleVersion, decode_runner, decode_version, encode_runner, encode_version
 from racing.store.durability import Durability, best_of, detect_async
 from racing.store.flight import Books, read_books
 from racing.store.keys import AUDIT, AUDIT_MAX, SECRET, VENUES, VenueKeys, ticket
@@ -33,6 +42,9 @@ from racing.store.numbers import UNMARKED, Mark, Numbers
 from racing.store.protocol import AsyncClient
 from racing.store.routed import RoutedClient
 from racing.store.scripts import Script, bare, source
+from racing.store.standings import Standings
+
+log = structlog.get_logger("saima.store")
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -55,17 +67,6 @@ class Venue(msgspec.Struct, frozen=True):
     title: str
     created_ms: int
     access: Access = Access()
-
-
-class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
-
-    version: int
-    rule: dict[str, Any]
-    author: str
-    note: str
-    at_ms: int
-    formula: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,6 @@ _TRIES = 5
 _STATES = ("unchanged", "enrolled", "changed")
 _encode = msgspec.json.Encoder().encode
 _decode_venue = msgspec.json.Decoder(Venue).decode
-_decode_version = msgspec.json.Decoder(RuleVersion).decode
-_decode_runner = msgspec.json.Decoder(Runner).decode
 
 
 class Desk:
@@ -116,6 +115,7 @@ class Desk:
         self._line = line or Pipeline(client)
         self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
+        self.standings = Standings(client)
 
     @property
     def client(self) -> AsyncClient:
@@ -212,8 +212,8 @@ class Desk:
     async def enrol(self, venue: str, runners: Sequence[Runner], *, author: str = "") -> list[Enrolled]:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
-        args = [_encode(author), *(part for runner in runners for part in (runner.product, _encode(runner)))]
-        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions)
+        args = [_encode(author), *(part for runner in runners for part in (runner.product, encode_runner(runner)))]
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants, keys.tail)
         reply = await self.run("enrol_runners", named, args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
@@ -226,14 +226,14 @@ class Desk:
         async with store_errors_async():
             number = await self._client.hget(keys.products, product)
             raw = await self._client.hget(keys.runners, "-" if number is None else as_text(number))
-        return None if raw is None else (_decode_runner(raw), raw)
+        return None if raw is None else (decode_runner(raw), raw)
 
     async def change_runner(self, venue: str, wanted: Runner, *, read: bytes, author: str) -> str | None:
         """The log entry by which a runner's data, as it was read, became another; None if it has moved on since.
 
         After StoreUnavailableError it may have been done.
         """
-        change = Change("", msgspec.json.decode(read), msgspec.to_builtins(wanted))
+        change = Change("", msgspec.to_builtins(decode_runner(read)), msgspec.to_builtins(wanted))
         decision = Decision(author, "enrol", [change])
         try:
             return await self.change_runners(venue, [(read, wanted)], decision)
@@ -247,8 +247,8 @@ class Desk:
         been done.
         """
         keys = VenueKeys(venue)
-        parts = [part for read, wanted in changes for part in (wanted.product, read, _encode(wanted))]
-        named = (keys.products, keys.runners, keys.log, keys.decisions)
+        parts = [part for read, wanted in changes for part in (wanted.product, read, encode_runner(wanted))]
+        named = (keys.products, keys.runners, keys.log, keys.decisions, keys.merchants, keys.tail)
         args = (_encode(decision.who), decisions.encode(decision), *parts)
         reply = await self.run("change_runners", named, args)
         if reply[0] == 0:
@@ -300,12 +300,18 @@ class Desk:
                 return found
 
     async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
-        """Data of runners by number."""
+        """Data of runners by number; of one whose data is damaged there is none, until its scorer has mended it."""
         if not numbers:
             return {}
         async with store_errors_async():
             raws = await self._client.hmget(VenueKeys(venue).runners, [str(number) for number in numbers])
-        return {number: _decode_runner(raw) for number, raw in zip(numbers, raws, strict=True) if raw is not None}
+        found = {}
+        for number, raw in zip(numbers, raws, strict=True):
+            try:
+                found.update({} if raw is None else {number: decode_runner(raw)})
+            except CorruptRecordError as exc:
+                log.error("runner passed over", venue=venue, runner=number, reason=str(exc))  # noqa: TRY400  # said whole
+        return found
 
     async def runner_count(self, venue: str) -> int:
         """How many products are enrolled."""
@@ -342,7 +348,7 @@ class Desk:
             raw = await self._client.hget(keys.rules, as_text(wanted)) if wanted else None
         if raw is None:
             raise NotFoundError(f"venue {venue!r} has no rule version {version or ''}".rstrip())
-        return _decode_version(raw)
+        return decode_version(raw)
 
     async def put_rule(
         self, venue: str, rule: Rule, *, after: int, author: str, note: str, undoes: str = ""
@@ -368,8 +374,14 @@ class Desk:
     async def _put_rule(self, keys: VenueKeys, made: RuleVersion, *, after: int, undoes: str = "") -> str | None:
         change = RuleChange(made.version, made.rule, made.author, made.note, made.formula)
         decision = Decision(made.author, "rule", [Change("rule", after or None, made.version)], made.note, undoes)
-        args = (str(after), str(made.version), _encode(made), encode_decision(change), decisions.encode(decision))
-        reply = await self.run("put_rule", (keys.rules, keys.log, keys.decisions), args)
+        args = (
+            str(after),
+            str(made.version),
+            encode_version(made),
+            encode_decision(change),
+            decisions.encode(decision),
+        )
+        reply = await self.run("put_rule", (keys.rules, keys.log, keys.tail, keys.decisions), args)
         return as_text(reply[1]) if reply[0] == 1 else None
 
     async def durability(self, settings: Settings) -> Durability:
@@ -394,12 +406,10 @@ class Desk:
 
 def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch, mark: Mark) -> Command:
     if isinstance(batch, KeyedBatch):
-        named = (keys.log, keys.idempotency(batch.key), keys.roll)
+        named = (keys.log, keys.tail, keys.idempotency(batch.key), keys.roll)
         args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
-        return ("EVAL", bare(source("append_events")), 3, *named, *args, *mark)
-    if not mark.digest:
-        return ("XADD", keys.log, "*", EVENTS_FIELD, batch)
-    return ("EVAL", bare(source("append_batch")), 2, keys.log, keys.roll, batch, *mark)
+        return ("EVAL", bare(source("append_events")), len(named), *named, *args, *mark)
+    return ("EVAL", bare(source("append_batch")), 3, keys.log, keys.tail, keys.roll, batch, *mark)
 
 
 def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:

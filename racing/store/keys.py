@@ -53,6 +53,11 @@ class VenueKeys:
         return self._key("log")
 
     @property
+    def tail(self) -> str:
+        """string: position of the log's newest entry that is no tick; each such entry names the one before it."""
+        return self._key("tail")
+
+    @property
     def commit(self) -> str:
         """string: JSON of the last commit; watched by every commit."""
         return self._key("commit")
@@ -97,6 +102,19 @@ class VenueKeys:
         return self._key("roll")
 
     @property
+    def merchants(self) -> str:
+        """sorted set: merchant:zero-padded runner number, all of score 0, so that a merchant's runners are a range.
+
+        As many members as there are runners, or it is to be made anew from their data.
+        """
+        return self._key("merchants")
+
+    @property
+    def held(self) -> str:
+        """string: JSON of the venue's own sums, rule version and formula by which scores are made now. Output only."""
+        return self._key("held")
+
+    @property
     def rules(self) -> str:
         """hash: version -> JSON of the rule version; ``current`` -> put last; ``highest`` -> given, to phases too."""
         return self._key("rules")
@@ -121,6 +139,11 @@ class VenueKeys:
         return self._key(f"idempotency:{name}")
 
 
+def purged(venue: str, frame: str) -> str:
+    """string with expiry: that a process has told caches of what left the venue's board with a frame."""
+    return f"{VenueKeys(venue).prefix}purged:{frame}"
+
+
 def ticket(digest: str) -> str:
     """string with expiry: what a one-use ticket opens, by the SHA-256 of the ticket."""
     return f"saima:{{saima}}:ticket:{digest}"
@@ -129,3 +152,8 @@ def ticket(digest: str) -> str:
 def member(runner: int) -> str:
     """A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
     return f"{runner:010d}"
+
+
+def merchant_range(merchant: str) -> tuple[str, str]:
+    """The bounds, for ZRANGEBYLEX, of a merchant's members in the sorted set of merchants: ; comes after :."""
+    return f"[{merchant}:", f"({merchant};"

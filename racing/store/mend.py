@@ -11,20 +11,18 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
 from racing.entries import Runner
-from racing.errors import StoreError, StoreUnavailableError
+from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
+from racing.store.documents import decode_runner
 from racing.store.keys import VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import Command, measure_names
-
-_decode_runner = msgspec.json.Decoder(Runner).decode
 
 
 def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
@@ -38,7 +36,7 @@ def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
         return ""
     with store_errors():
         checked = client.get(keys.sets_run)
-    return run if checked is None or as_text(checked) != run else None
+    return run if checked is None or checked != run.encode() else None
 
 
 def mark_checked(client: SyncClient, keys: VenueKeys, run: str) -> None:
@@ -128,7 +126,8 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
         some = lacking[first : first + _RELOG_MAX]
         version = "" if first else race.base.version
         with store_errors():
-            done = client.eval(source("relog_decisions"), 3, keys.log, keys.runners, keys.rules, version, *some)
+            named = (keys.log, keys.tail, keys.runners, keys.rules)
+            done = client.eval(source("relog_decisions"), len(named), *named, version, *some)
         runners, rule = runners + done[0], rule or bool(done[1])
     return Relogged(runners, rule)
 
@@ -142,7 +141,7 @@ def _runners(client: SyncClient, keys: VenueKeys) -> Iterator[tuple[int, Runner]
     with store_errors():
         for number, raw in client.hscan_iter(keys.runners, count=1000):
             try:
-                found = (int(number), _decode_runner(raw))
-            except (msgspec.MsgspecError, ValueError):
+                found = (int(number), decode_runner(raw))
+            except (CorruptRecordError, ValueError):
                 continue
             yield found

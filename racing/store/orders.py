@@ -18,7 +18,8 @@ from racing.formula import FORMULA
 from racing.orders import Order, Phase, parse_order
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
-from racing.store.desk import Desk, RuleVersion
+from racing.store.desk import Desk
+from racing.store.documents import RuleVersion, encode_version
 from racing.store.keys import ORDERS_LAST, VenueKeys
 from racing.store.protocol import AsyncClient
 
@@ -120,7 +121,7 @@ class Orders:
             if made.empty:
                 return Decided(book.last, book)
             keys = VenueKeys(venue)
-            named = (keys.orders, keys.rules, keys.log, keys.decisions)
+            named = (keys.orders, keys.rules, keys.log, keys.tail, keys.decisions)
             reply = await self._desk.run("put_orders", named, made.arguments())
             if reply[0] == 1:
                 return made.decided(as_text(reply[1]))
@@ -187,7 +188,7 @@ class _Made:
             decisions.encode(self._decision(rule)),
             rule.version if rule else "",
             len(self.versions),
-            *(part for version in self.versions for part in (version.version, _encode(version))),
+            *(part for version in self.versions for part in (version.version, encode_version(version))),
             len(kept),
             *(part for pair in kept for part in pair),
             *wanted.withdraw,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from racing.store.protocol import SyncClient
 from racing.store.reel import frame_kept
 from racing.store.segments import (
     DamagedSegmentError,
+    RawEntry,
     SegmentName,
     decisions_of,
     read_segment,
@@ -48,27 +49,26 @@ class Past:
         """
         return frame_kept(self._client, self._keys, self._folder, at_ms=at_ms, number=number)
 
-    def decisions(self, after: Position = START, last: Position = END) -> Iterator[tuple[Position, Decision]]:
+    def decisions(
+        self, after: Position = START, last: Position = END, *, gaps: bool = False
+    ) -> Iterator[tuple[Position, Decision]]:
         """Rule changes and enrolments after one position up to and with another, oldest first, each with its own.
 
-        Raises StoreError on a gap, and for a damaged segment. Cost: events in files are passed over unread; the
-        newest stretch, since the last segment, is read from Redis with its events.
+        Raises StoreError on a gap, and for a damaged segment; gaps: passes over them. Cost: events in files are passed
+        over unread; the newest stretch, since the last segment, is read from Redis with its events.
         """
         for name in self.segments:
             if name.last <= after:
                 continue
-            if name.after > after or name.after >= last:
+            if name.after >= last or (name.after > after and not gaps):
                 break
-            for entry in map(entry_of, decisions_of(name)):
-                if after < entry.position <= last and isinstance(entry.body, (RuleChange, Enrolment)):
-                    yield entry.position, entry.body
+            yield from _decided(map(entry_of, _decisions_of(name, gaps=gaps)), after, last)
             after = name.last
         if after < last:
-            self._check_joined(after)
+            if not gaps:
+                self._check_joined(after)
             for entries in entries_between(self._client, self._keys, after, last):
-                for entry in entries:
-                    if isinstance(entry.body, (RuleChange, Enrolment)):
-                        yield entry.position, entry.body
+                yield from _decided(entries, after, last)
 
     def begin(self) -> tuple[Race, bytes | None]:
         """(race, its checkpoint record or None) at the beginning of what is kept. Raises StoreError."""
@@ -132,6 +132,21 @@ class Past:
                 f"venue {self._keys.venue}: entries after {after} are neither in a segment file nor in Redis:"
                 " put back the segment file that held them"
             )
+
+
+def _decided(entries: Iterable[Entry], after: Position, last: Position) -> Iterator[tuple[Position, Decision]]:
+    for entry in entries:
+        if after < entry.position <= last and isinstance(entry.body, (RuleChange, Enrolment)):
+            yield entry.position, entry.body
+
+
+def _decisions_of(name: SegmentName, *, gaps: bool) -> list[RawEntry]:
+    try:
+        return decisions_of(name)
+    except DamagedSegmentError:
+        if gaps:
+            return []
+        raise
 
 
 def _race_at_start(name: SegmentName) -> Race:

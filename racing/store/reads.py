@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from racing.errors import CorruptRecordError, StoreError
 from racing.model import Position
 from racing.race import Race
-from racing.store.checkpoints import Chain
+from racing.store.checkpoints import Chain, is_full, is_name
 from racing.store.client import as_text, store_errors
+from racing.store.documents import RuleVersion, decode_version
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.log import first_position
 from racing.store.protocol import SyncClient
@@ -27,10 +26,17 @@ def exists(client: SyncClient, keys: VenueKeys) -> bool:
 
 
 def checkpoints(client: SyncClient, keys: VenueKeys) -> dict[str, bytes]:
-    """Every kept checkpoint record by name."""
+    """Every kept checkpoint record by name; what has a name that is none is left out."""
     with store_errors():
         kept = client.hgetall(keys.checkpoints)
-    return {as_text(name): bytes(record) for name, record in kept.items()}
+    return {as_text(name): bytes(record) for name, record in kept.items() if is_name(name)}
+
+
+def checkpoint_names(client: SyncClient, keys: VenueKeys) -> tuple[list[str], list[bytes]]:
+    """(names of the kept checkpoint records, oldest first, names beside them that are none)."""
+    with store_errors():
+        raws = client.hkeys(keys.checkpoints)
+    return sorted(as_text(raw) for raw in raws if is_name(raw)), [bytes(raw) for raw in raws if not is_name(raw)]
 
 
 def oldest_race(client: SyncClient, keys: VenueKeys) -> Race:
@@ -73,9 +79,8 @@ def holds_after(client: SyncClient, keys: VenueKeys, after: Position) -> bool:
 
 def full_positions(client: SyncClient, keys: VenueKeys) -> dict[Position, str]:
     """The full checkpoints by position, oldest first: position -> name."""
-    with store_errors():
-        names = sorted(as_text(name) for name in client.hkeys(keys.checkpoints))
-    return {Position.parse(name.partition(":")[0]): name for name in names if name.endswith("full")}
+    names, _ = checkpoint_names(client, keys)
+    return {Position.parse(name.partition(":")[0]): name for name in names if is_full(name)}
 
 
 def checkpoint(client: SyncClient, keys: VenueKeys, name: str) -> bytes | None:
@@ -97,12 +102,11 @@ def members(client: SyncClient, key: str) -> dict[int, float]:
         return {int(name): float(value) for name, value in client.zrange(key, 0, -1, withscores=True)}
 
 
-def current_rule(client: SyncClient, keys: VenueKeys) -> dict[str, object]:
-    """The newest rule version's document."""
+def current_rule(client: SyncClient, keys: VenueKeys) -> RuleVersion:
+    """The newest rule version. Raises StoreError where there is none, CorruptRecordError for a damaged one."""
     with store_errors():
         version = client.hget(keys.rules, "current")
         raw = client.hget(keys.rules, as_text(version)) if version is not None else None
     if raw is None:
         raise StoreError(f"venue {keys.venue} has no rule")
-    document: dict[str, object] = msgspec.json.decode(raw)
-    return document
+    return decode_version(raw)

@@ -29,6 +29,8 @@ def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.
         monkeypatch.setattr("racing.store.desk.source", found.script)
         monkeypatch.setattr("racing.scorer.source", found.script)
         monkeypatch.setattr("racing.store.mend.source", found.script)
+        monkeypatch.setattr("racing.store.hashes.source", found.script)
+        monkeypatch.setattr("racing.store.standings.source", found.script)
     return found
 
 

@@ -9,6 +9,7 @@ import pytest
 from racing.model import START, Position
 from racing.store.checkpoints import Chain
 from racing.store.desk import Desk
+from racing.store.documents import RuleVersion, encode_version
 from racing.store.keys import VenueKeys
 from racing.store.load import memory_of, read_loads, read_memory
 from racing.store.log import read_after
@@ -16,7 +17,7 @@ from racing.store.protocol import SyncClient
 from racing.store.relief import PRESSED_SHARE, MemoryWatch, relieve
 from tests.contract import appends
 from tests.contract.servers import RealStore
-from tests.contract.track import clicks, packed
+from tests.contract.track import CLICKS, clicks, packed
 
 VENUE = "hall-1"
 KEYS = VenueKeys(VENUE)
@@ -86,6 +87,7 @@ async def test_a_server_that_takes_no_writes_lets_the_log_go_up_to_the_full_chec
     for ms, kind in ((1_000, "full"), (1_400, "full"), (1_700, "part"), (1_800, "full")):
         real_store.raw.hset(KEYS.checkpoints, f"{ms:015d}-{0:010d}:{kind}", b"record")
     real_store.raw.hdel(KEYS.checkpoints, f"{1_000:015d}-{0:010d}:full")
+    real_store.raw.hset(KEYS.rules, mapping={"current": "1", "1": encode_version(RuleVersion(1, CLICKS, "", "", 0))})
     real_store.raw.config_set("maxmemory", 1)
     try:
         assert relieve(real_client, KEYS, START) == 0
@@ -123,3 +125,10 @@ def test_a_full_record_is_wanted_for_room_as_soon_as_two_windows_have_passed() -
     assert not chain.full_wanted(1_999, 1_000, pressed=True)
     assert not chain.full_wanted(2_000, 1_000)
     assert chain.full_wanted(2_000, 1_000, pressed=True)
+
+
+def test_full_records_are_made_before_their_time_where_events_are_refused_while_few_are_held() -> None:
+    few = chain_of("1000:full", "1500:full", "1600:full", "1700:part")
+    many = chain_of("1000:full", "1500:full", "1600:full", "1700:full", "1800:part")
+    assert few.full_wanted(1_800, 1_000, pressed=True, tight=True)
+    assert not many.full_wanted(1_900, 1_000, pressed=True, tight=True)

@@ -14,7 +14,8 @@ from racing.model import START
 from racing.orders import Order, parse_order
 from racing.rule import DEFAULT_RULE, parse_rule
 from racing.store.audit import Audit, Told
-from racing.store.desk import Access, Desk, RuleVersion
+from racing.store.desk import Access, Desk
+from racing.store.documents import RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.orders import Book, Decided, Orders, Wanted

@@ -8,6 +8,7 @@ import pytest
 
 from racing.entries import RuleChange
 from racing.errors import ConflictError, NotFoundError, StoreUnavailableError
+from racing.formats import FORMAT
 from racing.model import START
 from racing.rule import DEFAULT_RULE, parse_rule
 from racing.store import reads
@@ -62,7 +63,7 @@ async def test_venue_can_be_made_again_after_any_fault(
         await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
     assert reads.venues(client) == ["before", VENUE]
     assert logged(client) == [1], "a venue has one first rule"
-    assert reads.current_rule(client, KEYS)["version"] == 1
+    assert reads.current_rule(client, KEYS).version == 1
 
 
 async def test_venues_are_listed_in_order_of_their_ids(desk: Desk, client: SyncClient) -> None:
@@ -98,7 +99,7 @@ async def test_put_rule_is_current_logged_and_kept_with_its_author(desk: Desk, c
     made, entry = await desk.put_rule(VENUE, OTHER, after=1, author="me", note="why")
     found = read_after(client, KEYS, START)[-1]
     assert str(found.position) == entry
-    assert found.body == RuleChange(2, OTHER.model_dump(mode="json", exclude_none=True), "me", "why")
+    assert found.body == RuleChange(2, OTHER.model_dump(mode="json", exclude_none=True), "me", "why", format=FORMAT)
     assert await desk.rule(VENUE) == await desk.rule(VENUE, 2) == made
     assert (await desk.rule(VENUE, 1)).version == 1
 

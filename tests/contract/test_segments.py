@@ -12,7 +12,7 @@ from racing.errors import StoreError
 from racing.model import START, Position
 from racing.race import Race
 from racing.scorer import VenueScorer
-from racing.store.archive import SETTLED_MS, ArchiveThread, archive
+from racing.store.archive import ArchiveThread, archive, settled_after_ms
 from racing.store.log import first_position
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
@@ -137,8 +137,9 @@ def test_what_a_failover_may_take_back_goes_to_no_file(track: Track, tmp_path: P
         archive(track.client, track.keys, tmp_path, owner.epoch)
         return archived_until(tmp_path, track.venue)
 
-    assert START < filed(newest.ms + SETTLED_MS - 1) < newest
-    assert filed(newest.ms + SETTLED_MS) == newest
+    settled_ms = settled_after_ms(track.client)
+    assert START < filed(newest.ms + settled_ms - 1) < newest
+    assert filed(newest.ms + settled_ms) == newest
 
 
 def test_full_disk_leaves_no_file_and_the_next_try_files_all_away(

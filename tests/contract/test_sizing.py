@@ -56,7 +56,7 @@ async def test_runners_members_keys_and_log_weigh_at_most_what_is_said(real_stor
     said = memory_needed(replace(plan, measures=0))
     keys = [KEYS.idempotency(each.key) for each in batches]
     for found, most in (
-        (weight(KEYS.products, KEYS.runners, KEYS.roll), said.runners),
+        (weight(KEYS.products, KEYS.runners, KEYS.roll, KEYS.merchants), said.runners),
         (weight(KEYS.standings), said.sorted_sets),
         (weight(*keys), said.idempotency_keys),
     ):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from racing.entries import (
+    AFTER_FIELD,
     DECISION_FIELD,
     EVENTS_FIELD,
     SUM_FIELD,
@@ -57,7 +58,12 @@ class Track:
         self.now_ms += after_ms
         self.versions += "rule" in body
         fields = _fields(body, self.versions)
-        return Position.parse(self.raw.xadd(self.keys.log, fields, id=f"{self.now_ms}-*"))
+        if TICK_FIELD not in fields:  # as the scripts do
+            fields[AFTER_FIELD] = self.raw.get(self.keys.tail) or b""
+        entry = self.raw.xadd(self.keys.log, fields, id=f"{self.now_ms}-*")
+        if TICK_FIELD not in fields:
+            self.raw.set(self.keys.tail, entry)
+        return Position.parse(entry)
 
     def begin(self, rule: dict[str, Any] = CLICKS, *, runners: int = 3) -> None:
         """A rule and so many runners."""
@@ -122,7 +128,7 @@ class Track:
         found = {}
         for key in sorted(self.raw.scan_iter(match=f"{prefix}*", count=1000)):
             name = key.decode().removeprefix(prefix)
-            if self.raw.type(key) == b"zset":
+            if self.raw.type(key) == b"zset" and name != "merchants":
                 found[name] = members(self.client, key.decode())
         return _without_zero_totals(found)
 

@@ -7,7 +7,8 @@ import re
 import selectors
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, replace
 
 from loadtests.wire import Address, Line
 
@@ -24,6 +25,11 @@ class Plan:
     seconds: float
     rate_per_s: float | None = None
 
+    def parts(self, number: int) -> list[Plan]:
+        """The same in so many parts of equal size, each for a process of its own."""
+        rate = None if self.rate_per_s is None else self.rate_per_s / number
+        return [replace(self, connections=self.connections // number, rate_per_s=rate)] * number
+
 
 @dataclass(slots=True)
 class Answers:
@@ -38,6 +44,15 @@ class Answers:
     unanswered: int = 0
     late: int = 0
     """Requests that were due and found no connection free when the time was up."""
+
+    @classmethod
+    def of_all(cls, parts: Iterable[Answers]) -> Answers:
+        """The answers of several processes as those of one."""
+        whole = cls()
+        for part in parts:
+            for each in fields(cls):
+                setattr(whole, each.name, getattr(whole, each.name) + getattr(part, each.name))
+        return whole
 
     def of(self, status: int) -> list[float]:
         """ms after sending of the answers with a status."""

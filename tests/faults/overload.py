@@ -3,6 +3,7 @@
 Capacity is what is counted in a second of a closed loop; then an open loop offers three times that. Readers are served
 by an API process of their own, as docs/operations.md advises; some also read from the one that is overloaded. Senders
 and readers here are processes too; senders run at low priority, for the processors they take are elsewhere in truth.
+How soon a batch is refused is told by a witness that sends few and does not wait for a processor.
 """
 
 from __future__ import annotations
@@ -39,9 +40,13 @@ QUICK_ROUNDS = 1
 _TIMES = 3
 _EVENTS = 1_000
 """Of a batch."""
-_PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 8, 64, 32
+_PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 8, 192, 32
+"""Each batch that is taken waits some 100 ms in its turn, so fewer connections could not offer three times the peak."""
 _READS_PER_S = 200
-_WORKERS = 3
+_SENDERS = 2
+"""Processes that send: one could not offer three times the peak."""
+_WITNESS_CONNECTIONS, _WITNESSED_PER_S = 8, 25
+_WORKERS = _SENDERS + 3
 """Processes that send and read."""
 _CALM_S, _PEAK_S, _OVER_S = 4.0, 6.0, 7.0
 _AHEAD_MAX_MS = 2_000
@@ -159,16 +164,19 @@ class _Round:
         others = _Others(self._parts)
         reads = self._reads(self._readers_address, _OVER_S)
         beside = self._reads(self._address, _OVER_S)
+        witness = self._pool.submit(flood, self._address, Plan(batch, _WITNESS_CONNECTIONS, _OVER_S, _WITNESSED_PER_S))
         goodput, over = self._send(Plan(batch, _CONNECTIONS, _OVER_S, _TIMES * peak / _EVENTS))
+        witnessed = witness.result()
+        self._take_note(witnessed)
         over_ms, beside_ms = self._read_ms(reads), self._read_ms(beside)
         result.others_cpu_share_max = max(result.others_cpu_share_max, others.share())
         result.beside_ms_p99_overload = max(result.beside_ms_p99_overload, beside_ms)
         grown_mb = max(after - before for after, before in zip(self._resident_mb(), before_mb, strict=True))
-        refused_ms = over.of(503) or [0.0]
+        refused_ms = witnessed.of(503) or over.of(503) or [0.0]
         result.refused_ms_p50 = max(result.refused_ms_p50, _percentile(refused_ms, 50))
         result.refused_ms_p99 = max(result.refused_ms_p99, _percentile(refused_ms, 99))
         result.peak_events_per_s, result.goodput_events_per_s = round(peak), round(goodput)
-        result.offered_events_per_s = round(len(over.statuses) * _EVENTS / _OVER_S)
+        result.offered_events_per_s = round((len(over.statuses) + len(witnessed.statuses)) * _EVENTS / _OVER_S)
         result.goodput_share_min = min(result.goodput_share_min, round(goodput / peak, 3))
         result.read_ms_p99_calm, result.read_ms_p99_overload = calm_ms, over_ms
         result.read_times_max = max(result.read_times_max, round(over_ms / calm_ms, 2))
@@ -192,9 +200,15 @@ class _Round:
 
     def _send(self, plan: Plan) -> tuple[float, Answers]:
         """(events counted in a second, answers)."""
-        sending = self._pool.submit(_politely, self._address, plan)
+        sending = [self._pool.submit(_politely, self._address, part) for part in plan.parts(_SENDERS)]
         goodput = self._goodput(sending, plan.seconds)
-        answers, result = sending.result(), self._result
+        answers = Answers.of_all([each.result() for each in sending])
+        self._take_note(answers)
+        return goodput, answers
+
+    def _take_note(self, answers: Answers) -> None:
+        """Count what was answered to batches."""
+        result = self._result
         for status, number in Counter(answers.statuses).items():
             result.statuses[str(status)] = result.statuses.get(str(status), 0) + number
         for reason, number in answers.reasons.items():
@@ -203,14 +217,13 @@ class _Round:
         result.acknowledged += _EVENTS * sum(status == 202 for status in answers.statuses)
         result.unanswered += answers.unanswered
         result.without_retry_after += answers.without_retry_after
-        return goodput, answers
 
-    def _goodput(self, sending: Future[Answers], seconds: float) -> float:
+    def _goodput(self, sending: Sequence[Future[Answers]], seconds: float) -> float:
         """Events counted in a second while senders send, but for their first and last second."""
         client: Any = connect(self._parts.server.url)
         begun_s = time.monotonic()
         seen: list[tuple[int, float]] = []
-        while not sending.done() and (passed_s := time.monotonic() - begun_s) < seconds - 1:
+        while not any(each.done() for each in sending) and (passed_s := time.monotonic() - begun_s) < seconds - 1:
             commit = _commit(client)
             if passed_s > 1 and commit.epoch:
                 seen.append((commit.counts.get("counted", 0), time.monotonic()))
@@ -219,7 +232,8 @@ class _Round:
             time.sleep(0.1)
         client.close()
         if len(seen) < 2:  # a first and a last
-            sending.result()  # says why it ended at once, if it did
+            wait(sending)
+            sending[0].result()  # says why it ended at once, if it did
             return 0.0
         (first, first_s), (last, last_s) = seen[0], seen[-1]
         return (last - first) / (last_s - first_s)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tests.faults.memory_full import run
 
 
 def test_events_leave_room_for_commits_and_all_resumes_when_a_full_server_has_room_again() -> None:
     result = run(1)
-    # how soon it resumes is told by the exercise, and is too late while segment files wait for entries to settle
-    assert replace(result, resumed_s_max=0.0).holds, result
+    assert result.holds, result

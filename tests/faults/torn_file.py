@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +48,8 @@ QUICK_S = 38.0
 """Quick runs do as many rounds as fit in this."""
 _FLIPS_PER_CUT = 10
 _STEPS = 120
+_NAME_MAX = 64
+"""Bytes of names, keys and ids; what is longer is a value, and has a checksum of its own."""
 
 
 @dataclass
@@ -91,6 +94,8 @@ class Raced:
     raws: list[Raw]
     ends: list[int]
     events: list[int]
+
+    framing: dict[str, list[list[int]]]
 
     @property
     def file(self) -> Path:
@@ -138,7 +143,8 @@ def race(folder: Path, seed: int) -> Raced:
     raws = list(itertools.chain.from_iterable(raw_between(client, track.keys, START, Position(2**62, 0))))
     client.close()
     server.stop()
-    return Raced(folder, [entry_of(raw) for raw in raws], raws, ends, events)
+    framing = _framing_of(_append_only(folder).read_bytes())
+    return Raced(folder, [entry_of(raw) for raw in raws], raws, ends, events, framing)
 
 
 def _event(rng: random.Random, step: int, index: int) -> dict[str, Any]:
@@ -230,6 +236,52 @@ def flip_file(raced: Raced, rng: random.Random, result: Result) -> None:
         result.flip("append_only_file", "refused")
 
 
+def flip_framing(raced: Raced, rng: random.Random, result: Result) -> None:
+    """A bit of a command's name, key, field, id or length, every kind of command as often, at times near the end."""
+    whole = raced.file.read_bytes()
+    kind = rng.choice(sorted(raced.framing))
+    places = rng.choice(raced.framing[kind])
+    at, bit = rng.choice(places), rng.randrange(8)
+    after = bisect_right(raced.ends, at)
+    last = rng.choice([len(raced.ends) - 1, min(after + rng.randrange(3), len(raced.ends) - 1)])
+    last = bisect_right(raced.ends, raced.ends[last]) - 1
+    data = whole[: raced.ends[last]] if last < len(raced.ends) - 1 else whole
+    flipped_data = data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+    line = whole[places[0] : places[-1] + 1].replace(b"\r\n", b" ")[:200]
+    where = f"{kind}: byte {at} bit {bit}, entry {after} of {last}, in {line!r} at {at - places[0]}"
+    try:
+        with _copy(raced, flipped_data) as track:
+            _judge(raced, track, "framing", where, result, raced.journal[last].position)
+    except StoreUnavailableError:
+        result.flip("framing", "refused")
+
+
+def _framing_of(data: bytes) -> dict[str, list[list[int]]]:
+    """Command and key -> for each such command the offsets of all its bytes that are not of a long value.
+
+    All sorted sets are as one.
+    """
+    found: dict[str, list[list[int]]] = {}
+    at = 0
+    while at < len(data):
+        begun, (count, at) = at, _number(data, at)
+        places, words = list(range(begun, at)), []
+        for _ in range(count):
+            start, (size, at) = at, _number(data, at)
+            places += range(start, at + (size if size <= _NAME_MAX else 0))
+            words.append(data[at : at + size])
+            at += size + 2
+        name = " ".join(word.decode() for word in words[: 1 if words[0].startswith(b"Z") else 2])
+        found.setdefault(name, []).append(places)
+    return found
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """(the number of a line such as *3 or $5, where the next line begins)."""
+    end = data.index(b"\r\n", at)
+    return int(data[at + 1 : end]), end + 2
+
+
 def flip_entry(raced: Raced, rng: random.Random, result: Result) -> None:
     """A bit of a batch or a decision, in a file that ends soon after it, so that mostly no checkpoint has it yet."""
     what = rng.choice([EVENTS_FIELD, DECISION_FIELD])
@@ -261,6 +313,9 @@ def flip_checkpoint(raced: Raced, rng: random.Random, result: Result) -> None:
 def _judge(raced: Raced, track: Track, what: str, where: str, result: Result, last: Position) -> None:
     """Restore, go on to the log's end, and compare all that is shown with the journal's replay up to there."""
     expected = raced.replayed(last)
+    if not reads.exists(track.client, track.keys):  # all of it is elsewhere: readers hear of no such venue
+        result.flip(what, "refused")
+        return
     try:
         owner = track.owner()
         track.now_ms = last.ms
@@ -268,6 +323,10 @@ def _judge(raced: Raced, track: Track, what: str, where: str, result: Result, la
         frame = last_frame(track.client, track.keys)
     except RacingError:
         result.flip(what, "refused")
+        return
+    except Exception as exc:  # noqa: BLE001  # told with what was flipped
+        result.flip(what, "silent")
+        result.trouble(f"{what} {where}: {exc!r}")
         return
     wrong = ["state"] if state(owner.race) != state(expected) else []
     told = track.commit().damaged or owner.race.counts.unreadable > expected.counts.unreadable
@@ -331,6 +390,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, within_s: float | No
             cut(raced, rng.randrange(size + 1), result)
             if number % _FLIPS_PER_CUT < 3:
                 flip_file(raced, rng, result)
+                flip_framing(raced, rng, result)
                 flip_entry(raced, rng, result)
                 flip_checkpoint(raced, rng, result)
                 flip_segment(raced, rng, result, home)

@@ -64,6 +64,7 @@ class Line:
     told: dict[str, int]
     venue: str = OPEN
     product: str = OWN
+    merchant: str = "m-own"
     body: Any = None
     query: str = ""
 
@@ -71,13 +72,14 @@ class Line:
     def path(self) -> str:
         """The path that is asked for."""
         names = {"order": "hold", "phase": "burst", "slot": 1, "entry": "1-1", "code": "not_found"}
-        return (self.route + self.query).format(venue=self.venue, product=self.product, **names)
+        return (self.route + self.query).format(venue=self.venue, product=self.product, merchant=self.merchant, **names)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
 
 
 V = "/v1/venues/{venue}"
+M = "/v1/merchants/{merchant}/runners"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -145,6 +147,15 @@ TABLE = (
                 row(stock=404, merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
             ),
         )
+    ),
+    # -- merchants: their own, whatever venue it is in; a merchant that is another looks as one that is not
+    Line("GET", M, row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line("GET", M, row(merchant=404, other_merchant=404, operator=200, other_operator=200), merchant="m-none"),
+    Line(
+        "POST",
+        f"{V}/standings",
+        row(merchant=200, other_merchant=200, operator=200, other_operator=404),
+        body={"products": [OWN, FOREIGN]},
     ),
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),

@@ -11,7 +11,11 @@ import httpx2
 import pytest
 
 from tests.integration.running import PLAIN_RULE, Running, another_api, running
+from tests.unit.api.test_purge import Hook, hook
 from tests.waiting import until
+
+__all__ = ["hook"]
+"""The fixture of the address that is called."""
 
 PRODUCTS = [f"p-{n:02}" for n in range(30)]
 
@@ -231,6 +235,17 @@ def test_a_body_is_packed_for_who_takes_it(service: Running, venue: str, query: 
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(raw) == plain.content
     assert packed.headers["etag"] != plain.headers["etag"]
+
+
+def test_caches_are_told_at_once_of_what_was_excluded(tmp_path: Path, hook: Hook) -> None:
+    with running(tmp_path, purge_url=hook.url) as service:
+        venue = service.made_venue("p-1", "p-2")
+        until(lambda: len(read(service, venue)["slots"]) == 2, within_s=5, what="all are on the board")
+        put = {"put": [{"id": "off", "kind": "exclude", "product": "p-2", "reason": "recalled"}]}
+        assert service.http.post(f"/v1/venues/{venue}/orders", json=put).status_code == 200
+        (told,) = until(lambda: hook.told, within_s=5, what="the hook was called")
+        assert (told["venue"], told["products"]) == (venue, ["p-2"])
+        assert told["frame"] <= name_of(read(service, venue))
 
 
 # -- several processes ---------------------------------------------------------------------------------------

@@ -13,7 +13,12 @@ from tests.integration.contract import RULE, problem
 from tests.integration.running import Running, running
 from tests.waiting import until
 
-_ONLY_IN_TROUBLE = {"saima_conflicts_total", "saima_numbers_dropped_total", "saima_segment_failures_total"}
+_ONLY_IN_TROUBLE = {
+    "saima_conflicts_total",
+    "saima_numbers_dropped_total",
+    "saima_purges_total",
+    "saima_segment_failures_total",
+}
 _ONLY_LATER = {"saima_segments_total", "saima_kept_frames_total"}
 """A minute later; two windows and an hour later."""
 

@@ -96,6 +96,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "putAccess",
             "readRunner",
             "changeRunner",
+            "listStandings",
+            "lookUpStandings",
             "listOrders",
             "changeOrders",
             "readOrder",
@@ -222,6 +224,11 @@ CONFIG: dict[str, Any] = {
                 "positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]},
                 "allow_header_conformance": {"enabled": False},
             },
+        },
+        {
+            # A cursor is of an answer that came before.
+            "include-operation-id": ["listStandings"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
         },
         {
             # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.

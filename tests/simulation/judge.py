@@ -205,11 +205,13 @@ class Judge:
 
 
 def sets_in(server: Server) -> dict[str, dict[int, float]]:
-    """Every sorted set that a server holds, totals of zero left out."""
+    """Every sorted set of the race that a server holds, totals of zero left out."""
     prefix = KEYS.sums("", "").removesuffix(":").encode()
     found: dict[str, dict[int, float]] = {}
     for key in sorted(server.data):
         held = server.data[key]
+        if key == KEYS.merchants.encode():  # written as products enrol, not by the race
+            continue
         if key.startswith(prefix) and not isinstance(held, (bytes, Stream)) and type(held).__name__ == "ZSet":
             name = key.removeprefix(prefix).decode()
             members = {int(member): score for member, score in held.items() if score or not name.startswith("total:")}

@@ -1,6 +1,6 @@
 #!lua
 -- Put and withdraw orders of the desk, perhaps with a rule, and log it, if neither has moved on since they were read.
--- KEYS: 1 orders (hash)  2 rules (hash)  3 log (stream)  4 decisions (stream)
+-- KEYS: 1 orders (hash)  2 rules (hash)  3 log (stream)  4 tail (string)  5 decisions (stream)
 -- ARGV: 1 entry that changed orders last, as read ('' for none)  2, 3 current and highest rule version, as read
 --       4 log entry of a rule ('' for none)  5 log entry of orders ('' for none)  6 decision (JSON)
 --       7 rule version to be current ('' to leave it)  8 n, then n times: rule version, its document (JSON)
@@ -15,10 +15,12 @@ end
 local entry
 for i = 4, 5 do
   if ARGV[i] ~= '' then
-    entry = redis.call('XADD', KEYS[3], '*', 'decision', ARGV[i], 'sum', redis.sha1hex(ARGV[i]))
+    local after = redis.call('GET', KEYS[4]) or ''
+    entry = redis.call('XADD', KEYS[3], '*', 'decision', ARGV[i], 'sum', redis.sha1hex(ARGV[i]), 'after', after)
+    redis.call('SET', KEYS[4], entry)
   end
 end
-redis.call('XADD', KEYS[4], entry, 'decision', ARGV[6])
+redis.call('XADD', KEYS[5], entry, 'decision', ARGV[6])
 local at = 9
 for _ = 1, tonumber(ARGV[8]) do
   redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1], 'highest', ARGV[at])

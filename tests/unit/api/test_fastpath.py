@@ -37,7 +37,8 @@ from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
 from racing.settings import load_settings
-from racing.store.desk import Appended, Desk, KeyedBatch, RuleVersion, Venue
+from racing.store.desk import Appended, Desk, KeyedBatch, Venue
+from racing.store.documents import RuleVersion
 from racing.store.numbers import Mark, Numbers
 
 NOW_MS = 1_763_740_805_250

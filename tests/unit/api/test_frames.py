@@ -10,16 +10,19 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from api import frames as module
 from api.frames import Frames
 from api.view import STALE_MS, VenueView
 from racing.entries import Runner
 from racing.errors import StaleNumbersError, StoreUnavailableError
+from racing.formats import FORMAT
 from racing.model import END, Frame, Position, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
-from racing.store.desk import RuleVersion, Venue
+from racing.store.desk import Venue
+from racing.store.documents import RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.numbers import Mark, Numbers
 
@@ -567,3 +570,28 @@ async def test_frames_that_are_passed_over_count_for_what_the_next_is_compared_w
 
 def _any(store: FakeStore) -> Any:
     return store
+
+
+async def test_a_commit_of_a_newer_saima_is_told_as_what_it_is_and_leaves_other_venues_alone(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, by its venue and both versions; what can be read of the others is."""
+    store.listed = ["hall-1", "hall-2"]
+    await frames.refresh()
+    good = CommitRecord(7, 1, "1-0", "1-0", 1, 100_400)
+    newer = msgspec.structs.replace(good, format=FORMAT + 1)
+
+    async def execute() -> list[Any]:
+        return [(100, 500_000), msgspec.json.encode(newer), msgspec.json.encode(good)]
+
+    monkeypatch.setattr(store, "execute", execute)
+    with capture_logs() as lines:
+        await frames.start()
+        await eventually(lambda: frames.views["hall-2"].age_ms is not None and frames.redis_ok)
+
+    told = [line for line in lines if line["log_level"] in {"error", "warning"}]
+    assert [(line["event"], line["venue"]) for line in told] == [
+        ("commit cannot be read, frames are served as they were", "hall-1")
+    ]
+    assert f"format {FORMAT + 1}" in told[0]["reason"]
+    assert frames.views["hall-1"].age_ms is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,16 @@ def test_what_is_sold_out_is_not_low_in_stock() -> None:
 
 
 # -- what is told --------------------------------------------------------------------------------------------
+
+
+def test_what_events_have_stated_is_told_in_place_of_what_was_given() -> None:
+    shown = shown_of(runner(1, price=200, stock=50, coupon=Coupon(20)))
+    (slot,) = shown.frame.slots
+    frame = msgspec.structs.replace(shown.frame, slots=(msgspec.structs.replace(slot, price=150, stock=0),))
+    told = read(Shown(frame, shown.runners), Part(1))["slots"][0]
+    assert (told["price"], told["price_after_coupon"], told["stock"], told["badges"]) == (150, 130, 0, ["sold_out"])
+    brief = read(Shown(frame, shown.runners), Part(1), State(details=False))["slots"][0]
+    assert (brief["price"], "stock" in brief, brief["badges"]) == (150, False, ["sold_out"])
 
 
 def test_a_row_has_all_that_a_page_needs() -> None:

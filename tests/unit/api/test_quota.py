@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.quota import Bucket
+from api.errors import ProblemError
+from api.quota import Bucket, Quotas
 
 
 @pytest.mark.parametrize("per_s", [1, 3, 100])
@@ -49,3 +50,22 @@ def test_no_stretch_of_time_lets_more_through_than_its_length_and_one_second(gap
         passed += bucket.take(now_s)
         assert bucket.told().split("r=")[1][0].isdigit()
     assert passed <= per_s * (now_s + 1) + 1e-6
+
+
+def test_each_name_has_a_bucket_of_its_own_and_nobody_has_none() -> None:
+    quotas = Quotas(1)
+    for _ in range(10):
+        quotas.take(None)
+    quotas.take("m-1")
+    quotas.take("m-2")
+    with pytest.raises(ProblemError) as refused:
+        quotas.take("m-1")
+    assert refused.value.code == "too_many_requests"
+    assert refused.value.headers == {"Retry-After": "1"}
+
+
+def test_names_without_end_take_no_memory_without_end() -> None:
+    quotas = Quotas(1)
+    for number in range(10_001):
+        quotas.take(f"m-{number}")
+    quotas.take("m-0")  # all began anew

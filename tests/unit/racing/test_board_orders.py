@@ -379,3 +379,16 @@ def test_orders_that_have_ended_are_forgotten() -> None:
     venue.tick(1000)
 
     assert ["b"] == [order["id"] for order in venue.race.steering.book.documents()]
+
+
+def test_slot_tells_stock_and_price_as_events_have_stated_them() -> None:
+    """Only where that is other than what the product's data says; new data is in force again."""
+    venue = BoardVenue()
+    assert all((slot.stock, slot.price) == (None, None) for slot in venue.shown.slots)
+    venue.stock(0, 3)
+    venue.stock(1, 5)
+    stocks = {slot.runner: slot.stock for slot in venue.shown.slots}
+    assert (stocks[0], stocks[1]) == (3, None), "of the second five were given as well"
+    assert {slot.runner: slot.stock for slot in venue.restored().shown().slots} == stocks
+    venue.enrol(0, at_ms=10, stock=9)
+    assert venue.shown.slots[0].stock is None

@@ -1,0 +1,196 @@
+"""Merchants: where their products stand, and why. Another merchant's products look absent."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from math import inf
+from typing import Annotated, Any, Literal
+
+import msgspec
+from fastapi import APIRouter, Depends, Header, Path, Query, Response
+
+from api.csv_rows import CSV, as_csv
+from api.errors import ProblemError
+from api.grants import Grant
+from api.guard import Caller, GuardedRoute, needs, no_merchant
+from api.merchant_schemas import BulkOut, ProductsIn, StandingsOut
+from api.merchants import FrameRef, Row, told
+from api.schemas import BULK_MAX
+from api.service import Service, Serving, Viewed, no_venue
+from api.view import VenueView
+from racing.model import ID_PATTERN
+from racing.store.standings import OWNED_MAX
+
+router = APIRouter(prefix="/v1", tags=["merchants"], route_class=GuardedRoute)
+
+_PathMerchant = Annotated[
+    str, Path(description="id of the merchant", examples=["m-7"], json_schema_extra={"pattern": ID_PATTERN})
+]
+
+
+def merchant_of(merchant: _PathMerchant) -> str:
+    """The merchant in the path. Raises ProblemError (404) for what can be none."""
+    if not re.fullmatch(ID_PATTERN.removesuffix("$"), merchant):
+        raise no_merchant(merchant)
+    return merchant
+
+
+MerchantName = Annotated[str, Depends(merchant_of)]
+OneVenue = Annotated[str | None, Query(pattern=ID_PATTERN, description="of this venue alone", examples=["hall-1"])]
+Format = Annotated[Literal["json", "csv"] | None, Query(description="of the answer; by Accept where absent, else JSON")]
+Sort = Literal["standing", "enrolment"]
+Key = tuple[float, str, int]
+_PRIVATE = {"Cache-Control": "private, no-store"}
+_encode = msgspec.json.Encoder().encode
+_decode_cursor = msgspec.json.Decoder(tuple[float | None, str, int]).decode
+
+
+def csv_too(example: str) -> dict[int | str, dict[str, Any]]:
+    """The 200 of an answer that comes as CSV too."""
+    return {200: {"content": {CSV: {"schema": {"type": "string"}, "example": example}}}}
+
+
+_CSV_EXAMPLE = "venue,product,slot,standing,score\r\nhall-1,p-1001,8,8,12.31\r\n"
+
+
+def answered(body: dict[str, Any], rows: list[Row], wanted: str | None, accept: str | None) -> Response:
+    """Rows as CSV where that is asked for, else the whole body as JSON; never to be kept by a shared cache."""
+    if wanted == "csv" or (wanted is None and accept is not None and CSV in accept):
+        return Response(as_csv(rows), headers=_PRIVATE, media_type=f"{CSV}; charset=utf-8")
+    return Response(_encode(body), headers=_PRIVATE, media_type="application/json")
+
+
+async def reached(service: Service, caller: Grant, venue: str | None) -> list[VenueView]:
+    """The venues that a caller reaches, or the one that is named. Raises ProblemError (404) for one out of reach."""
+    if venue is not None:
+        view = await service.frames.view(venue)
+        if view is None or not caller.reaches(venue):
+            raise no_venue(venue)
+        return [view]
+    await service.frames.look_again()
+    return [view for name, view in sorted(service.frames.views.items()) if caller.reaches(name)]
+
+
+@router.get(
+    "/merchants/{merchant}/runners",
+    operation_id="listStandings",
+    response_model=StandingsOut,
+    responses=csv_too(_CSV_EXAMPLE),
+)
+@needs("runners:read")
+async def list_standings(  # each is a part of the request
+    merchant: MerchantName,
+    service: Serving,
+    caller: Caller,
+    *,
+    venue: OneVenue = None,
+    sort: Annotated[Sort, Query(description="best first, or in order of venue and enrolment")] = "standing",
+    limit: Annotated[int, Query(ge=1, le=BULK_MAX, description="at most this many")] = 100,
+    cursor: Annotated[str | None, Query(max_length=200, description="next_cursor of the page before")] = None,
+    format: Format = None,  # noqa: A002  # its name in the address
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """All products of a merchant in all venues that the key reaches: where they stand, and what makes their scores.
+
+    Standings move from page to page; who wants all at one moment asks for up to 1,000 at once.
+    """
+    service.merchant_quotas.take(caller.merchant)
+    views = {view.venue.venue: view for view in await reached(service, caller, venue)}
+    after = _after(cursor)
+    found = await asyncio.gather(*(_ordered(service, name, merchant, sort, after, limit) for name in views))
+    keys = sorted(key for each in found for key in each if key > after)
+    page = keys[:limit]
+    rows, refs = await _rows(service, views, merchant, page, sort)
+    body = {
+        "merchant": merchant,
+        "frames": refs,
+        "runners": rows,
+        "next_cursor": _cursor(page[-1]) if len(keys) > limit else None,
+    }
+    return answered(body, rows, format, accept)
+
+
+_FIRST: Key = (-inf, "", -1)
+
+
+async def _ordered(service: Service, venue: str, merchant: str, sort: Sort, after: Key, limit: int) -> list[Key]:
+    """Keys of a merchant's runners in one venue in the wanted order, as many as a page may need."""
+    if sort == "enrolment":
+        if venue < after[1]:
+            return []
+        beyond = after[2] if venue == after[1] else -1
+        return [
+            (0.0, venue, n)
+            for n in await service.desk.standings.owned(venue, merchant, after=beyond, at_most=limit + 1)
+        ]
+    owned = await service.desk.standings.owned(venue, merchant, at_most=OWNED_MAX + 1)
+    if len(owned) > OWNED_MAX:
+        raise ProblemError(
+            "invalid", f"more than {OWNED_MAX} products in venue {venue!r}: ask with sort=enrolment, a page at a time"
+        )
+    places = await service.desk.standings.places(venue, owned)
+    return [(inf if place is None else float(place), venue, n) for place, n in zip(places, owned, strict=True)]
+
+
+async def _rows(
+    service: Service, views: dict[str, VenueView], merchant: str, page: list[Key], sort: Sort
+) -> tuple[list[Row], list[FrameRef]]:
+    """The rows of a page, in its order, and what they are of."""
+    by_venue: dict[str, list[int]] = {}
+    for _, venue, number in page:
+        by_venue.setdefault(venue, []).append(number)
+    found = {
+        venue: await told(service, views[venue], numbers, owns=merchant.__eq__) for venue, numbers in by_venue.items()
+    }
+    rows = [row for _, venue, number in page if (row := found[venue].rows.get(number)) is not None]
+    if sort == "standing":  # they may have moved since they were put in order
+        rows.sort(key=lambda row: (row["standing"] is None, row["standing"] or 0, row["venue"], row["runner"]))
+    return rows, [each.ref for each in found.values()]
+
+
+def _cursor(key: Key) -> str:
+    place = None if key[0] == inf else key[0]
+    return base64.urlsafe_b64encode(_encode((place, key[1], key[2]))).decode().rstrip("=")
+
+
+def _after(cursor: str | None) -> Key:
+    """The last key of the page before. Raises ProblemError for a cursor that is none."""
+    if cursor is None:
+        return _FIRST
+    try:
+        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
+        place, venue, number = _decode_cursor(raw)
+    except (ValueError, binascii.Error) as exc:  # msgspec's errors are ones
+        raise ProblemError(
+            "invalid", f"cursor: must be the next_cursor of another answer, not {cursor[:80]!r}"
+        ) from exc
+    return (inf if place is None else place, venue, number)
+
+
+@router.post(
+    "/venues/{venue}/standings",
+    operation_id="lookUpStandings",
+    response_model=BulkOut,
+    responses=csv_too(_CSV_EXAMPLE),
+)
+@needs("runners:read")
+async def look_up_standings(
+    view: Viewed,
+    wanted: ProductsIn,
+    service: Serving,
+    caller: Caller,
+    format: Format = None,  # noqa: A002  # its name in the address
+    accept: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> Response:
+    """Where up to 1,000 products of one venue stand, as in a merchant's list: a merchant's key sees its own ones."""
+    service.merchant_quotas.take(caller.merchant)
+    products = list(dict.fromkeys(wanted.products))
+    numbers = await service.desk.numbers(view.venue.venue, products)
+    found = await told(service, view, list(numbers.values()), owns=caller.owns)
+    rows = [row for product in products if (row := found.rows.get(numbers.get(product, -1))) is not None]
+    there = {row["product"] for row in rows}
+    absent = [product for product in products if product not in there]
+    return answered({"frames": [found.ref], "runners": rows, "absent": absent}, rows, format, accept)
