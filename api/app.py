@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.resources import files
 from typing import Any
@@ -23,6 +23,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.guard import unguarded
 from api.history import Shown
+from api.last_frames import LastFrames
 from api.limits import BodyLimit, SecurityHeaders
 from api.purge import Purger
 from api.routes import (
@@ -75,12 +76,15 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         safe = settings.durability == "safe"
         line = line_over(client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
         desk = Desk(client, line, safe=safe)
-        frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder)
+        last = None if settings.last_frames_folder is None else LastFrames(settings.last_frames_folder)
+        frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder, last=last)
         grants = Grants(client, settings.key_requests_per_s)
         app.state.service = Service(settings, desk, frames, grants)
-        with suppress(StoreError):  # the task tries again; until then readers get 404 or 503, never a crash
+        try:
             await frames.refresh()
             await _tell_durability(desk, settings)
+        except StoreError:  # the task tries again; until then readers get what was shown last, or 503, never a crash
+            frames.remember(app.state.service.now_ms())
         purger = None if settings.purge_url is None else Purger(settings.purge_url, app.state.service.gone, client)
         if purger is not None:
             frames.on_show = partial(_see, purger, app.state.service)

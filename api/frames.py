@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 
 from api.badges import badges_of, told_lately
-from api.history import GRID_MS, References, Shown, references_after, references_at
+from api.history import GRID_MS, NO_REFERENCES, References, Shown, references_after, references_at
+from api.last_frames import LastFrames
 from api.tokens import VenueTokens
 from api.view import VenueView
 from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
@@ -54,12 +55,24 @@ class Frames:
     """
 
     def __init__(
-        self, desk: Desk, client: AsyncClient, reader: AsyncClient, *, guarded: bool = False, folder: Path | None = None
+        self,
+        desk: Desk,
+        client: AsyncClient,
+        reader: AsyncClient,
+        *,
+        guarded: bool = False,
+        folder: Path | None = None,
+        last: LastFrames | None = None,
     ) -> None:
-        """folder: that of the segment files, where frames of more than some minutes ago are."""
+        """Begin with no venue.
+
+        folder: that of the segment files, where frames of more than some minutes ago are. last: where what is shown is
+        kept, to be shown where the next start finds the store away.
+        """
         self._desk = desk
         self._feed = feed_over(client, reader)
         self.kept = KeptFrames(client, folder)
+        self._last = last
         self._guarded = guarded
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
@@ -71,6 +84,13 @@ class Frames:
         self._listed_ok = False
         self._halted = False
         self._tasks: list[asyncio.Task[None]] = []
+
+    def remember(self, now_ms: int) -> None:
+        """Show the venues as this process has shown them last, before it was started anew: the store is away."""
+        for view in () if self._last is None else self._last.load(now_ms):
+            if view.venue.venue not in self.views:
+                self.views[view.venue.venue] = view
+                self.take(view.venue)
 
     async def start(self) -> None:
         """Begin to follow; never fails, an absent Redis is tried again."""
@@ -127,6 +147,8 @@ class Frames:
                     await self._see(venue)
                 elif venue != self.views[name].venue:
                     self.take(venue)
+                if self.views[name].tokens is None:  # it was remembered, while nobody could tell the secret
+                    self.views[name].tokens = VenueTokens(await self._desk.secret(), name)
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
             except CorruptRecordError as exc:
@@ -207,6 +229,8 @@ class Frames:
             await asyncio.sleep(max(0.0, self._listed_s + _VENUES_EVERY_S - time.monotonic()))
             try:
                 await self.refresh()
+                if self._last is not None:
+                    await self._last.keep(self.views.values())
             except StoreError as exc:
                 log.warning("cannot list venues", reason=str(exc))
             except Exception:
@@ -313,7 +337,7 @@ class Frames:
     async def _references(self, view: VenueView, fresh: list[tuple[FramePlace, bytes]]) -> References:
         """What the last of some frames is compared with, which come after the current one and are not all shown."""
         before = view.frame
-        if not before.frame:
+        if not before.frame or view.now.references is NO_REFERENCES:
             return await references_at(self.kept, view.venue.venue, fresh[-1][0].at_ms)
         references, at_ms, last = view.now.references, before.at_ms, b""
         for placed, raw in fresh:

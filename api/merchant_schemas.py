@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -77,6 +77,89 @@ class StandingsOut(BaseModel):
     frames: list[FrameOut] = Field(description="one for each venue that rows are of")
     runners: list[StandingOut]
     next_cursor: str | None = Field(None, description="as in the list of venues", examples=["WzEyLCJoYWxsLTEiLDBd"])
+
+
+class ExcludedOut(BaseModel):
+    """The exclusion that keeps a product off the board."""
+
+    order: str = Field(examples=["x-1"])
+    reason: str = Field(examples=["price not as agreed"])
+    withdrawn: bool = Field(examples=[False], description="taken out of the race by its merchant or an operator")
+    until_ms: int | None = Field(examples=[1763744400000], description="null: for good")
+
+
+class StepOut(BaseModel):
+    """A step of the board that moved a product."""
+
+    step: str = Field(examples=["hard pins"])
+    from_slot: int | None = Field(None, examples=[8])
+    to_slot: int | None = Field(None, examples=[1])
+    by: str = Field("", examples=["hero"])
+
+
+class LikelyOut(BaseModel):
+    """The standings that chance allows: 8th, likely 6 to 11."""
+
+    best: int = Field(examples=[6])
+    worst: int = Field(examples=[11])
+    share: float = Field(examples=[0.8], description="how often such a range holds the true standing")
+
+
+class NeighbourOut(BaseModel):
+    """One that stands next to a product."""
+
+    standing: int = Field(examples=[7])
+    gap: float = Field(examples=[0.42], description="difference of the scores")
+    product: str | None = Field(
+        examples=["p-1002"], description="this and title: null unless the venue names neighbours"
+    )
+    title: str | None = Field(examples=["Earbuds with a case"])
+
+
+class NeighboursOut(BaseModel):
+    """Who stands next to a product, the nearest first."""
+
+    above: list[NeighbourOut]
+    below: list[NeighbourOut]
+
+
+class ForecastOut(BaseModel):
+    """What becomes of the stock at the pace of the last window, each payment taken for one piece."""
+
+    per_hour: float = Field(examples=[36.0], description="pieces; the range is what chance allows in 80 of 100 cases")
+    per_hour_low: float = Field(examples=[14.2])
+    per_hour_high: float = Field(examples=[67.1])
+    sold_out_in_s: int | None = Field(examples=[48000], description="null: never at this pace, or stock unknown")
+    sold_out_soonest_s: int | None = Field(examples=[25752])
+    sold_out_latest_s: int | None = Field(examples=[121690])
+    lead_time_s: int = Field(examples=[86400])
+    restock: int | None = Field(examples=[422], description="pieces to order so that they last through the lead time")
+    order_in_s: int | None = Field(examples=[0], description="until they must be ordered; 0: now")
+
+
+class StandingDetail(StandingOut):
+    """One product in one venue, looked at closely."""
+
+    state: Literal["racing", "excluded", "withdrawn"] = Field(examples=["excluded"])
+    excluded: ExcludedOut | None = Field(
+        examples=[{"order": "x-1", "reason": "price not as agreed", "withdrawn": False, "until_ms": 1763744400000}],
+        description="null while nothing keeps it off the board",
+    )
+    steps: list[StepOut] = Field(description="what moved it from its standing to its slot, in the order of operations")
+    likely: LikelyOut | None = Field(
+        examples=[{"best": 6, "worst": 11, "share": 0.8}], description="null for a field without noise"
+    )
+    neighbours: NeighboursOut
+    stock_forecast: ForecastOut
+
+
+class ProductOut(BaseModel):
+    """One product of a merchant, in each venue that it races in."""
+
+    merchant: str = Field(examples=["m-7"])
+    product: str = Field(examples=["p-1001"])
+    frames: list[FrameOut]
+    venues: list[StandingDetail]
 
 
 class ProductsIn(Strict):

@@ -14,13 +14,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from api.service import Service
 from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of
 from racing.model import FloatArray, Frame, Position
 from racing.rule import AttributeTerm, Rule, parse_rule
+from racing.store.desk import Desk
 from racing.store.held import HeldRecord
 from racing.store.standings import Field
 
@@ -56,9 +56,7 @@ def anyone(_merchant: str) -> bool:
     return True
 
 
-async def told(
-    service: Service, view: VenueView, numbers: Sequence[int], *, owns: Callable[[str], bool] = anyone
-) -> Told:
+async def told(desk: Desk, view: VenueView, numbers: Sequence[int], *, owns: Callable[[str], bool] = anyone) -> Told:
     """Rows of those of these runners that are enrolled in a venue, and of merchants that are owned.
 
     Raises StoreError. Cost: some 15 us each.
@@ -75,11 +73,11 @@ async def told(
         settled=True,
         stale=view.stale(),
     )
-    known = await service.desk.runners(venue, numbers)
+    known = await desk.runners(venue, numbers)
     runners = {number: runner for number, runner in known.items() if owns(runner.merchant)}
     found = Told(ref, runners=runners)
-    for some, read in await service.desk.standings.read(venue, sorted(runners), sets_of(view.rule)):
-        piece = Piece(await rule_of(service, view, read.held), read, [runners[number] for number in some])
+    for some, read in await desk.standings.read(venue, sorted(runners), sets_of(view.rule)):
+        piece = Piece(await rule_of(desk, view, read.held), read, [runners[number] for number in some])
         found.ref = msgspec.structs.replace(
             ref, settled=found.ref.settled and piece.settled, position=read.commit.position
         )
@@ -93,11 +91,11 @@ def sets_of(rule: Rule) -> list[str]:
     return [f"{what}:{measure}" for measure in measures for what in _WHATS]
 
 
-async def rule_of(service: Service, view: VenueView, held: HeldRecord | None) -> Rule:
+async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
     """The rule that made the scores: that of the view, but for the moment in which it changes."""
     if held is None or held.rule_version == view.rule_version:
         return view.rule
-    return parse_rule((await service.desk.rule(view.venue.venue, held.rule_version)).rule)
+    return parse_rule((await desk.rule(view.venue.venue, held.rule_version)).rule)
 
 
 class Piece:
@@ -114,7 +112,7 @@ class Piece:
         if held is not None:
             kinds = held.kind_index()
             self.formula = formula_of(held.formula)(rule, kinds, held.held())
-            self.sums = _sums(rule, read, runners, kinds)
+            self.sums = sums_of(rule, read, kinds, runners)
 
     @property
     def settled(self) -> bool:
@@ -164,10 +162,12 @@ class Piece:
         for number, runner, standing, better, score, terms, metrics in columns:
             slot = shown.get(number)
             labels: tuple[str, ...] = ()
+            stock, price = runner.stock, runner.price
             place, rank = standing or None, better + 1 if standing else None
             rest = score - sum(term["contribution"] for term in terms)
             if slot is not None:
                 place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
+                stock, price = _told(slot.stock, stock), _told(slot.price, price)  # as events have stated them
                 terms, rest = list(slot.terms) or terms, 0.0  # noqa: PLW2901  # as above
             yield {
                 "venue": frame.venue,
@@ -184,12 +184,14 @@ class Piece:
                 "terms": terms,
                 "rest": rest,
                 "metrics": metrics,
-                "stock": runner.stock,
-                "price": runner.price,
-                "badges": badges(
-                    slot=None if slot is None else slot.slot, stock=runner.stock, moved_5m=None, labels=labels
-                ),
+                "stock": stock,
+                "price": price,
+                "badges": badges(slot=None if slot is None else slot.slot, stock=stock, moved_5m=None, labels=labels),
             }
+
+
+def _told(newer: int | None, older: int | None) -> int | None:
+    return older if newer is None else newer
 
 
 def percentile(standing: int | None, field: int) -> float | None:
@@ -204,9 +206,9 @@ def _plain(values: FloatArray) -> list[float]:
     return [int(value) if value.is_integer() else round(value, 1) for value in values.tolist()]
 
 
-def _sums(rule: Rule, read: Field, runners: Sequence[Runner], kinds: Mapping[str, int]) -> Sums:
-    """The sums as the formula takes them, for all measures of the rule."""
-    window, base_tenths, total = (np.zeros((len(runners), 2 * len(kinds)), np.int64) for _ in range(3))
+def sums_of(rule: Rule, read: Field, kinds: Mapping[str, int], runners: Sequence[Runner] = ()) -> Sums:
+    """The sums as the formula takes them, for all measures of the rule; runners: for a rule with attributes."""
+    window, base_tenths, total = (np.zeros((len(read.score), 2 * len(kinds)), np.int64) for _ in range(3))
     for metric in rule.metrics.values():
         measure, at = f"{metric.event}:{metric.sum}", 2 * kinds[metric.event] + (metric.sum == "amount")
         now, delta, ever = (read.of(f"{what}:{measure}") for what in _WHATS)

@@ -69,6 +69,9 @@ class AccessDoc(Strict):
     merchants_may: list[Literal["stock", "price", "withdraw"]] = Field(
         [], max_length=3, description="what merchants may do to their own products", examples=[["stock"]]
     )
+    neighbours_named: bool = Field(
+        default=False, description="merchants are told which products stand next to theirs; else only the gaps"
+    )
 
     @classmethod
     def of(cls, access: Access) -> Self:
@@ -77,7 +80,8 @@ class AccessDoc(Strict):
 
     def access(self) -> Access:
         """What the store keeps."""
-        return Access(self.slots_public, self.details_public, tuple(self.beacon_kinds), tuple(self.merchants_may))
+        kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
 
 
 class VenueIn(Strict):

@@ -16,6 +16,7 @@ from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
+from api.ladders import Ladders
 from api.quota import Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
@@ -46,6 +47,7 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    ladders: Ladders = field(default_factory=Ladders)
     merchant_quotas: Quotas = field(init=False)
     """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)

@@ -180,7 +180,7 @@ class BoardSettings(Strict):
         least = sum(share.min or 0 for share in self.shares or ())
         if least > 1:
             raise wrong(
-                "the least shares add up to {least:.15g}, more than the whole board", at=("shares",), least=least
+                "the least shares add up to {least}, more than the whole board", at=("shares",), least=f"{least:.15g}"
             )
         return self
 

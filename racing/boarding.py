@@ -79,6 +79,12 @@ class Field:
         """Whether they come behind all others."""
         return self.settings.stock is not None and self.settings.stock.policy == "sink"
 
+    @property
+    def bare(self) -> bool:
+        """Whether the board is the standings of those who are not out, and nothing is to be told of it."""
+        now, settings = self.steering.now, self.settings
+        return settings.plain and settings.stock is None and not (now.pins or now.freezes or now.emergencies)
+
     def outs(self) -> Mask | None:
         """Who has no place in the order, bool (n,); None for nobody."""
         sold = self.sold_out if self.leaves else None
@@ -129,6 +135,8 @@ def board_of(field: Field, *, whole: bool = False) -> Board:
     Steps look at the leaders, and at the whole field where these do not suffice: both give the same board. Cost: a few
     passes over the leaders in numpy; O(n log n) of the field where the leaders do not suffice.
     """
+    if field.bare and not whole:
+        return Board(field.leaders()[: field.settings.slots].tolist())
     building = _Building(field, deep=whole)
     if building.short:
         building = _Building(field, deep=True)
@@ -209,12 +217,12 @@ class _Building:
         if not caps and not shares:
             return
         roster = self.field.roster
-        after, relaxed = steps.arranged(
-            self.order,
-            self.slots,
-            [steps.CapOf(roster.codes(cap.by), cap.most, cap.within) for cap in caps],
-            [steps.ShareOf(roster.having(s.by, s.value), *_slots_of(s, self.slots)) for s in shares],
-        )
+        shares_of = [steps.ShareOf(roster.having(s.by, s.value), *_slots_of(s, self.slots)) for s in shares]
+        if not self._whole and any(int(s.members[self.order].sum()) < (s.least or 0) for s in shares_of):
+            self.short = True
+            return
+        caps_of = [steps.CapOf(roster.codes(cap.by), cap.most, cap.within) for cap in caps]
+        after, relaxed = steps.arranged(self.order, self.slots, caps_of, shares_of)
         if self._too_short(after, relaxed):
             return
         asked = [f"cap {cap.text}" for cap in caps] + [f"the greatest share of {s.text}" for s in shares]

@@ -122,9 +122,11 @@ class EventBatch:
         if abs(base_ms) > NO_TIME_MS:
             raise ValueError("a time beyond all times")
         optional: dict[str, Any] = {name: columns[name] for name in _OPTIONAL if name in columns}
-        for name in ("sources", "segments"):
-            if name in header:
-                optional[name] = tuple(map(str, header[name]))
+        for column, table in (("source", "sources"), ("segment", "segments")):
+            if table in header:
+                optional[table] = tuple(map(str, header[table]))
+            if size and column in columns and int(columns[column].max()) > len(optional.get(table, ())):
+                raise ValueError(f"a {column} outside the batch's own table")
         if "time" in columns:
             time = columns["time"].astype(np.int64)
             optional["time_ms"] = np.where(time == 0, NO_TIME_MS, time - 1 + base_ms)

@@ -308,7 +308,7 @@ def _sources_of(bodies: Sequence[EventBatch], sizes: IntArray) -> dict[str, Any]
     source = _given(bodies, "source")
     if source is None:
         return {}
-    tables = [batch.sources or ("",) for batch in bodies]
+    tables = [("", *batch.sources) for batch in bodies]  # 0 is no source
     joined = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(tables)))}
     starts = np.cumsum([0, *map(len, tables)])[:-1]
     places = np.array([joined[name] for table in tables for name in table], np.int64)

@@ -85,6 +85,10 @@ class OrderBook:
         for name in ended:
             del self._placed[name]
 
+    def placed(self) -> list[Placed]:
+        """The orders that hold or may come to hold, the oldest first."""
+        return list(self._placed.values())
+
     def documents(self) -> list[dict[str, Any]]:
         """The orders that hold or may come to hold, as they were put, the oldest first."""
         return [placed.order.model_dump(mode="json", exclude_none=True) for placed in self._placed.values()]

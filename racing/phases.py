@@ -7,8 +7,8 @@ Of phases that overlap the one with the latest start holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,12 +48,16 @@ class Opening:
 
 @dataclass(slots=True)
 class Phases:
-    """The phase that holds, the rule beneath it, and the totals as they stood when the phase began."""
+    """The phase that holds, the rule beneath it, and the totals as they stood when the phase began.
+
+    begun: of all phases in force, (turn at which the order was put, turn at which it came into force).
+    """
 
     base: RuleInForce
     name: str = ""
     placed_turn: int = 0
     rule: RuleInForce | None = None
+    begun: dict[str, tuple[int, int]] = field(default_factory=dict)
     totals: IntArray | None = None
     opening: Opening | None = None
 
@@ -61,6 +65,14 @@ class Phases:
     def in_force(self) -> RuleInForce:
         """The rule that began last."""
         return self.base if self.rule is None or self.base.turn > self.rule.turn else self.rule
+
+    def begin(self, placed: Sequence[Placed], turn: Callable[[], int]) -> None:
+        """Note which phases are in force; one that has come into force, or was put anew, takes the next turn."""
+        before = self.begun
+        self.begun = {}
+        for order, put in placed:
+            known = before.get(order.id)
+            self.begun[order.id] = known if known is not None and known[0] == put else (put, turn())
 
     def since(self, total: IntArray, runners: IntArray) -> IntArray:
         """Totals of some runners since the phase, or the race, began; total: their rows, which are written."""
@@ -76,7 +88,7 @@ class Phases:
             "base": [base.rule.model_dump(mode="json", exclude_none=True), base.version, base.formula, base.turn],
             "name": self.name,
             "placed_turn": self.placed_turn,
-            "turn": None if self.rule is None else self.rule.turn,
+            "begun": [[name, *turns] for name, turns in self.begun.items()],
             "opening": None if self.opening is None else [self.opening.k, self.opening.evidence_from, self.opening.f],
         }
         columns: dict[str, Array] = {}
@@ -93,12 +105,13 @@ class Phases:
         rule, version, formula, turn = saved["base"]
         self.base = RuleInForce(parse_rule(rule), version, formula, turn)
         self.name, self.placed_turn, self.rule = saved["name"], saved["placed_turn"], None
+        self.begun = {name: (put, began) for name, put, began in saved["begun"]}
         if not self.name:
             self.totals = self.opening = None
             return
         phase = next(placed.order for placed in phases if placed.order.id == self.name)
         assert isinstance(phase, Phase)
-        self.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, saved["turn"])
+        self.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, self.begun[self.name][1])
         if "phase_key" in columns:
             self.totals = np.zeros(shape, np.int64)
             add_at(self.totals, columns["phase_key"], columns["phase_value"])

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from racing.board import Leaders, order
+from racing.board import order
 from racing.board_settings import Newcomers
-from racing.boarding import Board, Field, board_of, newcomers_of, steps_of
+from racing.boarding import Field, board_of, newcomers_of
 from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Unreadable
@@ -25,16 +25,19 @@ from racing.errors import CorruptRecordError, RuleError
 from racing.events import EventBatch
 from racing.formula import FORMULA, Formula, Held, Sums, formula_of, measures_of_rule
 from racing.intake import Arrived, Counts, Intake, Span, counts_of
+from racing.lifting import Lift
 from racing.marks import Collected, Distinct
-from racing.model import KINDS_MAX, START, Explained, FloatArray, IntArray, Position, Slot, Step, Term
+from racing.model import KINDS_MAX, START, Explained, FloatArray, IntArray, Position, Slot
 from racing.noise import variances
 from racing.opening import opening_values, strength
 from racing.orderbook import NEVER_MS, Placed
 from racing.orders import Phase
 from racing.phases import Opening, RuleInForce, latest, started
+from racing.places import Places, differing
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
 from racing.sales import Sales
+from racing.showing import Shown, Sight
 from racing.stability import GRID_MS, Churn, Memory, Noise
 from racing.stated import STATED_KINDS, UNKNOWN
 from racing.steering import Mask, Steering
@@ -42,10 +45,6 @@ from racing.windows import Windows
 
 _SCORED_AT_ONCE = 65_536
 """Runners scored in one go at a bucket boundary: bounds the temporaries."""
-_DEEPER, _DEEP_MIN = 4, 200
-"""Leaders that steps of the board look at, to a slot and at least; where these do not suffice they take the field."""
-_DOMINATES = 0.5
-"""An opening order is served as one while its weight is more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +53,6 @@ class Changes:
 
     runners: IntArray
     keys: IntArray
-
-
-class Shown(NamedTuple):
-    """What a frame says of a board: the fields of that name of Frame."""
-
-    slots: tuple[Slot, ...]
-    served: str
-    phase: str
-    phase_ends_ms: int | None
-    told: tuple[str, ...]
-    conflicts: int
 
 
 class Race:
@@ -92,14 +80,9 @@ class Race:
         self._score_room: FloatArray = np.zeros(0)
         self._formula = self._compiled()
         self._factors: FloatArray | None = None  # of boosts, by runner; None: nobody's score is boosted
-        self._excluded: Mask | None = None
-        self._sold_out: Mask | None = None
-        self._outs: Mask | None = None  # who has no place in the order; None: nobody
-        self._ranks: FloatArray = self.scores  # scores, -inf of who is out; only where anyone is
-        self._depth = self.rule.board.slots
-        self._leaders = Leaders(self._depth)
+        self._places = Places(self.rule.board)
         self._scheduled_ms = NEVER_MS  # the next beginning or end of an order
-        self._cut_ms = 0  # a batch of events is not folded across this moment
+        self._cut_ms = 0  # nothing moves by itself before; events are not folded across it
         self._began_ms = self._kept_from_ms = 0
         self._distinct = Distinct()
         self._changed = Collected()
@@ -150,8 +133,9 @@ class Race:
             if waiting and (not isinstance(body, EventBatch) or moment_ms >= self._cut_ms):
                 self._count(waiting)
                 waiting = []
-            self._advance(moment_ms)
-            self.position = entry.position
+            if moment_ms >= self._cut_ms:
+                self._advance(moment_ms)
+            self.moment_ms, self.position = moment_ms, entry.position
             if self.log_sum is not None:
                 self.log_sum = zlib.crc32(entry.mark, self.log_sum)
             if isinstance(body, EventBatch):
@@ -300,8 +284,7 @@ class Race:
         self.rule, self.rule_version, self.formula_version = rule, version, formula
         self._grow()
         self._formula = self._compiled()
-        self._depth = rule.board.slots if rule.board.plain else max(_DEEPER * rule.board.slots, _DEEP_MIN)
-        self._leaders = Leaders(self._depth)
+        self._places.begin(rule.board)
 
     def _recut(self, rule: Rule) -> None:
         old = self.windows
@@ -340,8 +323,9 @@ class Race:
     @property
     def phase(self) -> Phase | None:
         """The phase that holds."""
-        placed = latest(self._usable_phases())
-        return placed.order if placed is not None and isinstance(placed.order, Phase) else None
+        found = (placed.order for placed in self.steering.now.phases if placed.order.id == self.phases.name)
+        order = next(found, None)
+        return order if isinstance(order, Phase) else None
 
     @property
     def phase_ends_ms(self) -> int | None:
@@ -358,12 +342,17 @@ class Race:
         return self.memory.churn
 
     def _usable_phases(self) -> list[Placed]:
-        """The phases in force whose rule there is room for; the door refuses others."""
+        """The phases in force whose rule there is room for; the door refuses others. Cost: a rule parsed for each."""
         return [
             placed
             for placed in self.steering.now.phases
             if isinstance(placed.order, Phase) and self._has_room(placed.order.parsed())
         ]
+
+    def _phases_told(self) -> list[str]:
+        """Of phases whose rule cannot be used, that it cannot."""
+        left = [order.id for order, _ in self.steering.now.phases if order.id not in self.phases.begun]
+        return [f"phase {name}: its rule names more kinds of events than there is room for" for name in left]
 
     def _steer(self) -> None:
         """Bring into force what the orders say of this moment: after a change of them, and where one begins or ends."""
@@ -371,7 +360,9 @@ class Race:
         self.steering.look(self.moment_ms)
         self.steering.freeze(frozen)
         self._scheduled_ms = self.steering.book.next_ms(self.moment_ms)
-        placed = latest(self._usable_phases())
+        usable = self._usable_phases()
+        self.phases.begin(usable, self.steering.book.next_turn)
+        placed = latest(usable)
         now = ("", 0) if placed is None else (placed.order.id, placed.turn)
         if now != (self.phases.name, self.phases.placed_turn):
             self._switch(placed)
@@ -390,8 +381,8 @@ class Race:
             former, since = self.rule, self._totals_so_far()
             anew = phase.id != phases.name
             phases.name, phases.placed_turn = phase.id, placed.turn
-            turn = self.steering.book.next_turn()
-            phases.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, turn)
+            began = phases.begun[phase.id][1]
+            phases.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, began)
             if anew:
                 phases.totals, phases.opening = self.windows.total.copy(), None
                 self._set_rule(phases.rule.rule, phases.rule.version, phases.rule.formula)
@@ -430,22 +421,16 @@ class Race:
         """Find whom orders and stock mean; returns whether scores moved by it, which boosts alone do."""
         before = self._factors
         self._factors = self.steering.factors(self.roster, self.rule.board.boosts)
-        self._excluded = self.steering.excluded(self.roster)
         self._take_out()
-        moved = _differing(before, self._factors, len(self.roster))
+        moved = differing(before, self._factors, len(self.roster))
         self._score_runners(moved)
         return bool(len(moved))
 
     def _take_out(self) -> None:
-        """Find who is sold out, and let the leaders be those who have a place in the order."""
+        """Find who is excluded or sold out, and let the leaders be those who have a place in the order."""
         stock = self._intake.stated.stock[: len(self.roster)]
-        self._sold_out = stock == 0 if self.rule.board.stock is not None else None
-        before, outs = self._outs, self._field().outs()
-        self._outs = outs if outs is not None and outs.any() else None
-        self._ranks = self.scores if self._outs is None else np.where(self._outs, -np.inf, self.scores)
-        turned = _differing(before, self._outs, len(self.roster))
-        if len(turned):
-            self._leaders.update(turned, self._ranks)
+        sold_out = stock == 0 if self.rule.board.stock is not None else None
+        if self._places.take_out(self.steering.excluded(self.roster), sold_out, self.scores):
             self._stir()
 
     def _stir(self) -> None:
@@ -463,15 +448,15 @@ class Race:
         memory, settings = self.memory, self.rule.board
         memory.looked(self.moment_ms)
         if settings.stability is not None:
-            leaders = self._leading()
-            held = np.array([r for r in memory.held if self._outs is None or not self._outs[r]], np.int64)
+            leaders, outs = self._places.leading(self.scores), self._places.outs
+            held = np.array([r for r in memory.held if outs is None or not outs[r]], np.int64)
             there = np.union1d(leaders, held)
             standing = order(there, self.scores[there]) if len(there) > len(leaders) else leaders
             noise = self._noise(standing) if settings.stability.noise_units else lambda _one, _other: 0.0
             memory.look(self.moment_ms, standing, self.scores, settings.slots, settings.stability, noise)
         if settings.newcomers is not None:
             new = self._new(settings.newcomers)
-            runners = np.flatnonzero(new if self._outs is None else new & ~self._outs)
+            runners = np.flatnonzero(new if self._places.outs is None else new & ~self._places.outs)
             ends_ms = self.roster.joined_ms()[new] + 1000 * settings.newcomers.for_s
             memory.choose(
                 self.moment_ms, runners, ends_ms, self.scores, newcomers_of(settings.newcomers, settings.slots)
@@ -494,36 +479,21 @@ class Race:
 
     def _score_runners(self, runners: IntArray, *, shown: bool = False) -> None:
         """Score runners, each once, from their sums; shown: take them for changed whatever their score."""
+        lift = self._lift()
         for start in range(0, len(runners), _SCORED_AT_ONCE):
             some = runners[start : start + _SCORED_AT_ONCE]
             scores = self._formula.scores(self.sums(some))
-            if self.phases.opening is not None or self._factors is not None:
-                scores = self._steered(some, scores)
+            if lift:
+                scores = lift.scores(some, scores)
             changed = some if shown else some[scores != self.scores[some]]
             self.scores[some] = scores
-            if self._outs is not None:
-                self._ranks[some] = np.where(self._outs[some], -np.inf, scores)
             if len(changed):
                 self._changed.add(changed, len(self.roster))
-                self._leaders.update(changed, self.scores if self._outs is None else self._ranks)
+                self._places.update(changed, self.scores)
                 self._stir()
 
-    def _steered(self, runners: IntArray, scores: FloatArray) -> FloatArray:
-        """Scores with opening order and boosts."""
-        opening, factors = self.phases.opening, self._factors
-        if opening is not None:
-            scores = (1.0 - opening.f) * scores + opening.f * self._opening_values(opening, runners)
-        if factors is not None:
-            factor = factors[runners]
-            scores = np.where(scores > 0, scores * factor, scores / factor)
-        return scores
-
-    def _opening_values(self, opening: Opening, runners: IntArray) -> FloatArray:
-        """Opening values; who has joined since has its entry score."""
-        values = self.roster.values("entry_score", runners)
-        known = runners < len(opening.values)
-        values[known] = opening.values[runners[known]]
-        return values
+    def _lift(self) -> Lift:
+        return Lift(self.roster, self.phases.opening, self._factors)
 
     def sums(self, runners: IntArray) -> Sums:
         """The sums from which these runners are scored; copies."""
@@ -534,26 +504,32 @@ class Race:
 
     # -- what is shown -------------------------------------------------------------------------------
 
-    def _leading(self) -> IntArray:
-        """The best of those who are not out, in standing order: as many as the steps of the board need, or all."""
-        ranks = self.scores if self._outs is None else self._ranks
-        leaders = self._leaders.best(ranks)
-        return leaders if self._outs is None else leaders[ranks[leaders] > -np.inf]
-
     def _field(self) -> Field:
-        settings = self.rule.board
+        settings, places = self.rule.board, self._places
         return Field(
             settings=settings,
             roster=self.roster,
             steering=self.steering,
             scores=self.scores,
-            excluded=self._excluded,
-            sold_out=self._sold_out,
-            leaders=self._leading,
-            depth=self._depth,
+            excluded=places.excluded,
+            sold_out=places.sold_out,
+            leaders=lambda: places.leading(self.scores),
+            depth=places.depth,
             held=self.memory.held,
             chosen=self.memory.chosen,
             new=None if settings.newcomers is None else self._new(settings.newcomers),
+        )
+
+    def _sight(self) -> Sight:
+        return Sight(
+            self._field(),
+            self._formula,
+            self.sums,
+            self._lift(),
+            self._intake.stated,
+            self.phases.name,
+            self.phase_ends_ms,
+            self._phases_told(),
         )
 
     def order(self) -> IntArray:
@@ -562,105 +538,15 @@ class Race:
 
     def slots(self) -> tuple[Slot, ...]:
         """The board as it stands, slot by slot, each with its terms and what moved it."""
-        return self.shown().slots
+        return self._sight().shown().slots
 
     def shown(self) -> Shown:
-        """All that a frame says of the board as it stands.
-
-        Cost: the steps, and one pass over the field for each slot where anyone is out.
-        """
-        field = self._field()
-        board = board_of(field)
-        standings = self._standings(field, board)
-        told = self._terms(np.array(board.runners, np.int64))
-        moving = bool(board.moves) or self._outs is not None
-        stated = self._intake.stated
-        stocks, prices = (
-            column.otherwise(board.runners) for column in (stated.columns["stock"], stated.columns["price"])
-        )
-        slots = tuple(
-            Slot(
-                slot=index + 1,
-                runner=runner,
-                product=self.products[runner],
-                score=float(self.scores[runner]),
-                terms=terms,
-                standing=standing,
-                labels=board.labels.get(runner, ()),
-                steps=steps_of(board, field, runner, standing) if moving else (),
-                stock=stocks.get(runner),
-                price=prices.get(runner),
-            )
-            for index, (runner, standing, terms) in enumerate(zip(board.runners, standings, told, strict=True))
-        )
-        phase = self.phase
-        opening = self.phases.opening
-        served = (
-            "opening" if board.served == "race" and opening is not None and opening.f > _DOMINATES else board.served
-        )
-        return Shown(
-            slots,
-            served,
-            "" if phase is None else phase.id,
-            self.phase_ends_ms,
-            board.words(),
-            board.conflicts,
-        )
-
-    def _standings(self, field: Field, board: Board) -> list[int]:
-        """The standing of each runner on the board."""
-        if self._outs is None and not board.moves:
-            return list(range(1, len(board.runners) + 1))
-        return [field.standing(runner) for runner in board.runners]
-
-    def _terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
-        """The terms of each of some runners; their contributions add up to the score."""
-        formula = self._formula
-        signals = [values.tolist() for values in formula.signals(self.sums(runners))]
-        told = [
-            tuple(
-                Term(name, weight, values[index], weight * values[index])
-                for name, weight, values in zip(formula.names, formula.weights, signals, strict=True)
-            )
-            for index in range(len(runners))
-        ]
-        if self.phases.opening is None and self._factors is None:
-            return told
-        return [
-            (*terms, *self._steering_terms(runner, sum(term.contribution for term in terms)))
-            for runner, terms in zip(runners.tolist(), told, strict=True)
-        ]
-
-    def _steering_terms(self, runner: int, score: float) -> Iterator[Term]:
-        """What opening order and a boost add to the sum of a runner's terms."""
-        opening, one = self.phases.opening, np.array([runner])
-        if opening is not None:
-            value = float(self._opening_values(opening, one)[0])
-            added = opening.f * (value - score)
-            score += added
-            yield Term("opening", opening.f, value, added)
-        factor = 1.0 if self._factors is None else float(self._factors[runner])
-        if factor != 1.0:
-            yield Term("boost", 1.0, factor, float(self.scores[runner]) - score)
+        """All that a frame says of the board as it stands."""
+        return self._sight().shown()
 
     def explain(self, runner: int) -> Explained:
-        """Where a runner stands and why, shown or not. Cost: O(n log n): the steps of the whole field."""
-        field = self._field()
-        board = board_of(field, whole=True)
-        standing = field.standing(runner)
-        steps = steps_of(board, field, runner, standing)
-        slot = board.runners.index(runner) + 1 if runner in board.runners else None
-        return Explained(
-            runner=runner,
-            product=self.products[runner],
-            standing=standing,
-            score=float(self.scores[runner]),
-            terms=self._terms(np.array([runner]))[0],
-            slot=slot,
-            labels=board.labels.get(runner, ()),
-            steps=steps,
-            out=None if slot is not None else _taken_out(steps, standing, self.rule.board.slots),
-        )
+        """Where a runner stands and why, shown or not. Cost: O(n log n): the steps on the whole field."""
+        return self._sight().explain(runner)
 
     def take_changes(self) -> Changes:
         """Runners and cells that moved since the last call, each once, sorted."""
@@ -734,8 +620,8 @@ class Race:
                 race._load(header, columns)
             except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
+        due_ms = race.memory.due_ms  # to find who is meant and to score them anew stirs nothing
         race._aim()
-        due_ms = race.memory.due_ms
         race._score_runners(np.arange(len(race.roster)), shown=True)
         race.memory.due_ms = due_ms
         race._scheduled_ms = race.steering.book.next_ms(race.moment_ms)
@@ -780,25 +666,3 @@ class Race:
         self.steering.load(header["steering"], self.moment_ms)
         self.memory = Memory.of(header["memory"])
         self.phases.load(header["phases"], columns, self.steering.now.phases, self.windows.shape)
-
-
-def _differing(before: Array | None, after: Array | None, runners: int) -> IntArray:
-    """The runners below a bound for whom two columns differ; None is a column of nobody: 1 for factors, else False."""
-    if before is None and after is None:
-        return np.zeros(0, np.int64)
-    given = before if after is None else after
-    assert given is not None
-    nothing = np.full(runners, given.dtype != np.bool_, given.dtype)
-    one, other = (nothing.copy(), nothing)
-    if before is not None:
-        one[: len(before)] = before[:runners]
-    return np.flatnonzero(one != (other if after is None else after))
-
-
-def _taken_out(steps: Sequence[Step], standing: int, slots: int) -> Step:
-    """The last step that took a runner from the slots to below them or away; of one that never was there, standings."""
-    for step in reversed(steps):
-        shown = step.from_slot is not None and step.from_slot <= slots
-        if step.to_slot is None or (shown and step.to_slot > slots):
-            return step
-    return Step("standings", standing, standing)

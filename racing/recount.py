@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from racing.entries import Enrolment, Entry, RuleChange
-from racing.errors import RuleError
+from racing.entries import Enrolment, Entry, OrdersChange, RuleChange
 from racing.events import NO_TIME_MS, EventBatch
 from racing.ids import kind_salt
 from racing.model import START, Position
-from racing.rule import DEFAULT_RULE, Rule, parse_rule
+from racing.rule import DEFAULT_RULE, Rule
+from racing.timetable import Timetable
 
 Sums = dict[tuple[str, int], float]
 """(measure such as ``click:count``, runner) -> sum"""
@@ -35,16 +35,18 @@ class Recount:
     events: int = 0  # in the batches read
     begun_ms: int = 0  # what came up to this moment was not read
     cut_ms: int = 0  # when buckets were last cut anew
+    rules: Timetable = field(default_factory=Timetable)
     _cells: dict[tuple[str, int, int], int] = field(default_factory=lambda: defaultdict(int))
 
     def read(self, entry: Entry) -> None:
         """Count one entry."""
         self.position = entry.position
+        self._follow(self.rules.rule_at(entry.position.ms), entry.position.ms)
         if isinstance(entry.body, Enrolment):
             if entry.body.follows(self.runners):
                 self._enrol(entry.body)
-        elif isinstance(entry.body, RuleChange):
-            self._change_rule(entry.body, entry.position.ms)
+        elif isinstance(entry.body, RuleChange | OrdersChange):
+            self._follow(self.rules.take(entry.body, entry.position.ms), entry.position.ms)
         elif isinstance(entry.body, EventBatch):
             self.events += len(entry.body)
             for index in range(len(entry.body)):
@@ -53,11 +55,7 @@ class Recount:
     def _enrol(self, enrolment: Enrolment) -> None:
         self.runners = max([self.runners, *(number + 1 for number, _ in enrolment.runners)])
 
-    def _change_rule(self, change: RuleChange, moment_ms: int) -> None:
-        try:
-            rule = parse_rule(change.rule)
-        except RuleError:
-            return  # the race passes over it too
+    def _follow(self, rule: Rule, moment_ms: int) -> None:
         if (rule.window_s, rule.bucket_s) != (self.rule.window_s, self.rule.bucket_s) and self._cells:
             self.cut_ms = moment_ms
         self.rule = rule

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from racing.columns import Array
 from racing.model import EVENT_KINDS, IntArray
@@ -204,12 +205,12 @@ def _together(registers: Registers, rows: Sequence[int]) -> float:
     return estimate(union)
 
 
-def gini(values: Sequence[int]) -> float | None:
+def gini(values: npt.ArrayLike) -> float | None:
     """How unevenly something is shared (Gini, 1912): 0 for equal shares, towards 1 for all to one; None without any.
 
     Values below 0 count as 0. Cost: one sort.
     """
-    sorted_values = np.sort(np.maximum(np.array(values, np.int64), 0)).astype(np.float64)
+    sorted_values = np.sort(np.maximum(np.asarray(values, np.int64), 0)).astype(np.float64)
     total, count = float(sorted_values.sum()), len(sorted_values)
     if total <= 0:
         return None

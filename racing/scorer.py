@@ -34,7 +34,7 @@ from racing.store import reads
 from racing.store.archive import ArchiveThread
 from racing.store.checkpoints import Chain, check_name, is_full, misnamed
 from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, last_frame, log_damage, read_commit
+from racing.store.commit import Batch, CommitRecord, Committer, frames_kept, last_frame, log_damage, read_commit
 from racing.store.crew import Trouble, VenueReport
 from racing.store.hashes import mend_hashes
 from racing.store.held import HeldWriter
@@ -86,7 +86,7 @@ class VenueScorer:
         self._client = client
         self._keys = keys
         self._settings = settings
-        self._committer = Committer(client, keys)
+        self._committer = Committer(client, keys, frames_max=frames_kept(settings.frame_ms))
         record = self._committer.take_over()
         self._unchecked_run = unchecked_run(client, keys)
         self.race, self._chain, self._sets = restore(

@@ -26,6 +26,11 @@ class Settings(BaseSettings):
         None,
         description="folder of the segment files that outlive the log; empty: in SAIMA_DATA_DIR, or none with a Redis",
     )
+    last_frames_dir: Path | None = Field(
+        None,
+        description="folder in which an API process keeps what it shows, to show it when it starts while Redis is away;"
+        " its own alone; empty: in SAIMA_DATA_DIR, or none with a Redis",
+    )
     host: str = Field("127.0.0.1", description="address that the API listens on")
     port: int = Field(8080, ge=1, le=65535, description="port that the API listens on")
     frame_ms: int = Field(100, ge=0, le=60_000, description="a frame is published at most this often, ms")
@@ -121,6 +126,13 @@ class Settings(BaseSettings):
         if self.segments_dir is not None or self.redis_url is not None:
             return self.segments_dir
         return self.data_dir / "segments"
+
+    @property
+    def last_frames_folder(self) -> Path | None:
+        """Where last frames go: the folder set, else one beside the embedded server's data, else nowhere."""
+        if self.last_frames_dir is not None or self.redis_url is not None:
+            return self.last_frames_dir
+        return self.data_dir / "last-frames"
 
     @property
     def embedded_appendfsync(self) -> str:

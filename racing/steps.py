@@ -104,10 +104,10 @@ def arranged(
 ) -> tuple[IntArray, list[Relaxed]]:
     """The board slot by slot (打散, 配比): each takes the first runner of the order that breaks no cap and no share.
 
-    A greatest share is full when it has its slots. When as many slots are left as the least shares lack, only theirs
-    are taken. Where nobody meets all of that, the demands are given up from the last on: least shares, then greatest
-    ones, then caps. Returns the order, and what was given up where; demands are counted caps first, then greatest
-    shares, then the least ones as one. Cost: O(slots * n) in numpy.
+    A greatest share is full when it has its slots. When as many slots are left as the least shares lack, and can have,
+    only theirs are taken. Where nobody meets all of that, the demands are given up from the last on: least shares, then
+    greatest ones, then caps. Returns the order, and what was given up where; demands are counted caps first, then
+    greatest shares, then the least ones as one. Cost: O(slots * n) in numpy.
     """
     picking = _Picking(order)
     codes = [cap.codes[order] for cap in caps]
@@ -118,7 +118,10 @@ def arranged(
         demands = [_within_cap(cap, own, picking.picks, index) for cap, own in zip(caps, codes, strict=True)]
         for number, share in enumerate(shares):
             demands.append(~members[number] if share.most is not None and held[number] >= share.most else None)
-        lacking = [max(0, (share.least or 0) - held[number]) for number, share in enumerate(shares)]
+        lacking = [
+            min(max(0, (share.least or 0) - held[number]), int((members[number] & picking.free).sum()))
+            for number, share in enumerate(shares)
+        ]
         wanted = [members[number] for number, lack in enumerate(lacking) if lack]
         demands.append(np.logical_or.reduce(wanted) if sum(lacking) >= count - index and wanted else None)
         place = picking.pick(demands)

@@ -11,6 +11,7 @@ from racing.columns import unpack
 from racing.errors import NotFoundError, StoreError
 from racing.intake import FATES
 from racing.model import Frame, Position
+from racing.orders import Phase
 from racing.race import Race
 from racing.recount import Recount, Sums
 from racing.store import reads
@@ -22,6 +23,7 @@ from racing.store.log import read_after
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.sets import measure_names
+from racing.timetable import Timetable
 
 _SHOWN_MAX = 5
 """Differences named per set; the rest are counted."""
@@ -109,6 +111,13 @@ def verify(client: SyncClient, venue: str, *, segments: Path | None = None, whol
 def _recount_at(race: Race, record: bytes | None) -> Recount:
     """A recount that begins where the race does, with the ids known there."""
     recount = Recount(rule=race.rule, runners=len(race.products), position=race.position, begun_ms=race.position.ms)
+    recount.rules = Timetable(
+        base=race.base.rule,
+        base_number=race.base.turn,
+        number=race.steering.book.turn,
+        phases={order.id: (order, turn) for order, turn in race.steering.book.placed() if isinstance(order, Phase)},
+        begun=dict(race.phases.begun),
+    )
     if record is not None:
         _, columns = unpack(record)
         if "id_key" in columns:

@@ -73,7 +73,7 @@ export class Saima {
 
   // -- reading
 
-  /** The service's time, within a second. */
+  /** The service's time, as the last answer told it. */
   get nowMs() {
     return Date.now() + this.#aheadMs;
   }
@@ -88,7 +88,7 @@ export class Saima {
     const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(GIVE_UP_MS)]);
     const answer = await fetch(this.#url(what, query), { signal, headers: this.#options.headers });
     if (!answer.ok) throw Object.assign(new Error(`${what}: ${answer.status}`), { status: answer.status });
-    this.#aheadMs = (Date.parse(answer.headers.get("date")) || Date.now()) - Date.now();
+    this.#aheadMs = (Number(answer.headers.get("saima-now-ms")) || Date.now()) - Date.now();
     return answer.json();
   }
 

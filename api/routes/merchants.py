@@ -16,8 +16,10 @@ from api.csv_rows import CSV, as_csv
 from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant
-from api.merchant_schemas import BulkOut, ProductsIn, StandingsOut
+from api.merchant_detail import Asked, looked_at
+from api.merchant_schemas import BulkOut, ProductOut, ProductsIn, StandingsOut
 from api.merchants import FrameRef, Row, told
+from api.routes.runners import ProductName
 from api.schemas import BULK_MAX
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
@@ -143,7 +145,8 @@ async def _rows(
     for _, venue, number in page:
         by_venue.setdefault(venue, []).append(number)
     found = {
-        venue: await told(service, views[venue], numbers, owns=merchant.__eq__) for venue, numbers in by_venue.items()
+        venue: await told(service.desk, views[venue], numbers, owns=merchant.__eq__)
+        for venue, numbers in by_venue.items()
     }
     rows = [row for _, venue, number in page if (row := found[venue].rows.get(number)) is not None]
     if sort == "standing":  # they may have moved since they were put in order
@@ -189,8 +192,33 @@ async def look_up_standings(
     service.merchant_quotas.take(caller.merchant)
     products = list(dict.fromkeys(wanted.products))
     numbers = await service.desk.numbers(view.venue.venue, products)
-    found = await told(service, view, list(numbers.values()), owns=caller.owns)
+    found = await told(service.desk, view, list(numbers.values()), owns=caller.owns)
     rows = [row for product in products if (row := found.rows.get(numbers.get(product, -1))) is not None]
     there = {row["product"] for row in rows}
     absent = [product for product in products if product not in there]
     return answered({"frames": [found.ref], "runners": rows, "absent": absent}, rows, format, accept)
+
+
+@router.get("/merchants/{merchant}/runners/{product}", operation_id="readStanding", response_model=ProductOut)
+@needs("runners:read")
+async def read_standing(  # each is a part of the request
+    merchant: MerchantName,
+    product: ProductName,
+    service: Serving,
+    caller: Caller,
+    *,
+    venue: OneVenue = None,
+    neighbours: Annotated[int, Query(ge=0, le=10, description="how many on each side")] = 2,
+    lead_time_s: Annotated[int, Query(ge=0, le=31_536_000, description="from ordering stock to having it")] = 86_400,
+) -> Response:
+    """One product in each venue that it races in: why it stands there, who is next to it, and what chance allows."""
+    service.merchant_quotas.take(caller.merchant)
+    views = await reached(service, caller, venue)
+    asked = Asked(merchant, product, neighbours, lead_time_s)
+    found = await asyncio.gather(*(looked_at(service, view, asked, caller) for view in views))
+    there = [each for each in found if each is not None]
+    if not there:
+        raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
+    refs, rows = zip(*there, strict=True)
+    body = {"merchant": merchant, "product": product, "frames": refs, "venues": rows}
+    return Response(_encode(body), headers=_PRIVATE, media_type="application/json")

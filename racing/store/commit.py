@@ -24,6 +24,12 @@ from racing.store.protocol import SyncClient
 
 FRAMES_MAX = 3_000
 """Frames kept: 5 minutes at one per 100 ms."""
+_CURSORS_LIVE_MS = 60_000
+
+
+def frames_kept(frame_ms: int) -> int:
+    """Frames to keep where one is published at most every frame_ms: those of a minute at least, for cursors."""
+    return max(FRAMES_MAX, -(-_CURSORS_LIVE_MS // max(frame_ms, 1)))
 
 
 class CommitRecord(msgspec.Struct, frozen=True):
@@ -140,7 +146,9 @@ class Committer:
     the commit key again.
     """
 
-    def __init__(self, client: SyncClient, keys: VenueKeys) -> None:
+    def __init__(self, client: SyncClient, keys: VenueKeys, *, frames_max: int = FRAMES_MAX) -> None:
+        """frames_max: how many frames are kept."""
+        self._frames_max = frames_max
         self._client = client
         self._keys = keys
         self._pipe = client.pipeline(transaction=True)
@@ -222,7 +230,7 @@ class Committer:
                     keys.frames,
                     "MAXLEN",
                     "~",
-                    FRAMES_MAX,
+                    self._frames_max,
                     batch.frame.name,
                     "frame",
                     _encode(batch.frame),

@@ -51,13 +51,15 @@ class Access(msgspec.Struct, frozen=True):
     """What a venue lets whom do while keys are in force.
 
     slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
-    that publishable keys may send. merchants_may: what merchants may do to their own products.
+    that publishable keys may send. merchants_may: what merchants may do to their own products. neighbours_named:
+    whether they hear which products stand next to theirs.
     """
 
     slots_public: bool = True
     details_public: bool = False
     beacon_kinds: tuple[str, ...] = ()
     merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
+    neighbours_named: bool = False
 
 
 class Venue(msgspec.Struct, frozen=True):

@@ -24,7 +24,14 @@ from racing.store.scripts import Script, source
 OWNED_MAX = 10_000
 """Products of one merchant in one venue that are looked at: 10,000 places take the server some 10 ms, in pieces."""
 _READ_AT_ONCE, _PLACES_AT_ONCE, _INDEX_AT_ONCE = 500, 1_000, 1_000
-_READS: tuple[Script, ...] = ("index_merchants", "list_owned", "read_places", "read_standings")
+_READS: tuple[Script, ...] = (
+    "index_merchants",
+    "list_owned",
+    "read_neighbours",
+    "read_places",
+    "read_rungs",
+    "read_standings",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,25 @@ class Standings:
             ranks = await self._run("read_places", (VenueKeys(venue).standings,), some)
             found += [None if rank is None else rank + 1 for rank in ranks]
         return found
+
+    async def around(self, venue: str, number: int, count: int) -> list[tuple[int, int, float]]:
+        """(standing, runner, score) of a runner and up to so many on each side of it; empty where it stands nowhere."""
+        reply = await self._run("read_neighbours", (VenueKeys(venue).standings,), (member(number), count))
+        if not reply:
+            return []
+        first, rest = reply[0] + 1, reply[1:]
+        pairs = zip(rest[0::2], rest[1::2], strict=True)
+        return [(first + place, int(name), 0.0 - float(score)) for place, (name, score) in enumerate(pairs)]
+
+    async def at(self, venue: str, standings: Sequence[int]) -> list[int | None]:
+        """The runners at these standings, from 1; None where nobody stands."""
+        found = await self._run("read_rungs", (VenueKeys(venue).standings,), [standing - 1 for standing in standings])
+        return [None if name is None else int(name) for name in found]
+
+    async def size(self, venue: str) -> int:
+        """How many runners stand."""
+        async with store_errors_async():
+            return int(await self._client.execute_command("ZCARD", VenueKeys(venue).standings))
 
     async def read(self, venue: str, numbers: Sequence[int], sums: Sequence[str]) -> list[tuple[list[int], Field]]:
         """Runners as the sets have them, so many at a time. sums: names such as ``window:click:count``.

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from racing.errors import StoreUnavailableError
+from racing.settings import Settings
 from racing.store.client import connect_async
+from racing.store.commit import frames_kept
 from racing.store.kept import KeptFrames
 from racing.store.protocol import AsyncClient, SyncClient
 from racing.store.reel import Reel
@@ -121,3 +123,11 @@ async def test_newest_frame_and_those_after_one(reader: AsyncClient, track: Trac
     assert newest[0] == frames[-1].name
     assert [name for name, _ in await kept.after(track.venue, frames[2].name)] == [f.name for f in frames[3:]]
     assert await kept.after(track.venue, frames[-1].name) == []
+
+
+@pytest.mark.usefixtures("store")
+def test_frames_of_a_minute_are_kept_at_any_pace() -> None:
+    """A cursor names one for so long."""
+    for frame_ms in (0, 1, 10, 19, 20, 100, 60_000):
+        assert frames_kept(frame_ms) * max(frame_ms, 1) >= 60_000, frame_ms
+    assert frames_kept(Settings().frame_ms) == 3_000

@@ -42,6 +42,8 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "index_merchants": ([KEYS.runners, KEYS.merchants], [["0", "1", "1"], ["0", "1", "0"]]),
     "list_owned": ([KEYS.merchants, KEYS.runners], [["[m:", "(m;", "10"]]),
+    "read_neighbours": ([KEYS.standings], [["0000000000", "2"], ["none", "2"]]),
+    "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),
     "read_standings": (
         [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
@@ -133,6 +135,7 @@ def as_user_of(store: RealStore, keys: list[str]) -> Any:
 def test_script_touches_only_the_keys_that_it_declares(real_store: RealStore, name: Script) -> None:
     """Also on a server that looks: a user without rights to any other key can run it, whatever way it takes."""
     keys, ways = USES[name]
+    real_store.raw.zadd(KEYS.standings, {"0000000000": -1.5})
     client = as_user_of(real_store, keys)
     for args in ways:
         client.eval(source(name), len(keys), *keys, *args)

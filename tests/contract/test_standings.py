@@ -127,3 +127,22 @@ async def test_many_runners_are_read_in_pieces(desk: Desk, store: Store) -> None
     assert [len(numbers) for numbers, _ in pieces] == [500, 500]
     assert [place for _, read in pieces for place in read.standing.tolist()] == [*range(2, 1_001), 1]
     assert await desk.standings.read(VENUE, [], SETS) == []
+
+
+async def test_neighbours_are_told_with_their_standings(desk: Desk, store: Store) -> None:
+    await desk.enrol(VENUE, [runner(f"p-{n}", "m-1") for n in range(5)])
+    await raced(desk, store, 4, 4, 4, 2, 2, 1)
+    around = await desk.standings.around(VENUE, 2, 1)
+    assert [(standing, number) for standing, number, _ in around] == [(1, 4), (2, 2), (3, 1)]
+    assert [score for *_, score in around] == sorted((score for *_, score in around), reverse=True)
+    assert [each[:2] for each in await desk.standings.around(VENUE, 4, 2)] == [(1, 4), (2, 2), (3, 1)]
+    assert [each[:2] for each in await desk.standings.around(VENUE, 3, 1)] == [(4, 0), (5, 3)]
+    assert await desk.standings.around(VENUE, 9, 2) == []
+
+
+async def test_places_are_told_by_who_stands_there(desk: Desk, store: Store) -> None:
+    await desk.enrol(VENUE, [runner(f"p-{n}", "m-1") for n in range(4)])
+    await raced(desk, store, 3)
+    assert await desk.standings.at(VENUE, [1, 2, 4, 5]) == [3, 0, 2, None]
+    assert await desk.standings.size(VENUE) == 4
+    assert await desk.standings.size("hall-none") == 0

@@ -151,6 +151,13 @@ TABLE = (
     # -- merchants: their own, whatever venue it is in; a merchant that is another looks as one that is not
     Line("GET", M, row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
     Line("GET", M, row(merchant=404, other_merchant=404, operator=200, other_operator=200), merchant="m-none"),
+    Line("GET", f"{M}/{{product}}", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line(
+        "GET",
+        f"{M}/{{product}}",
+        row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+        product=FOREIGN,
+    ),
     Line(
         "POST",
         f"{V}/standings",

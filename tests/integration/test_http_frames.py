@@ -294,6 +294,36 @@ def test_every_process_answers_a_past_frame_alike(pair: tuple[Running, httpx2.Cl
     assert one.json()["evolved"] is True
 
 
+def test_a_process_that_starts_while_redis_is_away_shows_what_was_shown_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its age, and all that a page needs; and goes on when Redis is back."""
+    monkeypatch.setattr("api.last_frames.EVERY_S", 0.0)
+    with running(tmp_path) as service:
+        venue = service.made_venue("p-1", "p-2")
+        until(lambda: len(read(service, venue)["slots"]) == 2, within_s=5, what="all are on the board")
+        board = read(service, venue)
+        kept = tmp_path / "last-frames" / f"venue-{venue}.json"
+        until(lambda: kept.exists() and b'"p-2"' in kept.read_bytes(), within_s=5, what="it is kept")
+        service.server.stop()
+        with another_api(service, follows=True) as other:
+            path = f"/v1/venues/{venue}/slots"
+            answer = until(lambda: other.get(path), within_s=5, what="it answers")
+            found = answer.json()
+            assert found["slots"] == board["slots"]
+            assert int(answer.headers["saima-age-ms"]) >= 0
+            until(
+                lambda: other.get(path).json()["served"] == "last_frame", within_s=5, what="it is told that it is old"
+            )
+            assert other.get("/v1/venues/none/slots").status_code == 503, "nobody can tell"
+            service.server.start()
+            until(lambda: other.get(path).json()["served"] == "race", within_s=10, what="it goes on")
+            order(service, venue, "p-2")
+            scored = {"score": 1.0, "product": "p-2"}
+            until(lambda: scored.items() <= other.get(path).json()["slots"][0].items(), within_s=5, what="it moves")
+            assert other.get(path, params={"tokens": "true"}).json()["slots"][0]["token"]
+
+
 def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None:
     """While Redis is away it keeps that; who names a frame without having it is told to come again."""
     with running(tmp_path) as service, another_api(service, follows=False) as other:

@@ -221,6 +221,72 @@ def test_many_products_are_looked_up_at_once(service: Running, venue: str) -> No
     assert [row["product"] for row in csv.DictReader(io.StringIO(table.text))] == ["c"]
 
 
+# -- one product ----------------------------------------------------------------------------------------------
+
+
+def detail(service: Running, merchant: str, product: str, venue: str, **query: Any) -> dict[str, Any]:
+    answer = service.http.get(f"/v1/merchants/{merchant}/runners/{product}", params={"venue": venue, **query})
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json()["venues"]
+    return dict(found)
+
+
+def test_product_of_another_or_of_nobody_is_not_there(service: Running, venue: str) -> None:
+    for merchant, product in (("m-1", "b"), ("m-1", "nothing"), ("m-none", "a")):
+        answer = service.http.get(f"/v1/merchants/{merchant}/runners/{product}?venue={venue}")
+        assert (
+            problem(answer, 404, "not_found")["detail"] == f"there is no product {product!r} of merchant {merchant!r}"
+        )
+    problem(service.http.get(f"/v1/merchants/m-1/runners/a?venue={venue}&neighbours=11"), 422, "invalid")
+    problem(service.http.get(f"/v1/merchants/m-1/runners/a?venue={venue}&lead_time_s=-1"), 422, "invalid")
+
+
+def test_product_is_told_with_its_neighbours_and_gaps(service: Running, venue: str) -> None:
+    found = detail(service, "m-1", "c", venue)
+    row = next(row for row in standings(service, "m-1", venue=venue)["runners"] if row["product"] == "c")
+    assert {name: found[name] for name in row} == row
+    above, below = found["neighbours"]["above"], found["neighbours"]["below"]
+    assert [(each["standing"], each["product"]) for each in above] == [(2, "b"), (1, "a")]
+    assert [(each["standing"], each["product"]) for each in below] == [(4, "d")]
+    assert 0 < above[0]["gap"] < above[1]["gap"]
+    first = detail(service, "m-1", "a", venue, neighbours=1)
+    assert (first["neighbours"]["above"], len(first["neighbours"]["below"])) == ([], 1)
+    assert (first["state"], first["excluded"], first["steps"]) == ("racing", None, [])
+
+
+def test_range_that_chance_allows_holds_the_standing(service: Running) -> None:
+    products = [f"p-{n}" for n in range(20)]
+    name = made(service, *(runner(product, "m-range") for product in products))
+    happen(service, name, **{f"p_{n}": 2 * n + 1 for n in range(10)})
+    found = detail(service, "m-range", "p-5", name)
+    likely = found["likely"]
+    assert likely["best"] <= found["standing"] == 5 <= likely["worst"]
+    assert (likely["share"], likely["worst"] > likely["best"]) == (0.8, True)
+
+
+def test_stock_is_told_with_when_it_ends(service: Running, venue: str) -> None:
+    """Nine were paid in the window of 300 s: 108 an hour, so that three last for 100 s."""
+    found = detail(service, "m-1", "a", venue, lead_time_s=3600)["stock_forecast"]
+    assert (found["per_hour"], found["sold_out_in_s"], found["order_in_s"]) == (108.0, 100, 0)
+    assert found["restock"] == 108 + 14 - 3
+    assert found["sold_out_soonest_s"] < 100 < found["sold_out_latest_s"]
+    assert detail(service, "m-1", "c", venue)["stock_forecast"]["sold_out_in_s"] is None
+
+
+def test_what_keeps_a_product_off_the_board_is_told(service: Running, venue: str) -> None:
+    order = {"kind": "exclude", "product": "a", "reason": "price not as agreed"}
+    sent = service.http.put(f"/v1/venues/{venue}/orders/x-1", json=order)
+    assert sent.is_success, sent.text
+    found = detail(service, "m-1", "a", venue)
+    assert (found["state"], found["excluded"]["order"], found["excluded"]["reason"]) == (
+        "excluded",
+        "x-1",
+        "price not as agreed",
+    )
+    until(lambda: detail(service, "m-1", "a", venue)["slot"] is None, within_s=10, what="it is off the board")
+    assert detail(service, "m-1", "a", venue)["standing"] == 1, "its standing stays"
+
+
 # -- keys -----------------------------------------------------------------------------------------------------
 
 
@@ -256,3 +322,29 @@ def test_merchant_that_asks_too_often_is_told_when_to_come_back(keyed_service: K
     refused = next(answer for answer in answers if answer.status_code == 429)
     assert refused.headers["retry-after"] == "1"
     assert "ask for more products at once" in problem(refused, 429, "too_many_requests")["detail"]
+
+
+def test_another_merchants_product_looks_as_one_that_is_not(keyed_service: Keyed) -> None:
+    path = "/v1/merchants/m-own/runners"
+    there, absent = FOREIGN, "p-nothing"
+    one, other = (keyed_service.ask("merchant", "GET", f"{path}/{product}") for product in (there, absent))
+    assert one.text.replace(there, absent) == other.text
+    assert set(one.headers) == set(other.headers)
+    assert one.headers["content-length"] == other.headers["content-length"]
+
+
+def test_neighbours_are_named_where_the_venue_says_so(keyed_service: Keyed) -> None:
+    path = f"/v1/merchants/m-own/runners/{OWN}?venue={CLOSED}"
+
+    def neighbour(caller: str) -> dict[str, Any]:
+        (found,) = keyed_service.ask(caller, "GET", path).json()["venues"]
+        around = found["neighbours"]["above"] + found["neighbours"]["below"]
+        return next(each for each in around if each["product"] in {None, FOREIGN})
+
+    assert (neighbour("merchant")["product"], neighbour("merchant")["title"]) == (None, None)
+    assert neighbour("operator")["product"] == FOREIGN
+    access = keyed_service.ask("admin", "GET", f"/v1/venues/{CLOSED}/access").json()
+    for named, told in ((True, FOREIGN), (False, None)):
+        answer = keyed_service.ask("admin", "PUT", f"/v1/venues/{CLOSED}/access", {**access, "neighbours_named": named})
+        assert answer.status_code == 200, answer.text
+        assert neighbour("merchant")["product"] == told

@@ -98,6 +98,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "changeRunner",
             "listStandings",
             "lookUpStandings",
+            "readStanding",
             "listOrders",
             "changeOrders",
             "readOrder",

@@ -234,7 +234,15 @@ def runner_of(number: int, attributes: dict[str, float]) -> Runner:
     """A runner with these numeric attributes."""
     given: dict[str, Any] = dict(attributes)
     entry_score = given.pop("entry_score", None)
-    return Runner(f"product-{number}", "merchant", "title", entry_score=entry_score, attributes=given)
+    return Runner(
+        f"product-{number}",
+        f"m{number % 2}",
+        "title",
+        category=f"c{number % 3}",
+        tier="hero" if number % 3 == 1 else None,
+        entry_score=entry_score,
+        attributes=given,
+    )
 
 
 def entries_of(log: Iterable[tuple[int, Body]]) -> list[Entry]:

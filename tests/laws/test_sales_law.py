@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.entries import Enrolment, Entry, RuleChange, Runner
-from racing.events import EventBatch, hash_user
+from racing.events import EventBatch, hash_user, table_of
 from racing.model import Position
 from racing.race import Race
 from tests.laws.logs import START_MS, law, rule_of
@@ -45,9 +45,8 @@ logs = st.lists(st.lists(events_of, min_size=1, max_size=4), max_size=8)
 
 
 def entry_of(place: int, events: list[Event]) -> Entry:
-    named = tuple(dict.fromkeys(event.source for event in events if event.source is not None))
-    table = ("", *named)
-    given_sources = np.array([table.index(event.source or "") for event in events])
+    """As a batch comes out of the log."""
+    source, sources = table_of([event.source for event in events])
     batch = EventBatch(
         kinds=KINDS,
         kind=np.array([KINDS.index(event.kind) for event in events]),
@@ -55,10 +54,10 @@ def entry_of(place: int, events: list[Event]) -> Entry:
         amount=np.array([event.amount for event in events]),
         user_hash=np.array([0 if event.user is None else hash_user(b"k", event.user) for event in events], np.uint64),
         slot=np.array([event.slot for event in events]),
-        source=given_sources if named else None,
-        sources=table if named else (),
+        source=source,
+        sources=sources,
     )
-    return Entry(Position(START_MS + 700 * place, 1), batch)
+    return Entry(Position(START_MS + 700 * place, 1), EventBatch.unpack(batch.pack()))
 
 
 def begun() -> list[Entry]:

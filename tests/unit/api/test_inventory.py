@@ -13,8 +13,10 @@ CLIENTS = {"replay.py", "demo_traffic.py", "cli_files.py"}
 """Commands that send to a service: they run beside it, never in it."""
 CLIENT = ROOT / "api" / "client"
 """For those who use a service: its own modules import nothing of it."""
+PURGE = ROOT / "api" / "purge.py"
+"""Asks one address, SAIMA_PURGE_URL, which no caller can choose."""
 SOURCES = [
-    *(path for path in (ROOT / "api").rglob("*.py") if CLIENT not in path.parents),
+    *(path for path in (ROOT / "api").rglob("*.py") if CLIENT not in path.parents and path != PURGE),
     *(path for path in (ROOT / "racing").rglob("*.py") if path.name not in CLIENTS),
 ]
 

@@ -65,8 +65,8 @@ def _batches(draw: st.DrawFn) -> EventBatch:
         frame=maybe(st.integers(0, 2**53)),
         source=maybe(st.integers(0, 2)),
         segment=maybe(st.integers(0, 2)),
-        sources=draw(st.sampled_from([(), ("home", "search")])),
-        segments=draw(st.sampled_from([(), ("new", "老客")])),
+        sources=("home", "search"),
+        segments=("new", "老客"),
     )
 
 
@@ -92,6 +92,11 @@ def _altered(**header: Any) -> bytes:
         pack({"n": 1, "base_ms": 0, "kinds": ["click"]}, {"kind": _ints(0), "runner": np.array([2**63], np.uint64)}),
         pack({"n": 1, "base_ms": 0, "kinds": ["pay"]}, {"kind": _ints(0), "runner": _ints(0), "amount": _ints(-1)}),
         pack({"n": 1, "base_ms": 2**63, "kinds": ["click"]}, {"kind": _ints(0), "runner": _ints(0)}),
+        pack(
+            {"n": 1, "base_ms": 0, "kinds": ["click"], "sources": ["search"]},
+            {"kind": _ints(0), "runner": _ints(0), "source": _ints(2)},
+        ),
+        pack({"n": 1, "base_ms": 0, "kinds": ["a"]}, {"kind": _ints(0), "runner": _ints(0), "segment": _ints(1)}),
         pack({"full": True}, {}),
     ],
     ids=[
@@ -108,6 +113,8 @@ def _altered(**header: Any) -> bytes:
         "runner beyond 63 bits",
         "amount below 0",
         "time beyond 63 bits",
+        "source outside its table",
+        "segment without a table",
         "a checkpoint",
     ],
 )

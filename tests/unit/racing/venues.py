@@ -9,7 +9,8 @@ from typing import Any
 
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Runner, Tick
 from racing.model import Explained, Position
-from racing.race import Race, Shown
+from racing.race import Race
+from racing.showing import Shown
 from tests.laws.logs import START_MS, batch_of, rule_of
 
 CLICKS: dict[str, Any] = {"metric": "click", "signal": "level", "weight": 1}
