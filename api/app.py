@@ -79,7 +79,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         last = None if settings.last_frames_folder is None else LastFrames(settings.last_frames_folder)
         frames = Frames(desk, client, reader, guarded=guarded, folder=settings.segments_folder, last=last)
         grants = Grants(client, settings.key_requests_per_s)
-        app.state.service = Service(settings, desk, frames, grants)
+        app.state.service = Service(settings, desk, frames, grants, url)
         try:
             await frames.refresh()
             await _tell_durability(desk, settings)

@@ -95,6 +95,13 @@ class VenueIn(Strict):
     )
 
 
+class VenueGone(BaseModel):
+    """A venue that was deleted with all of its past."""
+
+    venue: str = Field(examples=["hall-1"])
+    keys: int = Field(examples=[31], description="how many keys it had in Redis")
+
+
 class VenueOut(BaseModel):
     """A venue as it stands."""
 

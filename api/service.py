@@ -24,8 +24,10 @@ from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
 from racing.store.audit import Audit
+from racing.store.client import connect
 from racing.store.desk import Desk
 from racing.store.orders import Orders
+from racing.store.removal import remove_venue
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Service:
     desk: Desk
     frames: Frames
     grants: Grants | None = None
+    url: str = ""
+    """Of Redis, for what is done by clients of its own."""
     recent_ids: dict[str, RecentIds] = field(default_factory=dict)
     appenders: dict[str, Appender] = field(default_factory=dict)
     draining: bool = False
@@ -57,6 +61,20 @@ class Service:
     def __post_init__(self) -> None:
         self.token_uses = TokenUses(self.settings.token_uses_max)
         self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
+
+    def remove(self, venue: str) -> int:
+        """As remove_venue, with the files of this machine; takes seconds: to be called in a thread of its own."""
+        root, client = connect(self.url), connect(self.url, venue=venue)
+        try:
+            return remove_venue(root, client, venue, folder=self.settings.segments_folder)
+        finally:
+            root.close()
+            client.close()
+
+    def forget(self, venue: str) -> None:
+        """Drop what this process holds of a venue that has gone."""
+        self.appenders.pop(venue, None)
+        self.recent_ids.pop(venue, None)
 
     @property
     def orders(self) -> Orders:

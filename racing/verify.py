@@ -164,7 +164,12 @@ def _snapshot(client: SyncClient, keys: VenueKeys) -> Snapshot:
 
 
 def _compare_frame(race: Race, frame: Frame) -> Iterator[str]:
-    slots = race.slots()
+    shown = race.shown()
+    for name in ("served", "phase", "phase_ends_ms", "told", "conflicts"):
+        ours, theirs = getattr(shown, name), getattr(frame, name)
+        if ours != theirs:
+            yield f"frame {frame.frame} {name}: {theirs!r}, refolded {ours!r}"
+    slots = shown.slots
     if slots == frame.slots:
         return
     if len(slots) != len(frame.slots):

@@ -6,6 +6,7 @@ import asyncio
 from typing import Annotated
 
 import msgspec
+import structlog
 from fastapi import APIRouter, Header, Query, Response
 
 from api.errors import ProblemError
@@ -21,16 +22,19 @@ from api.schemas import (
     RunnerList,
     RunnerOut,
     RunnersIn,
+    VenueGone,
     VenueIn,
     VenueList,
     VenueOut,
     header,
 )
-from api.service import Service, Serving, Viewed
+from api.service import Service, Serving, VenueName, Viewed
 from api.view import VenueView
 from racing.errors import ConflictError, OverloadedError
 from racing.model import ID_PATTERN
 from racing.rule import DEFAULT_RULE, Rule, parse_rule
+
+log = structlog.get_logger("saima.api")
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 
@@ -93,6 +97,29 @@ async def list_venues(
 async def read_venue(view: Viewed, service: Serving, caller: Caller) -> VenueOut:
     """One venue as it stands."""
     return await _out(service, view, details=shows_details(view, caller))
+
+
+@router.delete("/{venue}", operation_id="deleteVenue")
+@needs("admin")
+async def delete_venue(
+    venue: VenueName,
+    service: Serving,
+    caller: Caller,
+    confirm: Annotated[str, Query(max_length=64, description="the id of the venue once more", examples=["hall-1"])],
+) -> VenueGone:
+    """Delete a venue for good: its race, its log, its runners, and its files on the machine that answers.
+
+    Takes some seconds: scorers and other API processes let go of it first. Safe to repeat, until it answers 404.
+    """
+    if confirm != venue:
+        expected = f"must be the id of the venue, {venue!r}"
+        raise ProblemError("invalid", f"confirm: {expected}, not {confirm!r}: nothing is done")
+    log.warning("venue is deleted", venue=venue, by=caller.name)
+    keys = await asyncio.to_thread(service.remove, venue)
+    service.forget(venue)
+    await service.frames.refresh()
+    await service.desk.tell_deletion(venue, author=caller.name)
+    return VenueGone(venue=venue, keys=keys)
 
 
 @router.get("/{venue}/access", operation_id="readAccess")

@@ -178,6 +178,11 @@ class Desk:
             await self.ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", told_whole)
         return made
 
+    async def tell_deletion(self, venue: str, *, author: str) -> None:
+        """Tell the deployment's audit that a venue was deleted: its own decisions have gone with it."""
+        told = {"at_ms": time.time_ns() // 1_000_000, "who": author, "what": "delete", "venue": venue}
+        await self.ask("XADD", AUDIT, "MAXLEN", "~", AUDIT_MAX, "*", "entry", _encode(told))
+
     async def change_venue(self, venue: str, changed: Callable[[Venue], tuple[Venue, Decision]]) -> tuple[Venue, str]:
         """(a venue's own data as they are now, the log entry that tells of it; empty where nothing was to change).
 
@@ -203,7 +208,9 @@ class Desk:
     async def note(self, venue: str, decision: Decision) -> str:
         """Log a decision that the race knows nothing of; its entry."""
         keys = VenueKeys(venue)
-        return as_text(await self.run("note_decision", (keys.log, keys.decisions), (decisions.encode(decision),)))
+        return as_text(
+            await self.run("note_decision", (keys.log, keys.decisions, keys.tail), (decisions.encode(decision),))
+        )
 
     async def venues(self) -> list[Venue]:
         """All venues, sorted by id."""

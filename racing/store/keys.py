@@ -54,7 +54,7 @@ class VenueKeys:
 
     @property
     def tail(self) -> str:
-        """string: position of the log's newest entry that is no tick; each such entry names the one before it."""
+        """string: position of the log's newest entry that is no mere tick; each such entry names the one before it."""
         return self._key("tail")
 
     @property

@@ -2,7 +2,7 @@
 
 What is committed is told by the checksum in the commit record. What came after it is told by these links: an entry that
 is under another key or at another position now is missed by the one that follows, and the last one by the tail. Ticks
-have none: they hold nothing but time.
+that hold nothing but time have none.
 """
 
 from __future__ import annotations

@@ -221,6 +221,24 @@ def test_tick_is_due_when_a_step_is_due_and_nothing_came(track: Track) -> None:
     assert owner.wait_ms(due_ms - 1) == 1
 
 
+def test_tick_is_due_in_a_venue_at_rest_when_an_order_begins(track: Track) -> None:
+    """And the first frame of the order comes with that tick, from an owner that was asleep."""
+    track.begin()
+    owner = track.owner()
+    at_ms = track.now_ms + 60_000
+    track.write({"orders": [{"kind": "pin", "id": "a", "product": "product-2", "slot": 1, "start_ms": at_ms}]})
+    track.settle(owner)
+    assert not owner.tick_due(at_ms - 1)
+    assert owner.tick_due(at_ms + 5)
+    frames = len(track.frames())
+    track.now_ms = at_ms + 5
+    track.write({"tick": True})
+    track.step(owner)
+    assert len(track.frames()) == frames + 1
+    assert track.frames()[-1].slots[0].product == "product-2"
+    assert track.frames()[-1].slots[0].labels == ("pinned",)
+
+
 def test_clock_that_is_set_back_an_hour_holds_up_neither_frames_nor_sets_nor_heartbeats(track: Track) -> None:
     """What was paced by moments that the clock will not see again for an hour is due at once."""
     track.begin()

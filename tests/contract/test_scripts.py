@@ -50,7 +50,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [["0000000000"], ["0000000000", "0000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
-    "note_decision": ([KEYS.log, KEYS.decisions], [["{}"], ["{}"]]),
+    "note_decision": ([KEYS.log, KEYS.decisions, KEYS.tail], [["{}"], ["{}"]]),
     "put_orders": (
         [KEYS.orders, KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
         [

@@ -17,6 +17,7 @@ from racing.store.reads import full_positions, oldest_race
 from racing.verify import Report, verify
 from tests.contract.test_owner import EVERYTHING, lively
 from tests.contract.track import CLICKS, Track
+from tests.laws.logs import rule_of
 
 
 @pytest.fixture
@@ -134,6 +135,36 @@ def test_what_was_changed_behind_the_races_back_is_named(
     tamper(track)
     found = differences(track)
     assert any(named in line for line in found), found
+
+
+def test_a_venue_that_was_steered_is_clean(client: SyncClient) -> None:
+    """Phases of another window, pins, a freeze and stock, a full checkpoint amid them, and events all the while."""
+    track = Track(client)
+    track.begin()
+    owner = track.owner()
+    start_ms = track.now_ms
+    burst = rule_of({"metric": "click", "signal": "total", "weight": 1}, window_s=6, bucket_s=3, board={"slots": 2})
+    encore = {**CLICKS, "board": {"slots": 3, "stock": {"policy": "drop"}, "stability": {"margin": 2}}}
+    phases = [
+        {"kind": "phase", "id": name, "title": name, "rule": rule, "version": version, "start_ms": start_ms + at_ms}
+        for name, rule, version, at_ms in (("burst", burst, 2, 5000), ("encore", encore, 3, 17_500))
+    ]
+    track.write({"orders": phases})
+    rng = random.Random(7)
+    for turn in range(160):
+        track.click(*(rng.randrange(3) for _ in range(3)), after_ms=rng.choice([50, 200, 400]))
+        if turn == 60:
+            track.write({"orders": [{"kind": "pin", "id": "a", "product": "product-2", "slot": 1}]})
+        if turn == 90:
+            track.write({"orders": [{"kind": "freeze", "id": "f", "slots": 1}], "withdraw": ["a"]})
+        if turn == 120:
+            track.write({"events": [{"type": "stock", "runner": 0, "amount": 0}]})
+        track.step(owner)
+    track.settle(owner)
+
+    assert {frame.phase for frame in track.frames()} == {"", "burst", "encore"}
+    assert verify(client, track.venue).differences == []
+    assert owner.full_checkpoints > 1
 
 
 def test_many_differences_of_one_set_are_counted_not_listed(client: SyncClient) -> None:

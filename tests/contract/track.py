@@ -12,6 +12,7 @@ from racing.entries import (
     SUM_FIELD,
     TICK_FIELD,
     Enrolment,
+    OrdersChange,
     RuleChange,
     encode_decision,
     sum_of,
@@ -54,7 +55,7 @@ class Track:
     # -- the log -------------------------------------------------------------------------------------
 
     def write(self, body: dict[str, Any], *, after_ms: int = 0) -> Position:
-        """One entry, so long after the last one: ``events``, ``rule``, ``enrol``, ``tick`` or ``unreadable``."""
+        """One entry, so long after the last one: ``events``, ``rule``, ``enrol``, ``orders``, ``tick``, ``unreadable``."""
         self.now_ms += after_ms
         self.versions += "rule" in body
         fields = _fields(body, self.versions)
@@ -149,7 +150,7 @@ def _fields(body: dict[str, Any], version: int) -> dict[bytes, bytes]:
     meant = body_of(body, version)
     if isinstance(meant, EventBatch):
         return {EVENTS_FIELD: meant.pack()}
-    if isinstance(meant, (RuleChange, Enrolment)):
+    if isinstance(meant, (RuleChange, Enrolment, OrdersChange)):
         decision = encode_decision(meant)
         return {DECISION_FIELD: decision, SUM_FIELD: sum_of(decision)}
     return {TICK_FIELD: b"1"}

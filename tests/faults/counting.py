@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import redis
@@ -12,6 +12,7 @@ from racing.errors import StoreError
 from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
 from racing.verify import verify
+from tests.faults.bounds import EMPTY, Bounded, at_least, at_most
 from tests.faults.senders import Journal
 from tests.waiting import until
 
@@ -24,25 +25,24 @@ _TROUBLES_MAX = 10
 
 
 @dataclass
-class Counted:
+class Counted(Bounded):
     """What was acknowledged, and how far Redis is from it."""
 
-    acknowledged: int = 0
+    acknowledged: int = at_least(1)
     batches: int = 0
     retries: int = 0
-    lost: int = 0
-    doubled: int = 0
-    wrong_amounts: int = 0
-    wrong_window_sums: int = 0
-    verify_clean: bool = False
+    lost: int = at_most(0)
+    doubled: int = at_most(0)
+    wrong_amounts: int = at_most(0)
+    wrong_window_sums: int = at_most(0)
+    verify_clean: bool = at_least(1, start=False)
     frames: int = 0
-    troubles: list[str] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list, metadata=EMPTY)
 
     @property
     def right(self) -> bool:
         """Whether something was acknowledged, and all of it is there once."""
-        wrong = self.lost or self.doubled or self.wrong_amounts or self.wrong_window_sums or self.troubles
-        return bool(self.acknowledged and self.verify_clean and not wrong)
+        return self.broken.keys().isdisjoint(each.name for each in fields(Counted))
 
 
 def count_again(url: str, venue: str, journal: Journal, counted: Counted) -> None:

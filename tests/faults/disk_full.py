@@ -20,6 +20,7 @@ from typing import Literal
 import httpx2
 
 from racing.store.client import connect
+from tests.faults.bounds import at_least, at_most
 from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.parts import VENUE, open_venue, sending
@@ -32,7 +33,6 @@ ROUNDS = 10
 QUICK_ROUNDS = 1
 _DISK_MB = 64
 _FULL_S = 3.0
-_REFUSED_MAX_S, _RESUMED_MAX_S = 1.0, 5.0
 _SENDERS = 3
 _CHUNK_BYTES = 65_536
 
@@ -41,44 +41,23 @@ Mode = Literal["fast", "safe"]
 
 @dataclass
 class Result(Counted, Refusals):
-    """It holds if nothing acknowledged was lost, nor by a kill of the server after it, and every bound was kept."""
+    """Nothing acknowledged may be lost, nor by a kill of the server after it."""
 
     rounds: int = 0
     modes: dict[str, int] = field(default_factory=dict)
-    reads: int = 0
-    reads_failed: int = 0
-    resumed_s_max: float = 0.0
+    reads: int = at_least(1)
+    reads_failed: int = at_most(0)
+    resumed_s_max: float = at_most(5.0)
     server_ends: int = 0
     seconds: float = 0.0
-
-    @property
-    def holds(self) -> bool:
-        """Whether every bound was kept."""
-        return bool(
-            self.right
-            and self.reads
-            and self.writes_refused
-            and not (self.reads_failed or self.writes_wrong)
-            and self.refused_s_max <= _REFUSED_MAX_S
-            and self.resumed_s_max <= _RESUMED_MAX_S
-        )
 
 
 def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     """Fill the disk so many times in each mode."""
     begun_s = time.monotonic()
-    result = Result(rounds=2 * rounds)
-    for mode in ("fast", "safe"):
-        one = _in_mode(mode, rounds, seed, tell)
-        result.modes[mode] = one.acknowledged
-        for name in ("acknowledged", "batches", "retries", "lost", "doubled", "wrong_amounts", "wrong_window_sums"):
-            setattr(result, name, getattr(result, name) + getattr(one, name))
-        for name in ("reads", "reads_failed", "writes_refused", "writes_wrong", "server_ends", "frames"):
-            setattr(result, name, getattr(result, name) + getattr(one, name))
-        for name in ("refused_s_max", "resumed_s_max"):
-            setattr(result, name, max(getattr(result, name), getattr(one, name)))
-        result.verify_clean = one.verify_clean and (mode == "fast" or result.verify_clean)
-        result.troubles += one.troubles
+    modes: dict[Mode, Result] = {mode: _in_mode(mode, rounds, seed, tell) for mode in ("fast", "safe")}
+    result = Result.of_all(list(modes.values()))
+    result.modes = {mode: one.acknowledged for mode, one in modes.items()}
     result.seconds = round(time.monotonic() - begun_s, 1)
     return result
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, Protocol
 
+from tests.faults.bounds import Bounded
+
 QUICK_ROUNDS = 3
 """Rounds of the short form of an exercise that does not say otherwise."""
 
@@ -45,5 +47,6 @@ def run_from_command_line(
         seed=options.seed,
         tell=silent if options.json else aloud,
     )
-    sys.stdout.write(json.dumps({"exercise": name, **asdict(result), "holds": result.holds}) + "\n")
+    broken = result.broken if isinstance(result, Bounded) and not result.holds else {}
+    sys.stdout.write(json.dumps({"exercise": name, **asdict(result), "broken": broken, "holds": result.holds}) + "\n")
     return 0 if result.holds else 1

@@ -23,6 +23,7 @@ import redis
 
 from racing.store.client import connect
 from racing.store.load import MEMORY_SHARE_MAX, read_memory
+from tests.faults.bounds import at_least, at_most
 from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.parts import PRODUCTS, RULE, VENUE, Parts, sending
@@ -38,38 +39,29 @@ _RULE = {**RULE, "window_s": 3, "bucket_s": 1, "board": {"slots": 5}}
 _SENDERS = 4
 _FULL_S = 3.0
 _FILLED_S = 45.0
-_REFUSED_MAX_S, _RESUMED_MAX_S = 1.0, 5.0
 _JUNK_BYTES = 65_536
 
 
 @dataclass
 class Result(Counted, Refusals):
-    """It holds if nothing acknowledged was lost, events never took the room of commits, and every bound was kept."""
+    """Nothing acknowledged may be lost, and events may never take the room of commits."""
 
     rounds: int = 0
-    filled: int = 0
+    filled: int = at_least(1)
     """Times that events were refused, and taken again, because of their own number."""
-    share_max: float = 0.0
+    share_max: float = at_most(0.999)
     """Largest part of the bound that events filled."""
-    out_of_memory: int = 0
+    out_of_memory: int = at_most(0)
     """Commands that the server refused for lack of memory while events alone filled it."""
-    reads: int = 0
-    reads_failed: int = 0
-    resumed_s_max: float = 0.0
+    reads: int = at_least(1)
+    reads_failed: int = at_most(0)
+    resumed_s_max: float = at_most(5.0)
     seconds: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Whether every bound was kept."""
-        return bool(
-            self.right
-            and self.filled >= self.rounds
-            and self.share_max < 1.0
-            and self.writes_refused
-            and not (self.out_of_memory or self.reads_failed or self.writes_wrong)
-            and self.refused_s_max <= _REFUSED_MAX_S
-            and self.resumed_s_max <= _RESUMED_MAX_S
-        )
+        """Whether every bound was kept, and events were refused and taken again in every round."""
+        return super().holds and self.filled >= self.rounds
 
 
 class _Flood(Sender):

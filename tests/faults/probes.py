@@ -12,6 +12,7 @@ import httpx2
 from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
+from tests.faults.bounds import Bounded, at_least, at_most
 from tests.faults.parts import RULE, VENUE
 
 _VENUE = "probes"
@@ -21,12 +22,12 @@ _JSON = {"Content-Type": "application/json"}
 
 
 @dataclass
-class Refusals:
-    """What writes were answered that could not be taken: each must be 503 with Retry-After, and soon."""
+class Refusals(Bounded):
+    """What writes were answered that could not be taken: each must be 503 with Retry-After, within a second."""
 
-    writes_refused: int = 0
-    writes_wrong: int = 0
-    refused_s_max: float = 0.0
+    writes_refused: int = at_least(1)
+    writes_wrong: int = at_most(0)
+    refused_s_max: float = at_most(1.0)
 
 
 class Probes:

@@ -86,6 +86,8 @@ TABLE = (
     *(Line("GET", path, EVERYONE) for path in ("/healthz", "/readyz", "/problems/{code}", "/v1/rule/schema", "/")),
     *(Line("GET", path, EVERYONE) for path in ("/docs", "/redoc", "/docs/oauth2-redirect", "/openapi.json")),
     Line("GET", "/pages/race.css", EVERYONE),
+    # -- not confirmed, so that nothing is deleted
+    Line("DELETE", V, row(admin=422), query="?confirm=another"),
     # -- an open venue: anyone reads, but with a key that works or with none
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),

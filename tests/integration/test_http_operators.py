@@ -53,6 +53,33 @@ def test_a_venue_with_a_wrong_field_is_not_made(service: Running, body: object, 
     assert service.http.get("/v1/venues/h").status_code == 404
 
 
+@pytest.mark.parametrize("confirm", ["", "hall", "Hall-1"])
+def test_a_venue_is_not_deleted_without_its_id_once_more(service: Running, venue: str, confirm: str) -> None:
+    found = problem(service.http.delete(f"/v1/venues/{venue}", params={"confirm": confirm}), 422, "invalid")
+    assert found["detail"].startswith(f"confirm: must be the id of the venue, '{venue}', not '{confirm}'")
+    problem(service.http.delete(f"/v1/venues/{venue}"), 422, "invalid")
+    assert service.http.get(f"/v1/venues/{venue}").status_code == 200
+
+
+def test_a_venue_that_is_not_there_is_not_deleted(service: Running) -> None:
+    problem(service.http.delete("/v1/venues/nowhere", params={"confirm": "nowhere"}), 404, "not_found")
+
+
+def test_a_venue_that_is_deleted_is_gone_and_its_id_can_be_used_anew(service: Running) -> None:
+    venue = service.made_venue("p-1")
+    events = {"events": [{"type": "click", "product": "p-1"}]}
+    assert service.post(f"/v1/venues/{venue}/events", events).status_code == 202
+    answer = service.http.delete(f"/v1/venues/{venue}", params={"confirm": venue}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["venue"] == venue
+    assert answer.json()["keys"] > 5
+    for path in (f"/v1/venues/{venue}", f"/v1/venues/{venue}/slots"):
+        problem(service.http.get(path), 404, "not_found")
+    problem(service.post(f"/v1/venues/{venue}/events", events), 404, "not_found")
+    assert service.post("/v1/venues", {"venue": venue}).status_code == 201
+    assert service.http.get(f"/v1/venues/{venue}").json()["runners"] == 0
+
+
 def test_a_venue_is_made_once(service: Running, venue: str) -> None:
     found = problem(service.post("/v1/venues", {"venue": venue}), 409, "conflict")
     assert found["detail"] == f"venue '{venue}' exists already"

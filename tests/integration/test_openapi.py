@@ -199,9 +199,9 @@ CONFIG: dict[str, Any] = {
     "operations": [
         {
             # What no schema says: terms name metrics of the rule, bucket_s divides window_s, a bulk names a product
-            # once, a change changes something. And 5.0, an integer in JSON Schema: as an amount it is a price in the
-            # wrong unit.
-            "include-operation-id": ["createVenue", "putRule", "enrolRunner", "changeRunner"],
+            # once, a change changes something, a deletion is confirmed by the id. And 5.0, an integer in JSON Schema:
+            # as an amount it is a price in the wrong unit.
+            "include-operation-id": ["createVenue", "deleteVenue", "putRule", "enrolRunner", "changeRunner"],
             "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
         },
         {
