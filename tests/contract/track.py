@@ -55,7 +55,7 @@ class Track:
     # -- the log -------------------------------------------------------------------------------------
 
     def write(self, body: dict[str, Any], *, after_ms: int = 0) -> Position:
-        """One entry, so long after the last one: ``events``, ``rule``, ``enrol``, ``orders``, ``tick``, ``unreadable``."""
+        """One entry, so long after the last one: events, rule, enrol, orders, tick or unreadable."""
         self.now_ms += after_ms
         self.versions += "rule" in body
         fields = _fields(body, self.versions)
