@@ -268,7 +268,7 @@ class Follower:
             if self.board is None or message["since"] != name_of(self.board):
                 self.board = None
                 raise SaimaError(f"changes since {message['since']}, which is not the board that is here")
-            if message["next"] == message["since"]:
+            if message["next"] == message["since"] and not message["changed"]:
                 return None
             whole = applied(self.board, message)
         self.board = whole

@@ -5,7 +5,6 @@ const GIVE_UP_MS = 8000;
 const POLL_MS = 1000;
 const STREAM_AGAIN_MS = 30000;
 const QUIET_MS = 20000; // pings are not seen from here: it asks whether there is news
-const RENEW_MS = 1500000; // tokens end after an hour
 const FLUSH_MS = 2000;
 const BATCH = 100;
 const BATCHES = 4; // browsers let a page that is left send 64 KiB
@@ -23,7 +22,7 @@ function beforeRetry(tries) {
   return Promise.race([pause(ms), online]);
 }
 
-export const nameOf = (board) => `${board.epoch}-${board.frame}`;
+export const nameOf = (board) => `${board?.epoch}-${board?.frame}`;
 
 /** The board that changes make of the one that they are since. */
 export function applied(board, { head, left, moves, changed, entered }) {
@@ -130,8 +129,7 @@ export class Saima {
     line.say = (state) => state !== line.state && !line.signal.aborted && onState((line.state = state));
     line.take = (message) => {
       const whole = message.slots ? message : message.full;
-      if (whole) line.readAt = now();
-      else if (message.since !== nameOf(line.board)) return false;
+      if (!whole && message.since !== nameOf(line.board)) return false;
       line.board = whole ?? applied(line.board, message);
       queueMicrotask(() => line.signal.aborted || onBoard(line.board)); // its errors are its own
       return true;
@@ -144,7 +142,7 @@ export class Saima {
     let streamAt = 0;
     addEventListener("online", () => (streamAt = 0), { signal: line.signal });
     for (let tries = 0; !line.signal.aborted; ) {
-      const since = line.board && now() - line.readAt < RENEW_MS ? { since: nameOf(line.board) } : {};
+      const since = line.board && { since: nameOf(line.board) };
       try {
         if (now() >= streamAt) {
           streamAt = now() + STREAM_AGAIN_MS;
@@ -153,7 +151,7 @@ export class Saima {
           await pause(POLL_MS * Math.random());
         } else {
           const message = await this.#read("changes", since);
-          if (message.full || message.next !== message.since) line.take(message);
+          if (message.full || message.next !== message.since || message.changed[0]) line.take(message);
           line.say("polling");
           await pause(POLL_MS);
         }
@@ -188,9 +186,8 @@ export class Saima {
         for (const kind of ["offline", "pagehide"]) addEventListener(kind, stop, { signal });
         line.signal.addEventListener("abort", stop, { signal });
         timer = setInterval(async () => {
-          if (now() - line.readAt > RENEW_MS) return end();
           if (now() - heardAt < QUIET_MS) return;
-          const { since: had, next } = await this.#read("changes", { since: nameOf(line.board ?? {}) }).catch(() => ({}));
+          const { since: had, next } = await this.#read("changes", { since: nameOf(line.board) }).catch(() => ({}));
           if (had !== next || !next) stop();
         }, QUIET_MS);
       });

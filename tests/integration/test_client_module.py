@@ -235,7 +235,8 @@ def test_changes_of_another_board_make_it_read_the_whole(play: Any) -> None:
 def test_where_no_stream_comes_through_it_asks_and_tries_the_stream_again(play: Any) -> None:
     boards, states, asked = play(f"""
         const boards = [], states = [];
-        answers.changes = [[200, {{ since: null, next: "7-1", full: {BOARD} }}], [200, {{ since: "7-1", next: "7-1" }}],
+        const same = {{ since: "7-1", next: "7-1", head: {{}}, left: [], moves: [], changed: [], entered: [] }};
+        answers.changes = [[200, {{ since: null, next: "7-1", full: {BOARD} }}], [200, same],
           [200, {CHANGES}], "cut", "cut"];
         const real = performance.now.bind(performance);
         performance.now = () => real() * 50;

@@ -245,6 +245,14 @@ def test_without_a_stream_it_asks_what_has_changed() -> None:
     assert [each.url.path.rpartition("/")[2] for each in service.asked] == ["live", "changes", "changes", "changes"]
 
 
+def test_tokens_that_are_told_anew_are_taken_though_the_frame_is_the_same() -> None:
+    renewed = changes(1, 1, changed=[{"product": "a", "token": "newer"}])
+    whole = {"since": None, "next": "7-1", "full": board_of("a")}
+    service = Service(told(503, {}), told(200, whole), told(200, renewed), told(503, {}))
+    first, second = islice(service.plain().follow(tokens=True), 2)
+    assert (name_of(second), second["slots"][0]["token"]) == (name_of(first), "newer")
+
+
 def test_changes_of_another_board_make_it_read_the_whole() -> None:
     service = Service(
         stream(("frame", board_of("a")), ("changes", changes(5, 6, left=["a"]))),
