@@ -30,6 +30,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
     tier: str | None = None
     fields: tuple[str, ...] = ()
     tokens: bool = False
+    segment: str | None = None
 
     @property
     def place(self) -> Place:

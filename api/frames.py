@@ -301,7 +301,7 @@ class Frames:
     async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
         """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""
         venue, data = view.venue.venue, view.data_of(view.frame)
-        runners = await self._desk.runners(venue, sorted({slot.runner for slot in frame.slots}))
+        runners = await self._desk.runners(venue, sorted(_runners_of(frame)))
         references = await references_at(self.kept, venue, frame.at_ms)
         badges = await self._badges_of(view, frame.rule_version)
         shown = Shown(frame, runners, references, badges, told_lately(references, badges))
@@ -347,7 +347,7 @@ class Frames:
         return references
 
     async def _show(self, view: VenueView, frame: Frame, references: References) -> None:
-        wanted = {slot.runner for slot in frame.slots}
+        wanted = _runners_of(frame)
         known = view.runners if (frame.epoch, frame.roster) == (view.frame.epoch, view.frame.roster) else {}
         missing = sorted(wanted - known.keys())
         runners = {
@@ -382,3 +382,8 @@ class Frames:
             if last.raw and self._reads_commit(view, last.raw):
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
+
+
+def _runners_of(frame: Frame) -> set[int]:
+    """Whoever has a slot, also of a segment."""
+    return {slot.runner for slots in (frame.slots, *frame.segments.values()) for slot in slots}

@@ -7,7 +7,9 @@ they stood at whole ten seconds of log time, so that every process tells the sam
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import msgspec
 
 from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
 from racing.entries import Runner
@@ -62,6 +64,18 @@ class Shown:
     references: References = NO_REFERENCES
     badges: BadgeSettings = DEFAULT_BADGES
     told: Told = field(default_factory=dict)
+    segment: str | None = None
+
+    def of_segment(self, segment: str | None) -> Shown:
+        """The frame as a segment of shoppers has it; the whole venue's where it declared no such segment.
+
+        Boards of segments are compared with none: what is kept of earlier ones is the whole venue's.
+        """
+        slots = None if segment is None else self.frame.segments.get(segment)
+        if slots is None:
+            return self
+        frame = msgspec.structs.replace(self.frame, slots=slots)
+        return replace(self, frame=frame, references=NO_REFERENCES, segment=segment)
 
 
 def references_after(references: References, before: Frame, at_ms: int) -> References:

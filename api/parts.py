@@ -20,7 +20,7 @@ class Part:
     """Which rows of a frame are asked for: the first ``limit`` after a slot of those that fit, with these fields.
 
     category and tier: of the products, as given at enrolment; None takes any. fields: empty for all. tokens: each with
-    the token by which what happens to it is tied to its slot and frame.
+    the token by which what happens to it is tied to its slot and frame. segment: whose board it is; None: the venue's.
     """
 
     limit: int
@@ -29,6 +29,7 @@ class Part:
     tier: str | None = None
     fields: tuple[str, ...] = ()
     tokens: bool = False
+    segment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,5 @@ def _with_tokens(frame: Frame, page: list[Row], tokens: VenueTokens, issued_s: i
 
 def _next(shown: Shown, part: Part, last_slot: int) -> str:
     frame = shown.frame
-    return Cursor(
-        frame.venue, frame.epoch, frame.frame, last_slot, part.category, part.tier, part.fields, part.tokens
-    ).text()
+    chosen = (part.category, part.tier, part.fields, part.tokens, part.segment)
+    return Cursor(frame.venue, frame.epoch, frame.frame, last_slot, *chosen).text()

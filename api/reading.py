@@ -16,7 +16,7 @@ from api.service import Service
 from api.tokens import issued_s
 from api.view import VenueView
 from racing.documents import in_words, shown
-from racing.model import Place
+from racing.model import ID_PATTERN, Place
 
 FRAME_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
 _FIELD = f"({'|'.join(FIELDS)})"
@@ -48,6 +48,12 @@ class SlotsQuery(BaseModel):
         None, min_length=1, max_length=_TEXT_MAX, description="only products of this category; slots stay as they are"
     )
     tier: str | None = Field(None, min_length=1, max_length=_TEXT_MAX, description="only products of this tier")
+    segment: str | None = Field(
+        None,
+        pattern=ID_PATTERN,
+        examples=["new"],
+        description="the board as this segment of shoppers has it, one of those that the rule declares",
+    )
     fields: str | None = Field(
         None,
         max_length=512,
@@ -80,11 +86,14 @@ def asked_of(venue: str, query: SlotsQuery) -> Asked:
     seen = None if query.seen is None else parse_place(query.seen)
     if query.cursor is not None:
         cursor = _cursor(venue, query)
-        part = Part(query.limit, cursor.after, cursor.category, cursor.tier, cursor.fields, cursor.tokens)
+        part = Part(
+            query.limit, cursor.after, cursor.category, cursor.tier, cursor.fields, cursor.tokens, cursor.segment
+        )
         return Asked(part, cursor.place, seen=seen)
     if query.frame is not None and query.at_ms is not None:
         raise _wrong("at_ms", "names a frame as frame does: leave one of them out", query.at_ms)
-    part = Part(query.limit, 0, query.category, query.tier, fields_of(query.fields), query.tokens or False)
+    fields = fields_of(query.fields)
+    part = Part(query.limit, 0, query.category, query.tier, fields, query.tokens or False, query.segment)
     return Asked(part, None if query.frame is None else parse_place(query.frame), query.at_ms, seen)
 
 
@@ -105,7 +114,7 @@ def _cursor(venue: str, query: SlotsQuery) -> Cursor:
         raise _wrong("cursor", "must be `next` of an answer, unchanged", query.cursor)
     if cursor.venue != venue:
         raise _wrong("cursor", f"is of venue {cursor.venue!r}, not of {venue!r}", query.cursor)
-    for name in ("frame", "at_ms", "category", "tier", "fields", "tokens"):
+    for name in ("frame", "at_ms", "category", "tier", "segment", "fields", "tokens"):
         if getattr(query, name) is not None:
             raise _wrong(name, "is said by the cursor already: leave it out", getattr(query, name))
     return cursor
@@ -114,6 +123,14 @@ def _cursor(venue: str, query: SlotsQuery) -> Cursor:
 def _wrong(field: str, expected: str, value: object) -> ProblemError:
     errors = [(f"query.{field}", expected, shown(value))]
     return ProblemError("invalid", in_words(errors), errors=errors)
+
+
+def known_segment(view: VenueView, segment: str | None) -> None:
+    """Raise ProblemError (422) for a segment that the venue does not declare."""
+    declared = view.rule.segment_names
+    if segment is not None and segment not in declared and segment not in view.frame.segments:
+        told = f"must be one of {', '.join(declared)}" if declared else "leave it out: this venue declares no segments"
+        raise _wrong("segment", told, segment)
 
 
 async def found(service: Service, view: VenueView, asked: Asked) -> Shown:

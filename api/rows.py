@@ -67,6 +67,8 @@ def head_of(shown: Shown, *, details: bool, stale: bool) -> dict[str, Any]:
     head = {name: getattr(frame, name) for name in HEAD if details or name not in DETAILS}
     if stale:
         head["served"] = "last_frame"
+    if shown.segment is not None:
+        head["segment"] = shown.segment
     return {**head, "moved_since_ms": None if board is None else board.at_ms, "stale": stale}
 
 

@@ -184,6 +184,7 @@ class VenueView:
 
     def _made(self, shown: Shown, part: Part, state: State) -> Slots:
         private = state.details and not self.public_details
+        shown = shown.of_segment(part.segment)
         return Slots.of(
             body_of(shown, self._rows_of(shown, details=state.details), part, state, self.tokens),
             shown.frame.name,

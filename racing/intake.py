@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from typing import Any, Self
@@ -63,6 +63,8 @@ def counts_of(kept: dict[str, int]) -> Counts:
     return counts
 
 
+Back = tuple[int, int, int, int]
+"""(bucket, key, value, segment) of what a refund takes back; the segment is that of the refund, the same shopper's."""
 Arrived = tuple[int, EventBatch]
 """(moment of its entry, ms; the batch)"""
 
@@ -80,12 +82,14 @@ class Span:
 class Cells:
     """What is added to the sums: value to the (runner, measure) of key in bucket; int64 (n,) each.
 
-    bucket is None where all of them fall into the running one.
+    bucket is None where all of them fall into the running one. segment: 1 + index of the declared segment, 0 for none;
+    None where no cell has one.
     """
 
     bucket: IntArray | None
     key: IntArray
     value: IntArray
+    segment: IntArray | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,7 @@ class _Events:
     slot: IntArray | None = None
     source: IntArray | None = None
     sources: tuple[str, ...] = ()
+    segment: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
@@ -144,7 +149,7 @@ class Intake:
 
         phase: the one that holds; what is sold now is sold in it.
         """
-        events = self._joined(batches)
+        events = self._joined(batches, rule.segment_names)
         self.counts.accepted += len(events)
         events = events.only(self._known(events, batches, runners, rule))
         if events.time_ms is not None:
@@ -156,7 +161,7 @@ class Intake:
             self.sales.count(phase, events)
         return self._cells(events, self._taken_back(events, span, rule.id_memory_ms), span)
 
-    def _joined(self, batches: Sequence[Arrived]) -> _Events:
+    def _joined(self, batches: Sequence[Arrived], segments: Sequence[str]) -> _Events:
         bodies = [batch for _, batch in batches]
         moments_ms = np.array([moment_ms for moment_ms, _ in batches])
         sizes = np.array([len(batch) for batch in bodies])
@@ -177,6 +182,7 @@ class Intake:
             user_hash=_given(bodies, "user_hash", np.uint64),
             slot=_given(bodies, "slot"),
             **_sources_of(bodies, sizes),
+            segment=_segments_of(bodies, sizes, segments) if segments else None,
         )
 
     def _kinds_of(self, bodies: Sequence[EventBatch], sizes: IntArray) -> IntArray:
@@ -247,7 +253,7 @@ class Intake:
         good[where[~first]] = False
         return good
 
-    def _cells(self, events: _Events, back: list[tuple[int, int, int]], span: Span) -> Cells:
+    def _cells(self, events: _Events, back: list[Back], span: Span) -> Cells:
         """A cell for each event's count, and one for its amount where it has one; and what refunds take back."""
         key = events.runner * MEASURES_MAX
         key += 2 * events.kind
@@ -257,10 +263,19 @@ class Intake:
             keys.append(key[paid] + 1)
             values.append(events.amount[paid])
         buckets = self._buckets(events, paid, span) if events.time_ms is not None or back else []
+        segments = [] if events.segment is None else [events.segment, events.segment[paid]]
         if back:
-            for column, of_back in zip((buckets, keys, values), np.array(back, np.int64).T, strict=True):
-                column.append(of_back)
-        return Cells(np.concatenate(buckets) if buckets else None, np.concatenate(keys), np.concatenate(values))
+            bucket, cell, taken, segment = np.array(back, np.int64).T
+            buckets.append(bucket)
+            keys.append(cell)
+            values.append(taken)
+            segments += [segment] if segments else []
+        return Cells(
+            np.concatenate(buckets) if buckets else None,
+            np.concatenate(keys),
+            np.concatenate(values),
+            np.concatenate(segments) if segments else None,
+        )
 
     def _buckets(self, events: _Events, paid: IntArray, span: Span) -> list[IntArray]:
         """The bucket of each count and amount: that of min(event time, moment of its entry)."""
@@ -270,8 +285,8 @@ class Intake:
         bucket = np.minimum(events.time_ms, events.moment_ms) // span.bucket_ms
         return [bucket, bucket[paid]]
 
-    def _taken_back(self, events: _Events, span: Span, memory_ms: int) -> list[tuple[int, int, int]]:
-        """(bucket, key, value) of what refunds subtract at the moment of the payment that they name by its id."""
+    def _taken_back(self, events: _Events, span: Span, memory_ms: int) -> list[Back]:
+        """What refunds subtract at the moment of the payment that they name by its id."""
         if events.id_hash is None:
             return []
         where = np.flatnonzero(((events.kind == PAY) | (events.kind == REFUND)) & (events.id_hash != 0))
@@ -279,15 +294,16 @@ class Intake:
         assert events.moment_ms is not None
         time_ms = events.moment_ms if events.time_ms is None else np.minimum(events.time_ms, events.moment_ms)
         amount = np.zeros(len(events), np.int64) if events.amount is None else events.amount
-        columns = (events.kind, events.runner, time_ms, amount, events.moment_ms)
-        back: list[tuple[int, int, int]] = []
-        for key, kind, runner, at_ms, amount, moment_ms in zip(
+        segment = np.zeros(len(events), np.int64) if events.segment is None else events.segment
+        columns = (events.kind, events.runner, time_ms, amount, events.moment_ms, segment)
+        back: list[Back] = []
+        for key, kind, runner, at_ms, amount, moment_ms, code in zip(
             keys, *(c[where].tolist() for c in columns), strict=True
         ):
             if kind == PAY:
                 self.ids.paid(key, at_ms, runner, amount, moment_ms + memory_ms)
             else:
-                back += self._refund(key, runner, amount, moment_ms, span)
+                back += [(*cell, code) for cell in self._refund(key, runner, amount, moment_ms, span)]
         return back
 
     def _refund(self, key: int, runner: int, amount: int, moment_ms: int, span: Span) -> list[tuple[int, int, int]]:
@@ -310,9 +326,26 @@ def _sources_of(bodies: Sequence[EventBatch], sizes: IntArray) -> dict[str, Any]
         return {}
     tables = [("", *batch.sources) for batch in bodies]  # 0 is no source
     joined = {name: place for place, name in enumerate(dict.fromkeys(chain.from_iterable(tables)))}
+    return {"source": _translated(source, sizes, tables, joined), "sources": tuple(joined)}
+
+
+def _segments_of(bodies: Sequence[EventBatch], sizes: IntArray, declared: Sequence[str]) -> IntArray | None:
+    """1 + index of each event's declared segment, 0 for none; None where no event names a segment."""
+    segment = _given(bodies, "segment")
+    if segment is None:
+        return None
+    tables = [("", *batch.segments) for batch in bodies]
+    return _translated(segment, sizes, tables, {name: code for code, name in enumerate(declared, 1)})
+
+
+def _translated(
+    codes: IntArray, sizes: IntArray, tables: Sequence[tuple[str, ...]], into: Mapping[str, int]
+) -> IntArray:
+    """Codes of batches with a table each as codes of one table; 0 for what it has not."""
     starts = np.cumsum([0, *map(len, tables)])[:-1]
-    places = np.array([joined[name] for table in tables for name in table], np.int64)
-    return {"source": places[source + np.repeat(starts, sizes)], "sources": tuple(joined)}
+    places = np.array([into.get(name, 0) for table in tables for name in table], np.int64)
+    found: IntArray = places[codes + np.repeat(starts, sizes)]
+    return found
 
 
 def _given(bodies: Sequence[EventBatch], name: str, dtype: type[np.generic] = np.int64) -> Any:

@@ -119,7 +119,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     enrolment entries folded: product data read under another roster may be older or newer. served: what the order
     came from, race, opening (entry score and the previous phase's totals) or operators. phase: id of the phase that
     holds, empty without one. told: what the board could not do as it was asked, in words. conflicts: orders in force
-    that have no effect because of others.
+    that have no effect because of others. segments: the slots as each declared segment has them.
     """
 
     venue: str
@@ -136,6 +136,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     phase_ends_ms: int | None = None
     told: tuple[str, ...] = ()
     conflicts: int = 0
+    segments: dict[str, tuple[Slot, ...]] = {}
 
     @property
     def name(self) -> str:
@@ -149,4 +150,4 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def shows(self) -> tuple[Any, ...]:
         """What a reader can see change: the slots in order and the rule that scored them."""
-        return (self.rule_version, self.roster, self.served, self.phase, self.told, self.slots)
+        return (self.rule_version, self.roster, self.served, self.phase, self.told, self.slots, self.segments)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -37,6 +37,7 @@ from racing.places import Places, differing
 from racing.roster import Roster
 from racing.rule import DEFAULT_RULE, AttributeTerm, Rule, parse_rule
 from racing.sales import Sales
+from racing.segments import Drawing, Segment, Segments
 from racing.showing import Shown, Sight
 from racing.stability import GRID_MS, Churn, Memory, Noise
 from racing.stated import STATED_KINDS, UNKNOWN
@@ -74,6 +75,7 @@ class Race:
         self.steering = Steering()
         self.phases = started(formula=FORMULA)
         self.memory = Memory()
+        self.segments = Segments()
         self._full_due = True
         self._recorded: Position = START
         self._intake = Intake()
@@ -186,11 +188,13 @@ class Race:
         bucket, tenths = self.windows.place(moment_ms)
         if bucket == self.windows.bucket:
             if tenths != self.windows.tenths:
+                self.segments.move(bucket, tenths)
                 self._score_runners(self._runners_of(self.windows.move(bucket, tenths)))
                 self._fade()
             return
         self.held = Held(*self.windows.venue_sums(bucket))
         touched = self.windows.move(bucket, tenths)
+        self.segments.move(bucket, tenths)
         self._intake.ids.purge(moment_ms)
         self._formula = self._compiled()
         self.checkpoint_due = True
@@ -206,6 +210,8 @@ class Race:
         if len(cells.key):
             windows.grow(len(self.roster), 2 * len(self.kinds))
             windows.add(cells.bucket, cells.key, cells.value)
+            self.segments.grow(windows)
+            self.segments.add(cells)
             self._score_runners(self._runners_of(cells.key))
         if self._intake.stated_anew:
             self._intake.stated_anew = False
@@ -250,6 +256,7 @@ class Race:
             grown[: len(self.scores)] = self.scores
             self._score_room = grown
         self.scores = self._score_room[:runners]
+        self.segments.grow(self.windows)
         self._intake.stated.grow(runners)
 
     def _change_rule(self, change: RuleChange) -> None:
@@ -285,6 +292,8 @@ class Race:
         self._grow()
         self._formula = self._compiled()
         self._places.begin(rule.board)
+        if self.segments.declare(rule.segment_names, self.windows, rule.board):
+            self._full_due = self.checkpoint_due = True
 
     def _recut(self, rule: Rule) -> None:
         old = self.windows
@@ -292,6 +301,7 @@ class Race:
         self.windows = old.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
         self._intake.ids.recut(old)
         self.held = Held(*self.windows.venue_sums(self.windows.bucket))
+        self.segments.recut(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms, moment_ms=self.moment_ms)
         self._full_due = self.checkpoint_due = True
         if forgotten_ms > self._began_ms:
             self._kept_from_ms = max(self._kept_from_ms, forgotten_ms)
@@ -482,6 +492,7 @@ class Race:
         lift = self._lift()
         for start in range(0, len(runners), _SCORED_AT_ONCE):
             some = runners[start : start + _SCORED_AT_ONCE]
+            self.segments.due(some)
             scores = self._formula.scores(self.sums(some))
             if lift:
                 scores = lift.scores(some, scores)
@@ -542,7 +553,23 @@ class Race:
 
     def shown(self) -> Shown:
         """All that a frame says of the board as it stands."""
-        return self._sight().shown()
+        sight = self._sight()
+        each = {name: self._slots_of(segment, sight) for name, segment in self.segments.each.items()}
+        return sight.shown()._replace(segments=each)
+
+    def _slots_of(self, segment: Segment, whole: Sight) -> tuple[Slot, ...]:
+        """The board as a segment has it: the same steps on its own scores, but for stability."""
+        assert self.rule.segments is not None, "segments are those that the rule declares"
+        measures = sorted({2 * self.kinds[metric.event] for metric in self.rule.metrics.values()})
+        how = Drawing(self.rule.segments.prior, measures)
+
+        def drawn(runners: IntArray) -> Sums:
+            return segment.drawn(runners, self.sums(runners), self.held, how)
+
+        due = segment.taken(len(self.roster))
+        segment.scored(due, whole.lift.scores(due, self._formula.scores(drawn(due))), self._places)
+        field = replace(whole.field, scores=segment.scores, leaders=segment.leading, held=())
+        return replace(whole, field=field, sums=drawn).shown().slots
 
     def explain(self, runner: int) -> Explained:
         """Where a runner stands and why, shown or not. Cost: O(n log n): the steps on the whole field."""
@@ -587,7 +614,8 @@ class Race:
         }
         header["phases"], phase_columns = self.phases.save(full=full)
         sold, sales_columns = self.sales.save(full=full)
-        header |= sold
+        segments, segment_columns = self.segments.save(full=full)
+        header |= sold | segments
         columns = {
             **self.windows.save(full=full),
             "held_now": self.held.now,
@@ -596,6 +624,7 @@ class Race:
             **self._intake.stated.save(full=full),
             **phase_columns,
             **sales_columns,
+            **segment_columns,
         }
         self.checkpoint_due = self._full_due = False
         self._recorded = self.position
@@ -646,8 +675,10 @@ class Race:
         if header["full"]:
             self.windows = Windows(window_ms=rule.window_ms, bucket_ms=rule.bucket_ms)
             self.rule = rule  # the buckets come as this rule cuts them: nothing is to be cut anew
+            self.segments = Segments()
         self._grow()
         self.windows.move(*self.windows.place(self.moment_ms))
+        self.segments.move(*self.windows.place(self.moment_ms))
         self.windows.load(wide)
         self._intake.ids.load(wide)
         self._intake.ids.purge(self.moment_ms)
@@ -655,6 +686,7 @@ class Race:
         self._set_rule(rule, header["rule_version"], header.get("formula", 1))
         self._intake.stated.load(wide)
         self.sales.load(header, wide)
+        self.segments.load(header, wide)
         self._load_desk(header, wide)
 
     def _load_desk(self, header: dict[str, Any], columns: dict[str, Array]) -> None:

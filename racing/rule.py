@@ -18,7 +18,7 @@ from racing.board_settings import BoardSettings
 from racing.documents import NAME_PATTERN, Strict, in_words, wrong, wrong_field
 from racing.errors import RuleError
 from racing.events import ALIASES
-from racing.model import EVENT_KINDS
+from racing.model import EVENT_KINDS, ID_PATTERN
 from racing.stated import STATED_KINDS
 
 BUCKETS_MAX = 720
@@ -27,6 +27,9 @@ PRIOR_DEFAULT = 10.0
 """Prior strength in events where a term names none; the default of Metarank's rate, typical 5 to 10."""
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+SegmentName = Annotated[str, Field(pattern=ID_PATTERN)]
+SEGMENTS_MAX = 8
+"""Declared segments: each costs an event of it as much again in the fold, and a board in every frame."""
 Weight = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Prior = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
@@ -122,6 +125,31 @@ Term = Annotated[
 ]
 
 
+class SegmentSettings(Strict):
+    """Segments of shoppers that have boards of their own (千人千面): events and reads name theirs."""
+
+    names: list[SegmentName] = Field(
+        min_length=1,
+        max_length=SEGMENTS_MAX,
+        description="as events name them in `segment`, for example new and returning customers",
+        examples=[["new", "returning"]],
+    )
+    prior: float = Field(
+        20.0,
+        gt=0,
+        le=1e6,
+        allow_inf_nan=False,
+        description="events of a product in a segment at which its own sums there count as much as the whole venue's",
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Self:
+        for index, name in enumerate(self.names):
+            if name in self.names[:index]:
+                raise wrong("each segment once", at=("names", index))
+        return self
+
+
 class Rule(Strict):
     """A whole rule. score = sum of weight * signal over the terms, in their order."""
 
@@ -149,6 +177,7 @@ class Rule(Strict):
     )
     terms: list[Term] = Field(min_length=1, max_length=32)
     board: BoardSettings = BoardSettings()
+    segments: SegmentSettings | None = Field(None, description="none: one board for all")
 
     @field_validator("bucket_s")
     @classmethod
@@ -202,6 +231,11 @@ class Rule(Strict):
     def id_memory_ms(self) -> int:
         """How long an event id is remembered: the longer of two windows and 15 minutes."""
         return max(2 * self.window_ms, 15 * 60 * 1000)
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """The declared segments."""
+        return () if self.segments is None else tuple(self.segments.names)
 
     def kinds(self) -> set[str]:
         """The event kinds that a venue under this rule takes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ class Shown(NamedTuple):
     phase_ends_ms: int | None
     told: tuple[str, ...]
     conflicts: int
+    segments: Mapping[str, tuple[Slot, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Sight:
             for index, (runner, terms) in enumerate(zip(board.runners, self.terms(runners), strict=True))
         )
         told = (*self.phases_told, *board.words())
-        return Shown(slots, self._served(board), self.phase, self.phase_ends_ms, told, board.conflicts)
+        return Shown(slots, self._served(board), self.phase, self.phase_ends_ms, told, board.conflicts, {})
 
     def _served(self, board: Board) -> str:
         opening = self.lift.opening

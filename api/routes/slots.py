@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.encoded import VARY, Slots, newest_named, takes_gzip
 from api.guard import Caller, GuardedRoute, needs
-from api.reading import Asked, SlotsQuery, asked_of, found, state_of
+from api.reading import Asked, SlotsQuery, asked_of, found, known_segment, state_of
 from api.schemas import SlotsOut, header
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
@@ -50,6 +50,7 @@ async def read_slots(
     its operators.
     """
     asked, details = asked_of(view.venue.venue, query), view.public_details or caller.sees_details(view.venue.venue)
+    known_segment(view, query.segment)
     newer = await _newer_answer(service, view, asked, if_none_match)
     if newer is not None:
         return Response(status_code=304, headers={"etag": newer, "saima-stale": "true", "vary": VARY})

@@ -74,6 +74,7 @@ def order(service: Running, venue: str, product: str, count: int = 1) -> None:
         ({"seen": "x-y"}, "query.seen", '"x-y"'),
         ({"limit": 0}, "query.limit", '"0"'),
         ({"category": ""}, "query.category", '""'),
+        ({"segment": "new"}, "query.segment", '"new"'),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_field_and_value(
@@ -340,3 +341,37 @@ def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None
         told = other.get(path, params={"seen": name_of(ahead.json())})
         assert (told.status_code, told.headers["retry-after"]) == (503, "1")
         assert other.get(path).status_code == 200, "who has seen nothing gets what there is"
+
+
+# -- segments ------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_is_served_its_own_board_on_every_page(service: Running) -> None:
+    """New shoppers order p-02 where all others order p-01."""
+    rule = {
+        "metrics": {"order": {"event": "order"}},
+        "terms": [{"metric": "order", "signal": "level", "weight": 1}],
+        "window_s": 60,
+        "bucket_s": 1,
+        "segments": {"names": ["new", "returning"], "prior": 1},
+    }
+    made = service.made_venue(rule=rule)
+    runners = [{"product": product, "merchant": "m", "title": product} for product in PRODUCTS[:4]]
+    assert service.http.post(f"/v1/venues/{made}/runners/bulk", json={"runners": runners}).status_code == 201
+    service.send(made, *[{"type": "order", "product": "p-01", "segment": "returning"}] * 9)
+    service.send(made, *[{"type": "order", "product": "p-02", "segment": "new"}] * 4)
+
+    def products(**query: Any) -> list[str]:
+        return [slot["product"] for slot in read(service, made, **query)["slots"]]
+
+    until(lambda: products(segment="new")[:1] == ["p-02"], within_s=8, what="what new shoppers order counts for them")
+    board = read(service, made, segment="new", limit=1)
+    assert (board["segment"], board["slots"][0]["product"]) == ("new", "p-02")
+    rest = read(service, made, cursor=board["next"])
+    assert rest["segment"] == "new"
+    assert [slot["product"] for slot in rest["slots"]] == ["p-01", "p-00", "p-03"]
+    assert "segment" not in read(service, made)
+    assert products() == ["p-01", "p-02", "p-00", "p-03"]
+
+    refused = service.http.get(f"/v1/venues/{made}/slots", params={"segment": "old"})
+    assert (refused.status_code, refused.json()["errors"][0]["expected"]) == (422, "must be one of new, returning")

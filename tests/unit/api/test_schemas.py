@@ -115,6 +115,6 @@ def test_a_runner_reaches_the_store_as_it_was_given() -> None:
 
 def test_what_a_board_shows_of_its_frame_is_what_the_frame_holds() -> None:
     """The names are the frame's own; the roster is for this process alone."""
-    assert set(SlotsOut.model_fields) - {"stale", "evolved", "moved_since_ms", "next"} == set(
+    assert set(SlotsOut.model_fields) - {"stale", "evolved", "moved_since_ms", "next", "segment"} == set(
         Frame.__struct_fields__
-    ) - {"roster"}
+    ) - {"roster", "segments"}

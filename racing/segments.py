@@ -1,0 +1,178 @@
+"""Segments of shoppers (千人千面, light): a board of their own, as far as their own events go.
+
+Each declared segment has windows of its own, and a runner's sums in it are drawn towards those of the whole venue where
+it has few events there. With n the runner's events of the rule's metrics in both of the segment's windows, K the prior
+strength, and q the segment's part of the venue's sum of a measure,
+
+    w = n / (n + K)        sum = w * (own sum / q) + (1 - w) * (the whole venue's sum)
+
+so that a runner without events of the segment stands as in the whole venue, and one with many as the segment alone has
+it, in the same unit. Totals since the race began are the venue's in every segment. This is the usual shrinkage of small
+groups (empirical Bayes; Metarank's rate does so with ratios).
+Scores are made of these sums by the venue's own formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from racing.board_settings import BoardSettings
+from racing.cells import MEASURES_MAX
+from racing.columns import Array
+from racing.formula import Held, Sums
+from racing.intake import Cells
+from racing.marks import Collected
+from racing.model import FloatArray, IntArray
+from racing.places import Places
+from racing.windows import Windows
+
+NO_SEGMENT = 0
+"""The code of an event of no declared segment; the segment at index i of the rule has i + 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How a segment's sums are drawn towards the venue's: the prior in events, and the measures that n counts."""
+
+    prior: float
+    measures: Sequence[int]
+
+
+class Segment:
+    """One segment's windows, scores and leaders. Scores are made when they are asked for, of whoever is due."""
+
+    def __init__(self, like: Windows, settings: BoardSettings) -> None:
+        self.windows = Windows(window_ms=like.buckets_per_window * like.bucket_ms, bucket_ms=like.bucket_ms)
+        self.windows.move(like.bucket, like.tenths)
+        self.held = Held(np.zeros(MEASURES_MAX, np.int64), np.zeros(MEASURES_MAX, np.int64))
+        self.scores: FloatArray = np.zeros(0)
+        self.places = Places(settings)
+        self._due = Collected()
+
+    def aim(self, settings: BoardSettings) -> None:
+        """Take other settings of the board; all runners are due."""
+        self.places.begin(settings)
+        self.due(np.arange(len(self.scores)))
+
+    def due(self, runners: IntArray) -> None:
+        """Take note that the scores of these runners may be others now."""
+        self._due.add(runners, int(runners.max()) + 1 if len(runners) else 0)
+
+    def taken(self, runners: int) -> IntArray:
+        """Who is due, each once; room is made for all who are enrolled."""
+        if len(self.scores) < runners:
+            self.due(np.arange(len(self.scores), runners))
+            self.scores = np.append(self.scores, np.zeros(runners - len(self.scores)))
+        return self._due.take()
+
+    def scored(self, runners: IntArray, scores: FloatArray, whole: Places) -> None:
+        """Keep the scores of some runners. whole: who has no place in the venue's order, and so none here."""
+        self.scores[runners] = scores
+        if self.places.excluded is not whole.excluded or self.places.sold_out is not whole.sold_out:
+            self.places.take_out(whole.excluded, whole.sold_out, self.scores)
+        if len(runners):
+            self.places.update(runners, self.scores)
+
+    def leading(self) -> IntArray:
+        """The best of those who are not out, in standing order."""
+        return self.places.leading(self.scores)
+
+    def drawn(self, runners: IntArray, whole: Sums, venue: Held, how: Drawing) -> Sums:
+        """Sums of some runners in this segment, drawn towards the venue's; float64 (n, measures)."""
+        window, base_tenths = self.windows.rows(runners)
+        measures = list(how.measures)
+        events = window[:, measures].sum(axis=1) + base_tenths[:, measures].sum(axis=1) / 10.0
+        w = (events / (events + how.prior))[:, None]
+        part = self._part(venue)[: window.shape[1]]
+        scale = np.divide(1.0, part, out=np.zeros(len(part)), where=part > 0)
+        own = np.where(part > 0, w, 0.0)  # a measure of which the segment has nothing tells nothing about it
+
+        def blend(mine: IntArray, theirs: IntArray | FloatArray) -> FloatArray:
+            blended: FloatArray = own * (mine * scale) + (1.0 - own) * theirs
+            return blended
+
+        return Sums(blend(window, whole.window), blend(base_tenths, whole.base_tenths), whole.total, whole.attributes)
+
+    def _part(self, venue: Held) -> FloatArray:
+        """The segment's part of the venue's sum per measure over both windows, as held; 0 without data."""
+        own, all_of_it = (np.maximum(held.now + held.before, 0).astype(np.float64) for held in (self.held, venue))
+        part: FloatArray = np.divide(own, all_of_it, out=np.zeros(len(own)), where=all_of_it > 0)
+        return part
+
+
+class Segments:
+    """The declared segments of a race, by name, in the rule's order."""
+
+    def __init__(self) -> None:
+        self.each: dict[str, Segment] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.each)
+
+    def declare(self, names: Sequence[str], like: Windows, settings: BoardSettings) -> bool:
+        """Have these segments: new ones begin with nothing, others go on. Returns whether there are others now."""
+        before = self.each
+        self.each = {name: before.get(name) or Segment(like, settings) for name in names}
+        self.grow(like)
+        for segment in self.each.values():
+            segment.aim(settings)
+        return list(before) != list(self.each)
+
+    def recut(self, *, window_ms: int, bucket_ms: int, moment_ms: int) -> None:
+        """As Windows.recut, each of them."""
+        for segment in self.each.values():
+            segment.windows = segment.windows.recut(window_ms=window_ms, bucket_ms=bucket_ms, moment_ms=moment_ms)
+            segment.held = Held(*segment.windows.venue_sums(segment.windows.bucket))
+
+    def grow(self, like: Windows) -> None:
+        """Make room for all that the venue's windows have room for."""
+        for segment in self.each.values():
+            segment.windows.grow(*like.shape)
+
+    def add(self, cells: Cells) -> None:
+        """Count the cells of events that are of a segment, each in its own; there must be room."""
+        if cells.segment is None:
+            return
+        for code, segment in enumerate(self.each.values(), 1):
+            mine = np.flatnonzero(cells.segment == code)
+            if len(mine):
+                bucket = None if cells.bucket is None else cells.bucket[mine]
+                segment.windows.add(bucket, cells.key[mine], cells.value[mine])
+
+    def move(self, bucket: int, tenths: int) -> None:
+        """Let time reach a place in every segment; whose scores that moves is the venue's to tell."""
+        for segment in self.each.values():
+            if bucket != segment.windows.bucket:
+                segment.held = Held(*segment.windows.venue_sums(bucket))
+            segment.windows.move(bucket, tenths)
+            segment.windows.take_changed()  # nobody asks for them: no sorted sets are kept of segments
+
+    def due(self, runners: IntArray) -> None:
+        """Take note that these runners' scores in the whole venue were made anew."""
+        for segment in self.each.values():
+            segment.due(runners)
+
+    # -- checkpoints ---------------------------------------------------------------------------------
+
+    def save(self, *, full: bool) -> tuple[dict[str, Any], dict[str, Array]]:
+        """(header, columns) of all of them."""
+        columns: dict[str, Array] = {}
+        for place, segment in enumerate(self.each.values()):
+            saved = segment.windows.save(full=full)
+            held = {"held_now": segment.held.now, "held_before": segment.held.before}
+            columns |= {f"segment{place}_{name}": values for name, values in {**saved, **held}.items()}
+        return {"segments": list(self.each)}, columns
+
+    def load(self, header: Mapping[str, Any], columns: Mapping[str, IntArray]) -> None:
+        """Take what save gave; the segments are declared, there is room, and time stands as it did."""
+        for place, name in enumerate(header.get("segments", ())):
+            start = f"segment{place}_"
+            mine = {key.removeprefix(start): values for key, values in columns.items() if key.startswith(start)}
+            segment = self.each[name]
+            segment.windows.load(mine)
+            segment.held = Held(mine["held_now"], mine["held_before"])
+            segment.windows.take_changed()
