@@ -96,6 +96,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         admission.start()
         yield
         await admission.stop()
+        await app.state.service.live.stop()
         if purger is not None:
             await purger.stop()
         await frames.stop()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
@@ -37,6 +38,7 @@ from racing.settings import Settings
 log = structlog.get_logger("saima.api")
 
 _PREFIX = b"/v1/venues/"
+_LIVE = b"/live"
 _SLOTS_MAX = 1000
 _TOKENS = b"&tokens=true"
 """As saima-client.js asks, after a limit."""
@@ -57,6 +59,10 @@ _HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
 """Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 Headers = list[tuple[bytes, bytes]]
+
+
+TakeOver = Callable[[asyncio.Transport, set[Any]], None]
+"""Takes a connection over: given its transport, and where the server keeps those that it ends."""
 
 
 class _Read(msgspec.Struct, frozen=True, gc=False):
@@ -223,6 +229,22 @@ class FastProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expect
         self.headers.extend(headers)
         super().on_headers_complete()
+        if _LIVE in url:
+            self.scope["saima.hand_over"] = partial(self._hand_over, self.cycle)  # type: ignore[typeddict-unknown-key]  # ours
+
+    def _hand_over(self, cycle: Any, take: TakeOver) -> None:
+        """Let another protocol have the connection, after the head of an answer; unless it has gone meanwhile.
+
+        What the client has sent after the request is passed over, and this protocol is done.
+        """
+        if cycle.disconnected or self.transport.is_closing():
+            return
+        cycle.response_complete = True
+        self.cycle, self.parser = _ANSWERED, None  # type: ignore[assignment]  # as at the end of a connection
+        self.pipeline.clear()
+        self.flow.resume_reading()
+        self.connections.discard(self)
+        take(self.transport, self.connections)
 
     def _is_next(self) -> bool:
         """Whether what came before is answered, and the answer to this can be written."""

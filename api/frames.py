@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
 from racing.errors import (
     CorruptRecordError,
     NotFoundError,
+    OverloadedError,
     RacingError,
     StaleNumbersError,
     StoreError,
@@ -44,6 +45,8 @@ _READ_AHEAD = 100_000
 """So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
 _OLDER_MAX = 16
 """Fetched frames remembered for each venue: pages of one are asked for again and again."""
+_FETCHING_MAX, _WAITING_MAX = 2, 64
+"""Past frames that are fetched at once, some 15 ms of CPU each, and that wait for it with them."""
 _TRIES = 5
 """Numbers are read so often while enrolments change under the reader."""
 
@@ -73,6 +76,7 @@ class Frames:
         self._feed = feed_over(client, reader)
         self.kept = KeptFrames(client, folder)
         self._last = last
+        self._fetching, self._waiting = asyncio.Semaphore(_FETCHING_MAX), 0
         self._guarded = guarded
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
@@ -288,15 +292,34 @@ class Frames:
             return recent
         if place in view.older:
             return view.older[place]
-        frame = recent.frame if recent is not None else await self.kept.named(view.venue.venue, place)
-        return None if frame is None else await self._fetch_all(view, frame)
+        async with self._few_at_once():
+            if place in view.older:  # others have waited for the same
+                return view.older[place]
+            frame = recent.frame if recent is not None else await self.kept.named(view.venue.venue, place)
+            return None if frame is None else await self._fetch_all(view, frame)
 
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""
         if view.frame.frame and view.frame.at_ms < at_ms:
             return view.now
-        frame = await self.kept.before(view.venue.venue, at_ms)
-        return None if frame is None else view.older.get(frame.place) or await self._fetch_all(view, frame)
+        async with self._few_at_once():
+            frame = await self.kept.before(view.venue.venue, at_ms)
+            return None if frame is None else view.older.get(frame.place) or await self._fetch_all(view, frame)
+
+    @asynccontextmanager
+    async def _few_at_once(self) -> AsyncIterator[None]:
+        """Fetch past frames, in turn with a few others: they cost a thousand times what the current one does.
+
+        Raises OverloadedError where too many wait.
+        """
+        if self._waiting >= _WAITING_MAX:
+            raise OverloadedError("too many past frames are asked for at once: ask again, or for the current one")
+        self._waiting += 1
+        try:
+            async with self._fetching:
+                yield
+        finally:
+            self._waiting -= 1
 
     async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
         """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""

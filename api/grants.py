@@ -90,11 +90,9 @@ def needs_key(detail: str = "this needs a key: send Authorization: Bearer <key>"
     return ProblemError("unauthorized", detail, headers=_CHALLENGE)
 
 
-def wrong_key() -> ProblemError:
+def wrong_key(detail: str = "this key does not work: it is unknown, revoked or expired") -> ProblemError:
     """The one refusal of a key that does not work, whether it is unknown, revoked, expired or no key at all."""
-    return ProblemError(
-        "unauthorized", "this key does not work: it is unknown, revoked or expired", headers=_CHALLENGE_WRONG
-    )
+    return ProblemError("unauthorized", detail, headers=_CHALLENGE_WRONG)
 
 
 class Grants:

@@ -17,11 +17,13 @@ from api.bodies import StrictRoute
 from api.errors import ProblemError
 from api.grants import EVERYTHING, NOTHING, Grant, needs_key, wrong_key
 from api.service import Service, no_venue
+from api.tickets import redeem
 from api.view import VenueView
 from racing.apikeys import Need
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _MARK = "__saima_needs__"
+_TICKETS = "__saima_tickets__"
 
 PUBLIC = frozenset(
     {
@@ -44,11 +46,12 @@ _SECURITY: dict[bool, list[dict[str, list[str]]]] = {True: [{}, {SCHEME: []}], F
 """By whether a call without a key may be answered."""
 
 
-def needs(need: Need) -> Callable[[Endpoint], Endpoint]:
-    """Mark a route's function with what it needs of a key."""
+def needs(need: Need, *, tickets: bool = False) -> Callable[[Endpoint], Endpoint]:
+    """Mark a route's function with what it needs of a key. tickets: a ticket in its address may stand for one."""
 
     def mark(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _MARK, need)
+        setattr(endpoint, _TICKETS, tickets)
         return endpoint
 
     return mark
@@ -89,14 +92,19 @@ class GuardedRoute(StrictRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind its guard."""
-        handle, need, public = super().get_route_handler(), need_of(self), self.path in PUBLIC
+        handle, public = super().get_route_handler(), self.path in PUBLIC
 
         async def guarded(request: Request) -> Response:
             if not public:
-                request.scope["saima.grant"] = await admit(request, need, await self.keys_of(request))
+                request.scope["saima.grant"] = await self._admitted(request)
             return await handle(request)
 
         return guarded
+
+    async def _admitted(self, request: Request) -> Grant:
+        if getattr(self.endpoint, _TICKETS, False) and "ticket" in request.query_params:
+            return await admit_ticket(request)
+        return await admit(request, need_of(self), await self.keys_of(request))
 
     async def keys_of(self, request: Request) -> list[str]:
         """What the request brings as Authorization."""
@@ -130,6 +138,19 @@ async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
         raise no_merchant(merchant)
     if grant.origins and request.headers.get("origin") not in grant.origins:
         raise ProblemError("forbidden", "this key is for the pages of its own origins: Origin names none of them")
+    return grant
+
+
+async def admit_ticket(request: Request) -> Grant:
+    """What the one may do who comes with a ticket in place of a key. It is used up.
+
+    Raises ProblemError: 401 for one that does not work, whether it is used, expired or of another venue.
+    """
+    if request.headers.getlist("authorization"):
+        raise wrong_key("send a key or a ticket, not both")
+    grant = await redeem(request.app.state.service, request.query_params["ticket"], request.path_params["venue"])
+    if grant is None:
+        raise wrong_key("this ticket does not work: it is used, expired, of a revoked key, or of another venue")
     return grant
 
 
@@ -167,7 +188,7 @@ def no_merchant(merchant: str) -> ProblemError:
     return ProblemError("not_found", f"there is no merchant {merchant[:80]!r}")
 
 
-def grant_of(request: Request) -> Grant:
+async def grant_of(request: Request) -> Grant:
     """What the caller of this request may do."""
     grant: Grant = request.scope["saima.grant"]
     return grant

@@ -87,16 +87,11 @@ def references_after(references: References, before: Frame, at_ms: int) -> Refer
 
 
 async def references_at(kept: KeptFrames, venue: str, at_ms: int) -> References:
-    """Those of a frame of this moment, from what is kept; at most REFERENCES look-ups. Raises StoreError."""
+    """Those of a frame of this moment, from what is kept; some reads of Redis. Raises StoreError."""
     newest_ms = at_ms // GRID_MS * GRID_MS
-    found: list[Board | None] = []
-    for before_ms in range(newest_ms, newest_ms - REFERENCES * GRID_MS, -GRID_MS):
-        if found and (found[-1] is None or found[-1].at_ms < before_ms):
-            found.append(found[-1])  # still the last one before this
-            continue
-        frame = await kept.before(venue, before_ms)
-        found.append(None if frame is None else Board.of(frame))
-    return tuple(found)
+    frames = await kept.before_each(venue, range(newest_ms, newest_ms - REFERENCES * GRID_MS, -GRID_MS))
+    boards = {frame.place: Board.of(frame) for frame in frames if frame is not None}
+    return tuple([None if frame is None else boards[frame.place] for frame in frames])
 
 
 class History:

@@ -105,9 +105,12 @@ def _row(shown: Shown, slot: Slot, runner: Runner | None, given: list[str], *, d
 
 def _badges(shown: Shown, slot: Slot, runner: Runner | None) -> list[str]:
     """What a product is told to be: by the board, lately, and by its stock."""
-    names = {*slot.labels, *shown.told.get(slot.runner, ())}
+    told = shown.told.get(slot.runner, ())
     given = None if runner is None else runner.stock
     stock = given if slot.stock is None else slot.stock
+    if not told and not slot.labels and (stock is None or stock > shown.badges.low_stock):
+        return []  # as most are
+    names = {*slot.labels, *told}
     if stock == 0:
         names.add("sold_out")
     elif stock is not None and stock <= shown.badges.low_stock and "sold_out" not in names:

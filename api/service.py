@@ -17,6 +17,7 @@ from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.ladders import Ladders
+from api.live import Live
 from api.quota import Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
@@ -59,6 +60,7 @@ class Service:
     _gone: Gone | None = None
 
     def __post_init__(self) -> None:
+        self.live = Live(self.settings, self.frames, self.grants)
         self.token_uses = TokenUses(self.settings.token_uses_max)
         self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
 
@@ -123,8 +125,8 @@ class Service:
         return time.time_ns() // 1_000_000
 
 
-def service_of(request: Request) -> Service:
-    """The process's service."""
+async def service_of(request: Request) -> Service:
+    """The process's service. Async, or FastAPI would run it in a thread, which costs more than most answers."""
     service: Service = request.app.state.service
     return service
 

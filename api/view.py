@@ -11,7 +11,7 @@ from typing import NamedTuple
 from api.badges import badges_of, told_lately
 from api.encoded import CACHE_CONTROL, PRIVATE_CACHE_CONTROL, Slots
 from api.history import NO_REFERENCES, History, References, Shown
-from api.parts import Part, State, body_of
+from api.parts import Part, Sight, State, body_of
 from api.rows import Row, rows_of
 from api.tokens import VenueTokens
 from racing.badge_settings import BadgeSettings
@@ -76,6 +76,8 @@ class VenueView:
     _slots: dict[tuple[int, bool, bool, int], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
     _rows: dict[bool, list[Row]] = field(default_factory=dict)
+    deltas: dict[tuple[Place | None, Sight], Slots] = field(default_factory=dict)
+    """Answers of GET changes made of the current frame, by since and what is seen of it."""
     badges: dict[int, BadgeSettings] = field(default_factory=dict)
     """What other rule versions say of badges."""
     older: dict[Place, Shown] = field(default_factory=dict)
@@ -144,13 +146,15 @@ class VenueView:
 
     def take(self, venue: Venue, *, public_details: bool, public_slots: bool) -> None:
         """Make this the venue's own data."""
+        if public_details != self.public_details:  # who has a board of before lacks fields, or has too many
+            self.history = History()
         self.venue, self.public_details = venue, public_details
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
         self._forget()
 
     def _forget(self) -> None:
         """Drop what was made of the frame before."""
-        self._slots, self._parts, self._rows = {}, {}, {}
+        self._slots, self._parts, self._rows, self.deltas = {}, {}, {}, {}
 
     def slots(self, limit: int, *, stale: bool, issued_s: int = 0) -> Slots:
         """The answer of GET slots, made once for each frame, limit and state. issued_s: with tokens issued then."""
@@ -186,13 +190,14 @@ class VenueView:
         private = state.details and not self.public_details
         shown = shown.of_segment(part.segment)
         return Slots.of(
-            body_of(shown, self._rows_of(shown, details=state.details), part, state, self.tokens),
+            body_of(shown, self.rows_of(shown, details=state.details), part, state, self.tokens),
             shown.frame.name,
             stale=state.stale,
             cache_control=PRIVATE_CACHE_CONTROL if private else self.cache_control,
         )
 
-    def _rows_of(self, shown: Shown, *, details: bool) -> list[Row]:
+    def rows_of(self, shown: Shown, *, details: bool) -> list[Row]:
+        """Every slot of a frame; made once of the current one. Not to be written to."""
         if shown is not self._now:
             return rows_of(shown, details=details)
         if details not in self._rows:

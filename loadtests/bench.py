@@ -24,7 +24,7 @@ from loadtests import machine, table
 from loadtests.bodies import Mix
 from loadtests.measure import busy_s
 from loadtests.processes import BenchError, OutOfTimeError, Processes
-from loadtests.scenarios import delay, growth, ingest, memory, reads, recovery
+from loadtests.scenarios import delay, growth, ingest, live, memory, reads, recovery
 from loadtests.scenarios.plan import FULL_S, QUICK_S, Figures, Plan
 
 RESULTS = Path(__file__).parent / "results"
@@ -36,6 +36,7 @@ SCENARIOS: dict[str, Callable[[Plan], Figures]] = {
     "delay_half": delay.half,
     "delay_ninety": delay.ninety,
     "reads": reads.reads,
+    "live": live.live,
     "growth": growth.growth,
     "memory": memory.memory,
     "recovery": recovery.recovery,

@@ -158,9 +158,9 @@ class Worker:
         heard: dict[str, Any] = msgspec.json.decode(line)
         return heard
 
-    def ready(self) -> Self:
+    def ready(self, within_s: float = READY_S) -> Self:
         """Wait until it has prepared its requests and connected."""
-        self._hear(READY_S)
+        self._hear(within_s)
         return self
 
     def go(self, seconds: float, *, rate_per_s: float | None = None, rows: bool = False) -> None:

@@ -129,6 +129,7 @@ class Stack:
             "SAIMA_PORT": str(self.port),
             "SAIMA_KEYS": "off",
             "SAIMA_FRAME_MS": str(self._frame_ms),
+            "SAIMA_LIVE_STREAMS_PER_CALLER": "0",
             "SAIMA_LOG_LEVEL": "warning",
             PARENT_VARIABLE: str(os.getpid()),
         }

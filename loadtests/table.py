@@ -11,6 +11,7 @@ NAMES = {
     "cpu_us_per_event": "CPU us/event",
     "requests_per_s": "requests/s",
     "p99_ms": "p99 ms",
+    "cpu_us_per_client_and_change": "CPU us/client, change",
     "bytes": "bytes",
     "seconds": "s",
     "events_per_s": "events/s",

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from loadtests.bodies import Form, Mix, make_bodies, request_bytes, supply_of
+from loadtests.follow import Followers
 from loadtests.traffic import Traffic
 from loadtests.wire import Generator, Pace, Tally
 
@@ -26,7 +27,10 @@ CONNECT_S = 15.0
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a worker does. role: send event batches, read a path, or poll a path for its log position."""
+    """What a worker does. role: send event batches, read a path, poll a path for its log position, or follow streams.
+
+    silent: streams that are opened and never read, besides the connections.
+    """
 
     role: str
     host: str
@@ -39,6 +43,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 1
     mix: Mix = Mix()
     headers: list[tuple[str, str]] = []
+    silent: int = 0
 
 
 class Go(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -89,6 +94,9 @@ def changes(tally: Tally) -> list[tuple[float, Any]]:
 def main() -> None:
     """Work until the input ends."""
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    if job.role == "follow":
+        follow(job)
+        return
     requests = requests_of(job)
     next(requests)
     generator = _connected(job)
@@ -100,6 +108,15 @@ def main() -> None:
         told = answer_of(tally, Go(0)) | {"seen": changes(tally)} if job.role == "poll" else answer_of(tally, go)
         _tell(told)
     generator.close()
+
+
+def follow(job: Job) -> None:
+    """Follow streams until the input ends."""
+    followers = Followers((job.host, job.port), job.path, job.connections, job.silent)
+    _tell({"ready": True})
+    for line in sys.stdin.buffer:
+        _tell(followers.run(msgspec.json.decode(line, type=Go).seconds))
+    followers.close()
 
 
 def _connected(job: Job) -> Generator:

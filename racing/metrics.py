@@ -16,6 +16,9 @@ CounterName = Literal[
     "saima_purges_total",  # times that the purge hook was called, per venue and result: done or failed
     "saima_commits_total",  # commits written, per venue
     "saima_frames_total",  # frames published, per venue
+    "saima_live_bytes_total",  # written to live streams, bytes, per venue
+    "saima_live_dropped_total",  # live streams cut off because their client did not read, per venue
+    "saima_live_refused_total",  # live streams refused beyond a bound, per venue and reason (caller, process)
     "saima_segments_total",  # segment files written, per venue
     "saima_kept_frames_total",  # frames taken to files, one a second, per venue
     "saima_segment_failures_total",  # times a segment could not be written, per venue
@@ -42,6 +45,7 @@ GaugeName = Literal[
     "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
     "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
+    "saima_live_streams",  # live streams open in this process, per venue
     "saima_known_products",  # product numbers cached by an API process, per venue
     "saima_recent_ids",  # event ids that an API process remembers, per venue
     "saima_commit_entries",  # log entries of the last commit, per venue

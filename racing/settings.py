@@ -72,6 +72,12 @@ class Settings(BaseSettings):
         pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",
         description="web origins that may read answers, comma-separated; those that beacon keys name are added",
     )
+    live_streams_max: int = Field(
+        10_000, ge=0, le=1_000_000, description="live streams that each API process keeps open, each a descriptor"
+    )
+    live_streams_per_caller: int = Field(
+        1_000, ge=0, le=1_000_000, description="of those, the ones of one key, or of one address without a key; 0: any"
+    )
     token_lives_s: int = Field(
         3_600, ge=120, le=86_400, description="how long the token of a slot is taken back after it was issued, s"
     )

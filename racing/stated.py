@@ -44,12 +44,13 @@ class Column:
     def enrol(self, runner: int, given: int | None, moment_ms: int, *, anew: bool) -> None:
         """What the runner's data says: in force where it says something new, for the data stays as events go on.
 
-        anew: another product stands under the number: nothing that was stated of the former one holds.
+        Data that says nothing is older than everything. anew: another product stands under the number: nothing that was
+        stated of the former one holds.
         """
         self.grow(runner + 1)
         told = UNKNOWN if given is None else max(given, 0)
         if anew or told != self.given[runner]:
-            self.value[runner], self.at_ms[runner] = told, moment_ms
+            self.value[runner], self.at_ms[runner] = told, 0 if given is None else moment_ms
         self.given[runner] = told
         self._fresh[runner] = True
 

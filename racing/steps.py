@@ -174,9 +174,9 @@ def soft_pinned(order: IntArray, pins: Sequence[tuple[int, int]]) -> IntArray:
     while waiting:
         while after in taken:
             after += 1
-        left = [slot - len(picks) for _, slot in waiting]
-        forced = any(number + 1 >= room for number, room in enumerate(left))
-        chosen = waiting[0][0] if forced else after
+        others = [slot for where, slot in waiting if where != after]
+        fits = all(number + 1 < slot - len(picks) for number, slot in enumerate(others))
+        chosen = after if fits else waiting[0][0]
         picks.append(chosen)
         taken.add(chosen)
         waiting = [pin for pin in waiting if pin[0] != chosen]

@@ -6,6 +6,7 @@ What is found depends on log time and names alone, so every process finds the sa
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,44 +62,66 @@ class KeptFrames:
         return kept if kept is not None and kept.place == place else None
 
     async def before(self, venue: str, at_ms: int) -> Frame | None:
-        """The last frame whose moment lies before this one (log time, ms); None where none so old is kept.
+        """The last frame whose moment lies before this one (log time, ms); None where none so old is kept."""
+        return (await self.before_each(venue, (at_ms,)))[0]
 
-        Cost: of the last minutes about 12 short reads of Redis, one after the other; else one block of one file. Files
-        hold the last frame of each second: for whole seconds both give the same.
+    async def before_each(self, venue: str, moments_ms: Sequence[int]) -> list[Frame | None]:
+        """The last frame before each of some moments, which fall; frames that are the same are one object.
+
+        Cost: of the last minutes about three short reads of Redis each, one after the other, at most twice as many as
+        bisecting takes; else one block of one file. Files hold the last frame of each second: for whole seconds both
+        give the same.
         """
-        keys = VenueKeys(venue)
-        found = await self._in_stream(keys, at_ms)
-        if found is not None:
-            return _frame_of(keys, found)
+        keys, found = VenueKeys(venue), list[Frame | None]()
+        placed, firsts = await self._placed(keys, "+"), dict[int, Placed | None]()
+        for at_ms in moments_ms:
+            placed = await self._back(keys, placed, at_ms, firsts)
+            last = found[-1] if found else None
+            if last is not None and last.at_ms < at_ms:
+                found.append(last)
+            elif placed is not None:
+                found.append(_frame_of(keys, placed[1]))
+            else:
+                found.append(await self._in_files(venue, at_ms))
+        return found
+
+    async def _in_files(self, venue: str, at_ms: int) -> Frame | None:
         if self._folder is None:
             return None
         return await asyncio.to_thread(frame_in_files, self._folder, venue, at_ms=at_ms - 1)
 
-    async def _in_stream(self, keys: VenueKeys, at_ms: int) -> bytes | None:
-        last = "+"
-        while True:
-            newest = await self._placed(keys, last)
-            if newest is None:
-                return None
-            where, raw = newest
-            if where.at_ms < at_ms:
-                return raw
-            first = await self._first_of(keys, where.epoch)
+    async def _back(
+        self, keys: VenueKeys, placed: Placed | None, at_ms: int, firsts: dict[int, Placed | None]
+    ) -> Placed | None:
+        """The last sound frame of the stream before a moment, up to and with this one. firsts: of owners, as read."""
+        while placed is not None and placed[0].at_ms >= at_ms:
+            epoch = placed[0].epoch
+            if epoch not in firsts:
+                firsts[epoch] = await self._first_of(keys, epoch)
+            first = firsts[epoch]
             if first is not None and first[0].at_ms < at_ms:
-                return await self._bisect(keys, at_ms, first, where)
-            last = f"({where.epoch}-0"  # all of this owner's frames are later: on with the one before
+                return await self._between(keys, at_ms, first, placed[0])
+            placed = await self._placed(keys, f"({epoch}-0")  # all of this owner's are later: on with the one before
+        return placed
 
-    async def _bisect(self, keys: VenueKeys, at_ms: int, first: Placed, last: FramePlace) -> bytes:
-        """The last frame before a moment of one owner, whose frames count up: first is before it, last is not."""
-        low, high, found = first[0].frame, last.frame, first
-        while high - low > 1:
-            middle = (low + high) // 2
-            placed = await self._placed(keys, f"{last.epoch}-{middle}")
+    async def _between(self, keys: VenueKeys, at_ms: int, found: Placed, high: FramePlace) -> Placed:
+        """The last frame before a moment of one owner, whose numbers count up; found is before it, high is not.
+
+        Frames come at an even pace mostly, so the next guess is in proportion; where that gained less than half of what
+        was left, the next one is the middle.
+        """
+        low, top, top_ms, halve = found[0].frame, high.frame, high.at_ms, False
+        while top - low > 1:
+            left = top - low
+            share = 0.5 if halve else (at_ms - found[0].at_ms) / max(1, top_ms - found[0].at_ms)
+            guess = min(max(low + int(left * share), low + 1), top - 1)
+            placed = await self._placed(keys, f"{high.epoch}-{guess}")
             if placed is not None and placed[0].at_ms < at_ms:
-                low, found = middle, placed
+                low, found = guess, placed
             else:
-                high = middle
-        return found[1]
+                top, top_ms = guess, at_ms if placed is None else placed[0].at_ms
+            halve = top - low > left / 2
+        return found
 
     async def _placed(self, keys: VenueKeys, last: str) -> Placed | None:
         """The last sound frame up to an id of the stream."""

@@ -2,24 +2,28 @@
 
 Redis keeps no checksum of what its append-only file holds, so a flipped bit comes back as a member or a value. That
 can only happen while a file is loaded or another server takes over, so sets are compared once for each server run.
-Decisions stand twice, in the log and in the hashes of runners and rules: what is damaged in the one is in the other.
+Decisions stand twice, in the log and in hashes of runners, rules and orders: what is damaged in one is in the other.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
-from racing.entries import Runner
-from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError
+from racing.entries import OrdersChange, Runner, encode_decision
+from racing.errors import CorruptRecordError, OrderError, StoreError, StoreUnavailableError
+from racing.orders import parse_order
 from racing.race import Changes, Race
 from racing.store.client import as_text, store_errors
 from racing.store.documents import decode_runner
-from racing.store.keys import VenueKeys, member
+from racing.store.keys import ORDERS_LAST, VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
 from racing.store.sets import Command, measure_names
@@ -109,14 +113,15 @@ _RELOG_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Relogged:
-    """What was logged again: so many runners, and whether the rule."""
+    """What was logged again: so many runners, whether the rule, and so many orders."""
 
     runners: int = 0
     rule: bool = False
+    orders: int = 0
 
 
 def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
-    """Log again what a race lacks of the runners and the rule in their hashes; folded, it has them all.
+    """Log again what a race lacks of the runners, rule and orders in their hashes; folded, it has them all.
 
     What the log holds and the race has not folded yet is logged twice, which changes nothing. Cost: O(runners).
     """
@@ -129,7 +134,43 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
             named = (keys.log, keys.tail, keys.runners, keys.rules)
             done = client.eval(source("relog_decisions"), len(named), *named, version, *some)
         runners, rule = runners + done[0], rule or bool(done[1])
-    return Relogged(runners, rule)
+    return Relogged(runners, rule, _relog_orders(client, keys, race))
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What is kept of an order: of all its fields the one that is needed here."""
+
+    order: dict[str, Any]
+
+
+_decode_kept = msgspec.json.Decoder(_Kept).decode
+
+
+def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
+    """Log again orders that a race lacks or has otherwise, withdraw those that the hash has not; returns how many."""
+    while True:
+        with store_errors():
+            raws = {as_text(name): raw for name, raw in client.hgetall(keys.orders).items()}
+            last = raws.pop(ORDERS_LAST, b"")
+            kept = dict(_documents(raws, race.moment_ms))
+            held = {document["id"]: document for document in race.steering.book.documents()}
+            put = [document for name, document in kept.items() if held.get(name) != document]
+            gone = sorted(held.keys() - raws.keys()) if raws or last else []
+            if not put and not gone:
+                return 0
+            named = (keys.orders, keys.log, keys.tail)
+            said = encode_decision(OrdersChange(put, gone, note="logged again"))
+            if client.eval(source("relog_orders"), len(named), *named, last, said):
+                return len(put) + len(gone)
+
+
+def _documents(raws: Mapping[str, bytes], moment_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The orders that may hold yet, as a race has them; those that cannot be decoded left out."""
+    for name, raw in raws.items():
+        with suppress(msgspec.MsgspecError, OrderError):
+            order = parse_order(_decode_kept(raw).order)
+            if order.end_ms is None or order.end_ms > moment_ms:
+                yield name, order.model_dump(mode="json", exclude_none=True)
 
 
 def _has(race: Race, number: int, runner: Runner) -> bool:

@@ -27,6 +27,7 @@ Script = Literal[
     "read_standings",
     "recall_answer",
     "relog_decisions",
+    "relog_orders",
 ]
 
 

@@ -9,11 +9,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from racing.entries import DECISION_FIELD, EVENTS_FIELD, Runner
+from racing.orders import parse_order
 from racing.rule import parse_rule
 from racing.scorer import VenueScorer
 from racing.store.archive import SETTLED_MS, archive
 from racing.store.checkpoints import Chain
 from racing.store.desk import Desk
+from racing.store.orders import Orders, Wanted
 from racing.store.protocol import SyncClient
 from racing.verify import verify
 from tests.contract.track import CLICKS, Raw, Track, clicks, packed, sets_of
@@ -163,6 +165,29 @@ async def test_damaged_enrolment_and_rule_are_logged_again_from_their_hashes(
 
     assert (owner.race.rule_version, owner.race.products, owner.race.slots()) == right
     assert owner.race.counts.unreadable == 3
+
+
+async def test_damaged_orders_are_logged_again_from_their_hash(desk: Desk, client: SyncClient) -> None:
+    """What was put is put again, and what was withdrawn is withdrawn."""
+    await desk.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
+    track = Track(client)
+    await desk.enrol(track.venue, [Runner(f"p-{index}", "m", "title") for index in range(3)])
+    orders = Orders(desk, desk.client)
+    pins = [parse_order({"kind": "pin", "id": name, "product": "p-2", "slot": 1}) for name in "ab"]
+    await orders.decide(track.venue, lambda _: Wanted(put=pins[:1], author="test"))
+    await orders.decide(track.venue, lambda _: Wanted(put=pins[1:], withdraw=["a"], author="test"))
+    owner = track.owner()
+    track.now_ms = owner.race.moment_ms
+    track.settle(owner)
+    right = (owner.race.steering.book.documents(), owner.race.slots())
+
+    track.rewrite(lambda raws: [*raws[:-1], *flip(DECISION_FIELD, 40)(raws[-1:])])
+    track.raw.delete(track.keys.checkpoints)
+    owner = track.owner()
+    settled(track, owner)
+
+    assert (owner.race.steering.book.documents(), owner.race.slots()) == right
+    assert ["b"] == [document["id"] for document in right[0]]
 
 
 def test_segment_files_make_up_for_damaged_entries_that_they_hold(client: SyncClient, tmp_path: Path) -> None:

@@ -99,6 +99,22 @@ async def test_every_frame_in_redis_is_found_by_name_and_by_time(reader: AsyncCl
     assert await kept.before(track.venue, track.now_ms + 10**6) == frames[-1]
 
 
+async def test_frames_before_several_moments_are_those_before_each(reader: AsyncClient, track: Track) -> None:
+    """At any pace: a burst, a still stretch, another owner."""
+    owner = track.owner()
+    frames = race_for(track, owner, 3)
+    track.now_ms += 40_000
+    for _ in range(30):
+        track.click(track.now_ms // 120 % 3, after_ms=120)
+        track.step(owner)
+    track.now_ms += 5_000
+    race_for(track, track.owner(), 3)
+    frames, kept = track.frames(), KeptFrames(reader)
+    moments = range(track.now_ms + 1_000, START_MS - 1_000, -700)
+    wanted = [max((f for f in frames if f.at_ms < at_ms), key=lambda f: f.place, default=None) for at_ms in moments]
+    assert await kept.before_each(track.venue, moments) == wanted
+
+
 async def test_what_has_left_redis_is_found_in_files_the_same(
     reader: AsyncClient, track: Track, tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [KEYS.log, KEYS.tail, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],
     ),
+    "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "mend_field": ([KEYS.runners], [["0", "", "a"], ["0", "b", "c"], ["0", "a", "b"], ["0", "b", ""]]),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),

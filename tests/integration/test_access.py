@@ -91,7 +91,7 @@ TABLE = (
     # -- an open venue: anyone reads, but with a key that works or with none
     Line("GET", "/v1/venues", row(anonymous=200, others=200)),
     Line("GET", V, row(anonymous=200, others=200)),
-    Line("GET", f"{V}/slots", row(anonymous=200, others=200)),
+    *(Line("GET", f"{V}/{what}", row(anonymous=200, others=200)) for what in ("slots", "live", "changes")),
     *(
         Line("GET", "/v1/slots", row(anonymous=200, others=200), venue=v, query="?venues={venue}")
         for v in (OPEN, CLOSED)
@@ -111,7 +111,7 @@ TABLE = (
             ),
             venue=CLOSED,
         )
-        for route in (V, f"{V}/slots")
+        for route in (V, f"{V}/slots", f"{V}/live", f"{V}/changes")
     ),
     # -- event sources
     Line("POST", f"{V}/events", row(events=202, admin=202), body=EVENTS),
@@ -258,9 +258,17 @@ def test_what_is_public_is_a_short_list() -> None:
     assert all(route.path != "/metrics" or isinstance(route, APIRoute) for route in routes_of(app) if need_of(route))  # type: ignore[attr-defined]  # guarded routes have paths
 
 
+def status(service: Keyed, caller: str, line: Line) -> int:
+    """The status that a caller is answered; of a stream its head, for it has no end."""
+    if line.route.endswith("/live"):
+        with service.service.http.stream("GET", line.path, headers=service.headers(caller)) as answer:
+            return answer.status_code
+    return service.ask(caller, line.method, line.path, line.body).status_code
+
+
 @pytest.mark.parametrize("line", TABLE, ids=str)
 def test_each_caller_gets_exactly_what_is_tabled(keyed_service: Keyed, line: Line) -> None:
-    found = {caller: keyed_service.ask(caller, line.method, line.path, line.body).status_code for caller in line.told}
+    found = {caller: status(keyed_service, caller, line) for caller in line.told}
     assert found == line.told
 
 
@@ -360,7 +368,7 @@ def test_another_merchants_product_looks_as_one_that_is_not(keyed_service: Keyed
 
 
 @pytest.mark.parametrize("caller", ["anonymous", "slots", "merchant", "operator"])
-@pytest.mark.parametrize("path", ["", "/slots"])
+@pytest.mark.parametrize("path", ["", "/slots", "/live", "/changes"])
 def test_a_venue_out_of_reach_looks_as_one_that_is_not(keyed_service: Keyed, caller: str, path: str) -> None:
     there, absent = OTHER, "hall-nothi"
     assert len(there) == len(absent)

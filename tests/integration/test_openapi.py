@@ -13,10 +13,13 @@ import msgspec
 import numpy as np
 import pytest
 import schemathesis
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPBearer
 from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
 from schemathesis.core.errors import InvalidSchema
+from schemathesis.core.failures import FailureGroup
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
@@ -122,6 +125,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "sendEvents",
             "sendBeacons",
             "readSlots",
+            "followSlots",
+            "readChanges",
             "headSlots",
             "readManySlots",
             "listScorers",
@@ -349,7 +354,7 @@ def aim(case: schemathesis.Case[Any]) -> None:
         case.body["batch"] = next(_keys)
 
 
-@SCHEMA.parametrize()
+@SCHEMA.exclude(operation_id="followSlots").parametrize()  # has no end: test_live holds it to the document
 @settings(suppress_health_check=list(HealthCheck))
 def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemplary: Keyed) -> None:
     """Whatever is sent: no 5xx, only declared statuses, types, headers and shapes, and nothing wrong is taken.
@@ -358,3 +363,26 @@ def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemp
     """
     aim(case)
     case.call_and_validate(base_url=exemplary.service.url, headers=exemplary.headers("admin"))
+
+
+@pytest.mark.parametrize(("enforced", "title"), [(False, "API accepts requests without authentication"), (True, None)])
+def test_a_route_that_does_not_ask_for_keys_would_be_found(enforced: bool, title: str | None) -> None:
+    """Schemathesis sends each case that was taken again without its key, also where it makes up no keys itself."""
+    app = FastAPI()
+    responses: dict[int | str, dict[str, Any]] = {401: {"description": "no key"}}
+
+    @app.get("/told", responses=responses, dependencies=[Depends(HTTPBearer(auto_error=enforced))])
+    async def told(request: Request) -> str:
+        if enforced and request.headers["authorization"] != "Bearer right":
+            raise HTTPException(401, headers={"WWW-Authenticate": "Bearer"})
+        return "told"
+
+    config = {name: value for name, value in CONFIG.items() if name != "operations"}
+    schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(config))
+    case = schema["/told"]["GET"].Case()
+    if title is None:
+        case.call_and_validate(headers={"Authorization": "Bearer right"})
+    else:
+        with pytest.raises(FailureGroup) as found:
+            case.call_and_validate(headers={"Authorization": "Bearer right"})
+        assert [failure.title for failure in found.value.exceptions] == [title]

@@ -16,7 +16,7 @@ from api import frames as module
 from api.frames import Frames
 from api.view import STALE_MS, VenueView
 from racing.entries import Runner
-from racing.errors import StaleNumbersError, StoreUnavailableError
+from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.formats import FORMAT
 from racing.model import END, Frame, Position, Slot, Term
 from racing.rule import DEFAULT_RULE
@@ -221,6 +221,7 @@ class FakeStore:
     async def xrange(self, name: str, *, min: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own name
         """Of the stream at rest: what is published is queued beside it."""
         self._answer("xrange", min)
+        await asyncio.sleep(0)
         after = min.startswith("(")
         least = Position.parse(min.removeprefix("("))
         found = [f for f in self.stream if f.place > least or (f.place == least and not after)]
@@ -527,6 +528,22 @@ async def test_what_was_fetched_is_not_shown_again_when_it_is_read_as_well(frame
     store.published.put_nowait(("hall-1", frame_of("p-1", number=3)))
     await shown(view, 3)
     assert [view.history.find((7, number)) is not None for number in (1, 2, 3)] == [False, True, True]
+
+
+async def test_past_frames_are_fetched_a_few_at_once(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for the same waits for the first; where too many wait, more are told to come again."""
+    monkeypatch.setattr(module, "_WAITING_MAX", 3)
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1")}
+    store.stream = [frame_of("p-1", number=number, at_ms=100_000 * number) for number in (1, 2)]
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    found = await asyncio.gather(*(frames.find(view, (7, 1)) for _ in range(5)), return_exceptions=True)
+    assert [type(each) for each in found].count(OverloadedError) == 2
+    fetched = [each for each in found if not isinstance(each, BaseException)]
+    assert len(fetched) == 3
+    assert await frames.find(view, (7, 1)) in fetched
 
 
 async def test_a_frame_of_a_moment_ago_is_found_in_memory_and_an_older_one_in_the_store(

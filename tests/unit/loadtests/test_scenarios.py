@@ -156,6 +156,7 @@ class TestBench:
             "delay_half",
             "delay_ninety",
             "reads",
+            "live",
             "growth",
             "memory",
             "recovery",

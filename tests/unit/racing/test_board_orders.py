@@ -141,6 +141,14 @@ def test_a_soft_pin_lifts_to_its_slot_and_never_lowers() -> None:
     assert "0 1 9 2 3 4" == venue.board()
 
 
+def test_soft_pins_to_one_slot_stand_in_their_own_order_where_both_have_room() -> None:
+    venue = BoardVenue()
+    venue.put(pin("a", "p0", 2, hard=False))
+    venue.put(pin("b", "p9", 2, hard=False))
+
+    assert "0 9 1 2 3 4" == venue.board()
+
+
 def test_soft_pins_all_have_room_where_there_is_any_way() -> None:
     venue = BoardVenue()
     venue.put(pin("a", "p9", 2, hard=False), pin("b", "p8", 2, hard=False), pin("c", "p7", 3, hard=False))
