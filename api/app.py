@@ -31,10 +31,16 @@ from api.routes import (
     beacons,
     boards,
     events,
+    everywhere,
     live,
+    lives,
     machines,
     merchants,
     orders,
+    plans,
+    questions,
+    roster,
+    rules,
     runners,
     scorers,
     slots,
@@ -97,6 +103,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         yield
         await admission.stop()
         await app.state.service.live.stop()
+        await app.state.service.stop_followers()
         if purger is not None:
             await purger.stop()
         await frames.stop()
@@ -119,7 +126,26 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, merchants, orders, audit, events, beacons, slots, boards, live, scorers, machines)
+    routers = (
+        venues,
+        lives,
+        rules,
+        roster,
+        runners,
+        merchants,
+        orders,
+        plans,
+        audit,
+        events,
+        beacons,
+        slots,
+        boards,
+        live,
+        questions,
+        scorers,
+        everywhere,
+        machines,
+    )
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

@@ -16,6 +16,7 @@ from api.rows import Row, rows_of
 from api.tokens import VenueTokens
 from racing.badge_settings import BadgeSettings
 from racing.entries import Runner
+from racing.lifecycle import why_no_events
 from racing.model import Frame, Place
 from racing.rule import Rule
 from racing.store.commit import NO_COMMIT, CommitRecord
@@ -70,7 +71,12 @@ class VenueView:
     tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
-    _kinds: tuple[Rule, dict[str, int]] | None = None
+    shut: str | None = None
+    """Why the venue takes no events, as it is no time for them."""
+    more_kinds: frozenset[str] = frozenset()
+    """Event kinds of rules that are not yet, or no longer, in force: of phases to come and of the rule put last."""
+    versions_seen: int = 0
+    _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
     _times: Times = NO_TIMES
     _now: Shown = field(init=False)
     _slots: dict[tuple[int, bool, bool, int], Slots] = field(default_factory=dict)
@@ -89,10 +95,12 @@ class VenueView:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
-        if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
-        return self._kinds[1]
+        """Event kinds that the venue takes, each with its code in the batches of this process."""
+        known = self._kinds
+        if known is None or known[0] is not self.rule or known[1] is not self.more_kinds:
+            kinds = sorted(self.rule.kinds() | self.more_kinds)
+            known = self._kinds = (self.rule, self.more_kinds, {kind: code for code, kind in enumerate(kinds)})
+        return known[2]
 
     def age(self) -> int | None:
         """Age of the data now, ms; None before the first commit."""
@@ -149,6 +157,7 @@ class VenueView:
         if public_details != self.public_details:  # who has a board of before lacks fields, or has too many
             self.history = History()
         self.venue, self.public_details = venue, public_details
+        self.shut = why_no_events(venue.venue, venue.state)
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
         self._forget()
 

@@ -125,6 +125,11 @@ class VenueKeys:
         return self._key("orders")
 
     @property
+    def plans(self) -> str:
+        """hash: id of a plan -> JSON of it: changes prepared beforehand."""
+        return self._key("plans")
+
+    @property
     def decisions(self) -> str:
         """stream: every decision under the id of its log entry: who, what, from what, to what; never trimmed."""
         return self._key("decisions")

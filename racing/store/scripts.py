@@ -19,6 +19,7 @@ Script = Literal[
     "mend_field",
     "note_decision",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_neighbours",
     "read_numbers",
@@ -28,6 +29,7 @@ Script = Literal[
     "recall_answer",
     "relog_decisions",
     "relog_orders",
+    "swap_runner",
 ]
 
 

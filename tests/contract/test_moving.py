@@ -60,6 +60,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
     track.raw.hset(track.keys.rules, mapping={"1": b"{}", "current": 1})
     track.raw.set(track.keys.roll, b"0123456789abcdef" * 5)
     track.raw.hset(track.keys.orders, mapping={"hero": b"{}", "@last": "1-0"})
+    track.raw.hset(track.keys.plans, "night", b"{}")
     track.raw.xadd(track.keys.decisions, {"decision": b"{}"}, id="1-0")
     track.raw.hset(track.keys.idempotency("key"), mapping={"digest": "d", "entry": "1-0", "answer": "{}"})
     track.raw.pexpire(track.keys.idempotency("key"), 60_000)
@@ -104,7 +105,15 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def tables(track: Track) -> list[Any]:
     keys = track.keys
-    hashes = (keys.rules, keys.products, keys.runners, keys.orders, keys.checkpoints, keys.idempotency("key"))
+    hashes = (
+        keys.rules,
+        keys.products,
+        keys.runners,
+        keys.orders,
+        keys.plans,
+        keys.checkpoints,
+        keys.idempotency("key"),
+    )
     streams = (keys.log, keys.decisions)
     return [
         *(track.raw.hgetall(key) for key in hashes),

@@ -58,6 +58,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
             ["", "1", "1", "", "{}", "{}", "", "0", "0"],
         ],
     ),
+    "put_plan": (
+        [KEYS.plans, KEYS.log, KEYS.decisions, KEYS.tail],
+        [["night", "", "{}", "{}"], ["night", "", "{}", "{}"], ["night", "{}", "", "{}"]],
+    ),
     "put_rule": (
         [KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
         [["0", "1", "{}", "{}", "{}"], ["0", "1", "{}", "{}", "{}"], ["1", "2", "{}", "{}", "{}"]],
@@ -65,6 +69,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "relog_decisions": (
         [KEYS.log, KEYS.tail, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],
+    ),
+    "swap_runner": (
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail],
+        [['""', "{}", "a", "{}", "b", "{}"]],
     ),
     "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
