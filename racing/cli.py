@@ -181,6 +181,7 @@ def demo(
         daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
+    out.print(f"As shoppers see it: {address}/pages/storefront.html")
     traffic.start()
     supervisor.serve(settings, halt, tell=_tell)
     traffic.join(timeout=5)
