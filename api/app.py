@@ -38,6 +38,7 @@ from api.routes import (
     merchants,
     orders,
     plans,
+    questions,
     roster,
     rules,
     runners,
@@ -102,6 +103,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         yield
         await admission.stop()
         await app.state.service.live.stop()
+        await app.state.service.stop_followers()
         if purger is not None:
             await purger.stop()
         await frames.stop()
@@ -139,6 +141,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         slots,
         boards,
         live,
+        questions,
         scorers,
         everywhere,
         machines,

@@ -74,6 +74,10 @@ class AccessDoc(Strict):
         default=False, description="merchants are told which products stand next to theirs; else only the gaps"
     )
 
+    advice: Literal["off", "coarse", "exact"] = Field(
+        "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
+    )
+
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
@@ -82,7 +86,7 @@ class AccessDoc(Strict):
     def access(self) -> Access:
         """What the store keeps."""
         kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
-        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named, self.advice)
 
 
 class VenueIn(Strict):

@@ -67,6 +67,9 @@ class VenueView:
     history: History = field(default_factory=History)
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
+    looks: int = 0
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """How often it was looked for newer frames because a reader named one; held meanwhile."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     tokens: VenueTokens | None = None
     public_details: bool = True

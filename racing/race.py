@@ -531,7 +531,8 @@ class Race:
             new=None if settings.newcomers is None else self._new(settings.newcomers),
         )
 
-    def _sight(self) -> Sight:
+    def sight(self) -> Sight:
+        """The race as it stands, to be looked at until it goes on."""
         return Sight(
             self._field(),
             self._formula,
@@ -549,11 +550,11 @@ class Race:
 
     def slots(self) -> tuple[Slot, ...]:
         """The board as it stands, slot by slot, each with its terms and what moved it."""
-        return self._sight().shown().slots
+        return self.sight().shown().slots
 
     def shown(self) -> Shown:
         """All that a frame says of the board as it stands."""
-        sight = self._sight()
+        sight = self.sight()
         each = {name: self._slots_of(segment, sight) for name, segment in self.segments.each.items()}
         return sight.shown()._replace(segments=each)
 
@@ -573,7 +574,7 @@ class Race:
 
     def explain(self, runner: int) -> Explained:
         """Where a runner stands and why, shown or not. Cost: O(n log n): the steps on the whole field."""
-        return self._sight().explain(runner)
+        return self.sight().explain(runner)
 
     def take_changes(self) -> Changes:
         """Runners and cells that moved since the last call, each once, sorted."""

@@ -91,6 +91,7 @@ class Line:
 
 V = "/v1/venues/{venue}"
 M = "/v1/merchants/{merchant}/runners"
+ADVICE = f"{M}/{{product}}/advice"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -185,6 +186,31 @@ TABLE = (
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
+    Line("POST", f"{V}/rule/preview", OPERATE, body={"rule": RULE}),
+    Line("POST", f"{V}/rule/what-if", OPERATE, body={"rule": RULE, "minutes": 1}),
+    # -- why a product or a slot is as it is, and what would change it
+    Line("GET", f"{V}/slots/{{slot}}/explain", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    *(
+        Line("GET", route, told, product=product, venue=venue, merchant=merchant, query=query)
+        for route, query in ((f"{V}/runners/{{product}}/explain", ""), (ADVICE, "?venue={venue}"))
+        for product, venue, merchant, told in (
+            (OWN, OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                "p-none",
+                OPEN,
+                "m-own",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OWN, OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
+        Line("GET", ADVICE, told, product=product, merchant=merchant, query=f"?venue={OPEN}")
+        for product, merchant, told in (
+            (FOREIGN, "m-foreign", row(merchant=404, other_merchant=200, operator=200, other_operator=404)),
+            (FOREIGN, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404)),
+        )
+    ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- the desk: operators of the venue steer it, nobody else sees how
     *(

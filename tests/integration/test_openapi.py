@@ -95,6 +95,11 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listRunners",
             "readRule",
             "putRule",
+            "previewRule",
+            "whatIfRule",
+            "explainRunner",
+            "explainSlot",
+            "adviseRunner",
             "readAccess",
             "putAccess",
             "readRunner",
@@ -206,7 +211,7 @@ def test_the_document_and_its_reader_are_served(service: Running) -> None:
     assert service.http.get("/docs").status_code == 200
 
 
-VENUE, PRODUCT = "hall-1", "p-1001"
+VENUE, PRODUCT, MERCHANT = "hall-1", "p-1001", "m-7"
 """As the examples of the document have them."""
 TAKEN = ["2xx", "304", "404", "409", "410"]
 REFUSED = ["400", "401", "404", "405", "409", "410", "412", "413", "415", "422", "431"]
@@ -253,6 +258,16 @@ CONFIG: dict[str, Any] = {
                 "positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]},
                 "allow_header_conformance": {"enabled": False},
             },
+        },
+        {
+            # As these; and orders have ids of their own, which come once.
+            "include-operation-id": ["previewRule", "whatIfRule"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
+        },
+        {
+            # A past is kept for so long; of two ways to name it, or a place, one is to be given; advice has its pace.
+            "include-operation-id": ["explainRunner", "explainSlot", "adviseRunner"],
+            "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422", "429"]}},
         },
         {
             # A cursor is of an answer that came before.
@@ -352,7 +367,7 @@ _keys = (f"key-{number}" for number in itertools.count(1))
 def exemplary(keyed_service: Keyed) -> Keyed:
     """A service with keys in force, with the venue and the product of which the examples speak."""
     assert keyed_service.ask("admin", "POST", "/v1/venues", {"venue": VENUE}).status_code in {201, 409}
-    runner = {"product": PRODUCT, "merchant": "m-7", "title": "One"}
+    runner = {"product": PRODUCT, "merchant": MERCHANT, "title": "One"}
     assert keyed_service.ask("admin", "POST", f"/v1/venues/{VENUE}/runners", runner).status_code == 201
     return keyed_service
 
@@ -361,10 +376,10 @@ def aim(case: schemathesis.Case[Any]) -> None:
     """Send a right case to the venue that there is, under a key of its own and to the current rule."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    if "venue" in case.path_parameters:
-        case.path_parameters["venue"] = VENUE
-    if "product" in case.path_parameters:
-        case.path_parameters["product"] = PRODUCT
+    there = {"venue": VENUE, "product": PRODUCT, "merchant": MERCHANT}
+    case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
+    if "advice" in case.path:
+        case.query["venue"] = VENUE
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way
         case.query = {name: value for name, value in case.query.items() if name not in {"cursor", "at_ms"}}
     if "idempotency-key" in case.headers:
