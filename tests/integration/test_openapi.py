@@ -107,6 +107,15 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listStandings",
             "lookUpStandings",
             "readStanding",
+            "apply",
+            "listOwnApplications",
+            "readOwnApplication",
+            "readEntry",
+            "putEntry",
+            "readRuleWords",
+            "listApplications",
+            "readApplication",
+            "decideApplication",
             "listOrders",
             "changeOrders",
             "readOrder",
@@ -201,7 +210,12 @@ def test_the_example_of_every_request_is_taken_as_it_stands(service: Running, na
         example = {**example, "venue": "hall-of-examples"}
     venue = service.made_venue("p-1001")
     entry = service.http.get(f"/v1/venues/{venue}/audit").json()["decisions"][0]["entry"]
-    names = {"product": "p-1001", "order": "hero", "slot": 1, "plan": "rain", "entry": entry}
+    application = {"venue": venue, "products": [{"product": "p-1", "title": "One"}]}
+    applied = service.http.post("/v1/merchants/m-7/applications", json=application).json()["application"]
+    if name == "apply":
+        example = {**example, "venue": venue}
+    names = {"product": "p-1001", "order": "hero", "slot": 1, "plan": "rain", "entry": entry, "merchant": "m-7"}
+    names["application"] = applied["application"]
     _prepare(service, venue, name)
     given = {"Idempotency-Key": "orders-2025-11-11-000123"} if path.endswith("/events") else {}
     answer = service.http.request(method, path.format(venue=venue, **names), json=example, headers=given)
@@ -247,7 +261,16 @@ CONFIG: dict[str, Any] = {
             # What no schema says: terms name metrics of the rule, bucket_s divides window_s, a bulk names a product
             # once, a change changes something, a deletion is confirmed by the id. And 5.0, an integer in JSON Schema:
             # as an amount it is a price in the wrong unit.
-            "include-operation-id": ["createVenue", "deleteVenue", "putRule", "enrolRunner", "changeRunner"],
+            "include-operation-id": [
+                "createVenue",
+                "deleteVenue",
+                "putRule",
+                "enrolRunner",
+                "changeRunner",
+                "apply",
+                "putEntry",
+                "decideApplication",
+            ],
             "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
         },
         {
