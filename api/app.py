@@ -27,6 +27,7 @@ from api.last_frames import LastFrames
 from api.limits import BodyLimit, SecurityHeaders
 from api.purge import Purger
 from api.routes import (
+    applications,
     audit,
     beacons,
     boards,
@@ -38,6 +39,7 @@ from api.routes import (
     merchants,
     orders,
     plans,
+    questions,
     roster,
     rules,
     runners,
@@ -102,6 +104,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         yield
         await admission.stop()
         await app.state.service.live.stop()
+        await app.state.service.stop_followers()
         if purger is not None:
             await purger.stop()
         await frames.stop()
@@ -131,6 +134,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         roster,
         runners,
         merchants,
+        applications,
         orders,
         plans,
         audit,
@@ -139,6 +143,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         slots,
         boards,
         live,
+        questions,
         scorers,
         everywhere,
         machines,

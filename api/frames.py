@@ -156,6 +156,7 @@ class Frames:
                     self.take(venue)
                 if self.views[name].tokens is None:  # it was remembered, while nobody could tell the secret
                     self.views[name].tokens = VenueTokens(await self._desk.secret(), name)
+                    self.take(venue)  # what was made without them is made anew
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
             except CorruptRecordError as exc:
@@ -292,13 +293,16 @@ class Frames:
         """Whether the venue's current frame is one at this place or later, once those published by now are taken.
 
         Readers name frames that another process has shown them: this one must not answer with an older one. Raises
-        StoreError. Cost: nothing where it is so already, else a short read, one at a time for each venue.
+        StoreError. Cost: nothing where it is so already, else a short read, which all who wait meanwhile share.
         """
         if view.frame.place >= place:
             return True
-        raws = await self.kept.after(view.venue.venue, view.last_id)
-        if raws:
-            await self._take_newer(view, raws)
+        looked = view.looks
+        async with view.looking:
+            if view.looks == looked:  # else there was a look that began after what the reader had seen was published
+                view.looks += 1
+                while view.frame.place < place and (raws := await self.kept.after(view.venue.venue, view.last_id)):
+                    await self._take_newer(view, raws)
         return view.frame.place >= place
 
     async def find(self, view: VenueView, place: Place) -> Shown | None:

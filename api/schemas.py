@@ -74,6 +74,10 @@ class AccessDoc(Strict):
         default=False, description="merchants are told which products stand next to theirs; else only the gaps"
     )
 
+    advice: Literal["off", "coarse", "exact"] = Field(
+        "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
+    )
+
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
@@ -82,7 +86,7 @@ class AccessDoc(Strict):
     def access(self) -> Access:
         """What the store keeps."""
         kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
-        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named, self.advice)
 
 
 class VenueIn(Strict):
@@ -145,11 +149,10 @@ class CouponDoc(Strict):
     title: Text | None = Field(None, examples=["20 off from 150"])
 
 
-class RunnerIn(Strict):
-    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+class RunnerFields(Strict):
+    """What a product is told to be."""
 
     product: Id = Field(examples=["p-1001"])
-    merchant: Id = Field(examples=["m-7"])
     title: Text = Field(examples=["Noise-cancelling earbuds"])
     category: Text | None = Field(None, examples=["audio"])
     series: Text | None = Field(None, examples=["air"])
@@ -168,6 +171,12 @@ class RunnerIn(Strict):
     )
 
     coupon: CouponDoc | None = Field(None, description="shown with the price after it")
+
+
+class RunnerIn(RunnerFields):
+    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+
+    merchant: Id = Field(examples=["m-7"])
 
     def runner(self) -> Runner:
         """The runner as the store keeps it."""

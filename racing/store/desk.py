@@ -53,7 +53,7 @@ class Access(msgspec.Struct, frozen=True):
 
     slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
     that publishable keys may send. merchants_may: what merchants may do to their own products. neighbours_named:
-    whether they hear which products stand next to theirs.
+    whether they hear which products stand next to theirs. advice: how exactly they are told what would move them.
     """
 
     slots_public: bool = True
@@ -61,6 +61,7 @@ class Access(msgspec.Struct, frozen=True):
     beacon_kinds: tuple[str, ...] = ()
     merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
     neighbours_named: bool = False
+    advice: Literal["off", "coarse", "exact"] = "coarse"
 
 
 class Venue(msgspec.Struct, frozen=True):
@@ -507,9 +508,11 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
 
 _SCRIPTS: tuple[Script, ...] = (
     "enrol_runners",
+    "change_application",
     "change_runners",
     "change_venue",
     "note_decision",
+    "put_application",
     "put_orders",
     "put_plan",
     "put_rule",

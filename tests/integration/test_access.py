@@ -79,6 +79,7 @@ class Line:
             "phase": "burst",
             "slot": 1,
             "entry": "1-1",
+            "application": "1-a",
             "plan": "rain",
             "version": 1,
             "code": "not_found",
@@ -90,7 +91,9 @@ class Line:
 
 
 V = "/v1/venues/{venue}"
-M = "/v1/merchants/{merchant}/runners"
+A = "/v1/merchants/{merchant}"
+M = f"{A}/runners"
+ADVICE = f"{M}/{{product}}/advice"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -177,6 +180,30 @@ TABLE = (
         row(merchant=200, other_merchant=200, operator=200, other_operator=404),
         body={"products": [OWN, FOREIGN]},
     ),
+    # -- applications
+    Line(
+        "POST",
+        f"{A}/applications",
+        row(merchant=201, other_merchant=404, operator=201, other_operator=404, admin=201),
+        body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
+    ),
+    Line("GET", f"{A}/applications", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line(
+        "GET",
+        f"{A}/applications/{{application}}",
+        row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+    ),
+    Line("GET", f"{V}/entry", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("PUT", f"{V}/entry", OPERATE, body={"stock_min": 1}),
+    Line("GET", f"{V}/rule/words", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("GET", f"{V}/applications", OPERATE),
+    Line("GET", f"{V}/applications/{{application}}", row(other_operator=404, operator=404, admin=404)),
+    Line(
+        "POST",
+        f"{V}/applications/{{application}}/decision",
+        row(other_operator=404, operator=404, admin=404),
+        body={"approve": False},
+    ),
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),
     Line("POST", f"{V}/runners", row(other_operator=404, operator=201, admin=201), body=RUNNER),
@@ -185,6 +212,31 @@ TABLE = (
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
+    Line("POST", f"{V}/rule/preview", OPERATE, body={"rule": RULE}),
+    Line("POST", f"{V}/rule/what-if", OPERATE, body={"rule": RULE, "minutes": 1}),
+    # -- why a product or a slot is as it is, and what would change it
+    Line("GET", f"{V}/slots/{{slot}}/explain", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    *(
+        Line("GET", route, told, product=product, venue=venue, merchant=merchant, query=query)
+        for route, query in ((f"{V}/runners/{{product}}/explain", ""), (ADVICE, "?venue={venue}"))
+        for product, venue, merchant, told in (
+            (OWN, OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                "p-none",
+                OPEN,
+                "m-own",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OWN, OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
+        Line("GET", ADVICE, told, product=product, merchant=merchant, query=f"?venue={OPEN}")
+        for product, merchant, told in (
+            (FOREIGN, "m-foreign", row(merchant=404, other_merchant=200, operator=200, other_operator=404)),
+            (FOREIGN, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404)),
+        )
+    ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- the desk: operators of the venue steer it, nobody else sees how
     *(
