@@ -284,6 +284,8 @@ class OrdersChanged(Visible):
 class SwapIn(Strict):
     """The product that takes another's place."""
 
+    model_config = _example({"runner": {"product": "p-1002", "merchant": "m-7", "title": "Earbuds, second edition"}})
+
     runner: RunnerIn
     note: Note = Field("", examples=["the first edition is sold out"])
 

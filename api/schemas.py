@@ -149,11 +149,10 @@ class CouponDoc(Strict):
     title: Text | None = Field(None, examples=["20 off from 150"])
 
 
-class RunnerIn(Strict):
-    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+class RunnerFields(Strict):
+    """What a product is told to be."""
 
     product: Id = Field(examples=["p-1001"])
-    merchant: Id = Field(examples=["m-7"])
     title: Text = Field(examples=["Noise-cancelling earbuds"])
     category: Text | None = Field(None, examples=["audio"])
     series: Text | None = Field(None, examples=["air"])
@@ -172,6 +171,12 @@ class RunnerIn(Strict):
     )
 
     coupon: CouponDoc | None = Field(None, description="shown with the price after it")
+
+
+class RunnerIn(RunnerFields):
+    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+
+    merchant: Id = Field(examples=["m-7"])
 
     def runner(self) -> Runner:
         """The runner as the store keeps it."""

@@ -25,6 +25,7 @@ from api.turns import Turns
 from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.applications import Applications
 from racing.store.audit import Audit
 from racing.store.client import connect
 from racing.store.desk import Desk
@@ -101,6 +102,11 @@ class Service:
         if self._gone is None:
             self._gone = Gone(self.desk, self.orders)
         return self._gone
+
+    @property
+    def applications(self) -> Applications:
+        """The applications to every venue."""
+        return Applications(self.desk)
 
     @property
     def audit(self) -> Audit:

@@ -82,7 +82,7 @@ class VenueView:
     _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
     _times: Times = NO_TIMES
     _now: Shown = field(init=False)
-    _slots: dict[tuple[int, bool, bool], Slots] = field(default_factory=dict)
+    _slots: dict[tuple[int, bool, bool, int], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
     _rows: dict[bool, list[Row]] = field(default_factory=dict)
     deltas: dict[tuple[Place | None, Sight], Slots] = field(default_factory=dict)
@@ -168,28 +168,28 @@ class VenueView:
         """Drop what was made of the frame before."""
         self._slots, self._parts, self._rows, self.deltas = {}, {}, {}, {}
 
-    def slots(self, limit: int, *, stale: bool) -> Slots:
-        """The answer of GET slots, made once for each frame, limit and state."""
-        return self._first(limit, stale, self.public_details)
+    def slots(self, limit: int, *, stale: bool, issued_s: int = 0) -> Slots:
+        """The answer of GET slots, made once for each frame, limit and state. issued_s: with tokens issued then."""
+        return self._first(limit, stale, self.public_details, issued_s)
 
-    def detailed(self, limit: int, *, stale: bool) -> Slots:
+    def detailed(self, limit: int, *, stale: bool, issued_s: int = 0) -> Slots:
         """The answer of GET slots to a key that sees scores and signals where they are not public."""
-        return self._first(limit, stale, True)  # noqa: FBT003  # as above, one key for both
+        return self._first(limit, stale, True, issued_s)  # noqa: FBT003  # as above, one key for both
 
-    def _first(self, limit: int, stale: bool, details: bool) -> Slots:  # the key of what is made
-        key = (min(limit, len(self.frame.slots)), stale, details)
+    def _first(self, limit: int, stale: bool, details: bool, issued_s: int) -> Slots:  # the key of what is made
+        key = (min(limit, len(self.frame.slots)), stale, details, issued_s)
         known = self._slots.get(key)
         if known is None:
             if len(self._slots) >= _BODIES_MAX:
                 self._slots.clear()
-            state = State(stale=stale, details=details)
-            known = self._slots[key] = self._made(self._now, Part(key[0]), state)
+            state = State(stale=stale, details=details, issued_s=issued_s)
+            known = self._slots[key] = self._made(self._now, Part(key[0], tokens=issued_s > 0), state)
         return known
 
     def part(self, shown: Shown, part: Part, state: State) -> Slots:
         """The answer with a part of a frame, this one or a kept one; made once while the current frame stands."""
-        if shown is self._now and part == Part(part.limit):
-            return self._first(part.limit, state.stale, state.details)
+        if shown is self._now and part == Part(part.limit, tokens=part.tokens):
+            return self._first(part.limit, state.stale, state.details, state.issued_s)
         key = (shown.frame.place, part, state)
         known = self._parts.get(key)
         if known is None:

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from racing import cli_keys
+from racing import cli_desk, cli_keys
 from racing.apikeys import KeyRecord, Role
 from racing.errors import RacingError, StoreUnavailableError
 from racing.logs import set_up
@@ -181,6 +181,7 @@ def demo(
         daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
+    out.print(f"As shoppers see it: {address}/pages/storefront.html")
     traffic.start()
     supervisor.serve(settings, halt, tell=_tell)
     traffic.join(timeout=5)
@@ -531,6 +532,9 @@ def key_rotate(
     """Make a new key in place of one, which works on for the overlap."""
     overlap_ms = cli_keys.milliseconds(overlap)
     cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
+
+
+app.registered_commands += cli_desk.app.registered_commands
 
 
 def main() -> None:

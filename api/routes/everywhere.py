@@ -17,7 +17,7 @@ from api.sending import KEY_MAX
 from api.sending_everywhere import send_everywhere
 from api.service import Serving
 
-router = APIRouter(prefix="/v1", tags=["operators"], route_class=GuardedRoute)
+router = APIRouter(prefix="/v1", route_class=GuardedRoute)
 _DONE = accepted(Everywhere)
 
 
@@ -28,7 +28,7 @@ def _answered(venues: list[InVenue], response: Response) -> Everywhere:
     return Everywhere(venues=venues)
 
 
-@router.post("/exclusions", operation_id="excludeEverywhere", responses=_DONE)
+@router.post("/exclusions", operation_id="excludeEverywhere", tags=["operators"], responses=_DONE)
 @needs("operate")
 async def post_exclusion(wanted: EverywhereIn, service: Serving, caller: Caller, response: Response) -> Everywhere:
     """Take a product, or all of a merchant's, off the board of every venue that the key operates; a result for each.
@@ -39,7 +39,7 @@ async def post_exclusion(wanted: EverywhereIn, service: Serving, caller: Caller,
     return _answered(await exclude_everywhere(service, caller, **aim, reason=wanted.reason), response)
 
 
-@router.post("/exclusions/restore", operation_id="restoreEverywhere", responses=_DONE)
+@router.post("/exclusions/restore", operation_id="restoreEverywhere", tags=["operators"], responses=_DONE)
 @needs("operate")
 async def restore_exclusion(
     wanted: RestoreEverywhereIn, service: Serving, caller: Caller, response: Response

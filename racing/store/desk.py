@@ -508,9 +508,11 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
 
 _SCRIPTS: tuple[Script, ...] = (
     "enrol_runners",
+    "change_application",
     "change_runners",
     "change_venue",
     "note_decision",
+    "put_application",
     "put_orders",
     "put_plan",
     "put_rule",

@@ -99,6 +99,9 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
                 ("products", keys.products),
                 ("runners", keys.runners),
                 ("orders", keys.orders),
+                ("entry", keys.entry),
+                ("applications", keys.applications),
+                ("applied", keys.applied),
                 ("plans", keys.plans),
             )
         }

@@ -42,6 +42,11 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "index_merchants": ([KEYS.runners, KEYS.merchants], [["0", "1", "1"], ["0", "1", "0"]]),
     "list_owned": ([KEYS.merchants, KEYS.runners], [["[m:", "(m;", "10"]]),
+    "put_application": (
+        [KEYS.applications, KEYS.applied],
+        [["a", "{}", "[]", "1"], ["a", "", "", "1"], ["b", "", "", "1"]],
+    ),
+    "change_application": ([KEYS.applications], [["a", "", "{}"], ["none", "{}", "{}"]]),
     "read_neighbours": ([KEYS.standings], [["0000000000", "2"], ["none", "2"]]),
     "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),

@@ -79,6 +79,7 @@ class Line:
             "phase": "burst",
             "slot": 1,
             "entry": "1-1",
+            "application": "1-a",
             "plan": "rain",
             "version": 1,
             "code": "not_found",
@@ -90,7 +91,8 @@ class Line:
 
 
 V = "/v1/venues/{venue}"
-M = "/v1/merchants/{merchant}/runners"
+A = "/v1/merchants/{merchant}"
+M = f"{A}/runners"
 ADVICE = f"{M}/{{product}}/advice"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
@@ -177,6 +179,30 @@ TABLE = (
         f"{V}/standings",
         row(merchant=200, other_merchant=200, operator=200, other_operator=404),
         body={"products": [OWN, FOREIGN]},
+    ),
+    # -- applications
+    Line(
+        "POST",
+        f"{A}/applications",
+        row(merchant=201, other_merchant=404, operator=201, other_operator=404, admin=201),
+        body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
+    ),
+    Line("GET", f"{A}/applications", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line(
+        "GET",
+        f"{A}/applications/{{application}}",
+        row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+    ),
+    Line("GET", f"{V}/entry", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("PUT", f"{V}/entry", OPERATE, body={"stock_min": 1}),
+    Line("GET", f"{V}/rule/words", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("GET", f"{V}/applications", OPERATE),
+    Line("GET", f"{V}/applications/{{application}}", row(other_operator=404, operator=404, admin=404)),
+    Line(
+        "POST",
+        f"{V}/applications/{{application}}/decision",
+        row(other_operator=404, operator=404, admin=404),
+        body={"approve": False},
     ),
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),

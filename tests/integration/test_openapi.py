@@ -107,6 +107,15 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "listStandings",
             "lookUpStandings",
             "readStanding",
+            "apply",
+            "listOwnApplications",
+            "readOwnApplication",
+            "readEntry",
+            "putEntry",
+            "readRuleWords",
+            "listApplications",
+            "readApplication",
+            "decideApplication",
             "listOrders",
             "changeOrders",
             "readOrder",
@@ -201,9 +210,27 @@ def test_the_example_of_every_request_is_taken_as_it_stands(service: Running, na
         example = {**example, "venue": "hall-of-examples"}
     venue = service.made_venue("p-1001")
     entry = service.http.get(f"/v1/venues/{venue}/audit").json()["decisions"][0]["entry"]
-    names = {"product": "p-1001", "order": "hero", "slot": 1, "entry": entry}
-    answer = service.http.request(method, path.format(venue=venue, **names), json=example)
+    application = {"venue": venue, "products": [{"product": "p-1", "title": "One"}]}
+    applied = service.http.post("/v1/merchants/m-7/applications", json=application).json()["application"]
+    if name == "apply":
+        example = {**example, "venue": venue}
+    names = {"product": "p-1001", "order": "hero", "slot": 1, "plan": "rain", "entry": entry, "merchant": "m-7"}
+    names["application"] = applied["application"]
+    _prepare(service, venue, name)
+    given = {"Idempotency-Key": "orders-2025-11-11-000123"} if path.endswith("/events") else {}
+    answer = service.http.request(method, path.format(venue=venue, **names), json=example, headers=given)
     assert answer.is_success, answer.text
+
+
+def _prepare(service: Running, venue: str, name: str) -> None:
+    """Make what an operation needs to find."""
+    if name == "takeFinalists":
+        service.http.post("/v1/venues", json={"venue": f"{venue}-heat", "parent": venue})
+    if name in {"applyPlan", "withdrawPlan"}:
+        pin = {"kind": "pin", "id": "spare", "product": "p-1001", "slot": 1}
+        service.http.put(f"/v1/venues/{venue}/plans/rain", json={"put": [pin]})
+    if name == "withdrawPlan":
+        service.http.post(f"/v1/venues/{venue}/plans/rain/apply", json={})
 
 
 def test_the_document_and_its_reader_are_served(service: Running) -> None:
@@ -234,12 +261,26 @@ CONFIG: dict[str, Any] = {
             # What no schema says: terms name metrics of the rule, bucket_s divides window_s, a bulk names a product
             # once, a change changes something, a deletion is confirmed by the id. And 5.0, an integer in JSON Schema:
             # as an amount it is a price in the wrong unit.
-            "include-operation-id": ["createVenue", "deleteVenue", "putRule", "enrolRunner", "changeRunner"],
+            "include-operation-id": [
+                "createVenue",
+                "deleteVenue",
+                "putRule",
+                "enrolRunner",
+                "changeRunner",
+                "apply",
+                "putEntry",
+                "decideApplication",
+            ],
             "checks": {"positive_data_acceptance": {"expected-statuses": [*TAKEN, "422"]}},
         },
         {
             # As these: an order names products that are enrolled, one aim, a slot of the board, a time to come.
             "include-operation-id": [
+                "savePlan",
+                "swapRunner",
+                "putConditions",
+                "excludeEverywhere",
+                "restoreEverywhere",
                 "changeOrders",
                 "putOrder",
                 "pinSlot",
@@ -287,6 +328,13 @@ CONFIG: dict[str, Any] = {
 def as_lines(_: schemathesis.SerializationContext, value: Any) -> bytes:
     """What was generated, as the product of one event: any text makes a line, few make one that is taken."""
     return json.dumps({"type": "click", "product": value}).encode()
+
+
+@schemathesis.serializer("text/csv")
+def as_rows(_: schemathesis.SerializationContext, value: Any) -> bytes:
+    """What was generated, as the title of a product in a file."""
+    title = str(value).replace('"', '""').encode(errors="replace").decode()
+    return f'product,merchant,title\r\np-1001,m-7,"{title}"\r\n'.encode()
 
 
 @schemathesis.serializer(TEXT)
