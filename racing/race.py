@@ -21,7 +21,7 @@ from racing.boarding import Field, board_of, newcomers_of
 from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Unreadable
-from racing.errors import CorruptRecordError, RuleError
+from racing.errors import CorruptRecordError, DocumentError, RuleError
 from racing.events import EventBatch
 from racing.formula import FORMULA, Formula, Held, Sums, formula_of, measures_of_rule
 from racing.intake import Arrived, Counts, Intake, Span, counts_of
@@ -648,7 +648,7 @@ class Race:
                 if after not in {None, str(race.position)}:
                     raise CorruptRecordError(f"the checkpoint before {header['position']}, at {after}, is missing")
                 race._load(header, columns)
-            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
+            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError, DocumentError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
         due_ms = race.memory.due_ms  # to find who is meant and to score them anew stirs nothing
         race._aim()
