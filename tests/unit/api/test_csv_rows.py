@@ -55,8 +55,5 @@ def test_rows_of_venues_with_other_metrics_have_one_header() -> None:
 
 
 def test_no_rows_are_a_header_alone() -> None:
-    assert (
-        as_csv([])
     first = "venue,product,merchant,title,slot,standing,rank,of,percentile,score"
     assert as_csv([]) == f"{first},moved_one_min,moved_five_min,moved_since_start,stock,price,badges\r\n"
-    )
