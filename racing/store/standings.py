@@ -22,7 +22,7 @@ from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
 
 OWNED_MAX = 10_000
-"""Products of one merchant in one venue that are looked at: their places take the server up to 0.4 s, in pieces of 9 ms."""
+"""Products of one merchant in one venue that are looked at: at worst 0.4 s of the server, in pieces of 9 ms."""
 _READ_AT_ONCE, _PLACES_AT_ONCE, _INDEX_AT_ONCE = 100, 250, 1_000
 """A script holds the server: at a million runners and nine sets 70 us for each that is read, on a machine that was
 thirteen times overbooked; so a piece is a few ms at the very worst, and no race stutters for a merchant."""
