@@ -27,14 +27,21 @@ from api.last_frames import LastFrames
 from api.limits import BodyLimit, SecurityHeaders
 from api.purge import Purger
 from api.routes import (
+    applications,
     audit,
     beacons,
     boards,
     events,
+    everywhere,
     live,
+    lives,
     machines,
     merchants,
     orders,
+    plans,
+    questions,
+    roster,
+    rules,
     runners,
     scorers,
     slots,
@@ -97,6 +104,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         yield
         await admission.stop()
         await app.state.service.live.stop()
+        await app.state.service.stop_followers()
         if purger is not None:
             await purger.stop()
         await frames.stop()
@@ -119,7 +127,27 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     )
     app.state.settings = settings
     errors.install(app)
-    routers = (venues, runners, merchants, orders, audit, events, beacons, slots, boards, live, scorers, machines)
+    routers = (
+        venues,
+        lives,
+        rules,
+        roster,
+        runners,
+        merchants,
+        applications,
+        orders,
+        plans,
+        audit,
+        events,
+        beacons,
+        slots,
+        boards,
+        live,
+        questions,
+        scorers,
+        everywhere,
+        machines,
+    )
     for router in (each.router for each in routers):
         app.include_router(router)
     openapi.install(app, events_max=settings.batch_max_events)

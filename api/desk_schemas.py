@@ -6,13 +6,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas import BULK_MAX
+from api.schemas import BULK_MAX, EnrolledOut, Id, RunnerIn, Text
+from racing.conditions import Conditions
 from racing.decisions import What
 from racing.documents import Strict, wrong
+from racing.lifecycle import State
 from racing.model import ID_PATTERN
 from racing.moments import WORDS, moment_text, parse_moment
 from racing.orders import Boost, Emergency, Exclusion, Freeze, Moment, Order, Phase, Pin, parse_order
-from racing.rule import DEFAULT_RULE
+from racing.rule import DEFAULT_RULE, Rule
 from racing.store.audit import Told
 from racing.store.orders import KeptOrder, document_of
 
@@ -155,7 +157,7 @@ class PhaseIn(Phase, _Timed):
 
     id: OrderId = Field("", validate_default=False, description="made where not given", examples=["burst"])
     kind: Literal["phase"] = "phase"
-    version: int = Field(1, ge=1, description="given by the service, whatever is sent")
+    version: int = Field(1, ge=1, description="given by the service, whatever is sent; so is formula")
 
 
 OrderIn = PinIn | BoostIn | ExclusionIn | FreezeIn | EmergencyIn | PhaseIn
@@ -179,6 +181,46 @@ class OrdersIn(Strict):
         if not self.put and not self.withdraw:
             raise wrong("names nothing to do: give put or withdraw")
         return self
+
+
+class PlanIn(Strict):
+    """A plan (备案): what is to be put, withdrawn and ruled, all at once, when it is applied."""
+
+    put: list[Sent] = Field(
+        [],
+        max_length=BULK_MAX,
+        examples=[[{"kind": "pin", "id": "spare", "product": "p-1001", "slot": 1}]],
+        description="orders, as in POST …/orders",
+    )
+    withdraw: list[OrderId] = Field([], max_length=BULK_MAX, examples=[[]], description="ids of orders that end")
+    rule: Rule | None = Field(None, examples=[None], description="the rule from then on; it stays where left out")
+    note: Note = Field("", examples=["if the stream fails"])
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.put and not self.withdraw and self.rule is None:
+            raise wrong("names nothing to do: give put, withdraw or rule")
+        return self
+
+
+class PlanOut(BaseModel):
+    """A plan as it is kept."""
+
+    id: str = Field(examples=["rain"])
+    put: list[dict[str, Any]] = Field(examples=[[{"kind": "pin", "id": "spare", "product": "p-1001", "slot": 1}]])
+    withdraw: list[str] = Field(examples=[[]])
+    rule: dict[str, Any] | None = Field(None, examples=[None])
+    note: str = Field("", examples=["if the stream fails"])
+    who: str = Field(examples=["night-shift"], description="name of the key that saved it last")
+    applied: str | None = Field(
+        None, examples=[None], description="entry that applied it; null: not applied, or listed"
+    )
+
+
+class PlanList(BaseModel):
+    """The plans of a venue, by id."""
+
+    plans: list[PlanOut]
 
 
 class OrderOut(BaseModel):
@@ -236,6 +278,133 @@ class OrdersChanged(Visible):
 
     put: list[OrderOut] = []
     withdrawn: list[str] = Field([], examples=[["nudge"]])
+    rule_version: int | None = Field(None, examples=[None], description="of the rule that was put with them")
+
+
+class SwapIn(Strict):
+    """The product that takes another's place."""
+
+    model_config = _example({"runner": {"product": "p-1002", "merchant": "m-7", "title": "Earbuds, second edition"}})
+
+    runner: RunnerIn
+    note: Note = Field("", examples=["the first edition is sold out"])
+
+
+class Swapped(Visible):
+    """A product in another's place."""
+
+    product: str = Field(examples=["p-1002"])
+    orders: list[str] = Field([], examples=[[]], description="ids of orders that still name the one that went")
+
+
+class ConditionsOut(Conditions):
+    """The entry conditions of a venue."""
+
+
+class StateIn(Strict):
+    """Where a venue is to go in its life."""
+
+    state: State = Field(examples=["closed"])
+    note: Note = Field("", examples=["the promotion is over"])
+
+
+class StateOut(BaseModel):
+    """Where a venue is in its life."""
+
+    state: State = Field(examples=["closed"])
+    may_become: list[State] = Field(examples=[["open", "archived"]])
+    entry: str | None = Field(None, examples=["1763740800123-0"], description="null: it was so already")
+
+
+class CloneIn(Strict):
+    """The venue that a clone is to be."""
+
+    venue: Id = Field(examples=["hall-2"])
+    title: Text | None = Field(
+        None, examples=["Rehearsal of the main hall"], description="that of the source by default"
+    )
+    state: Literal["draft", "rehearsal", "open"] = Field("draft", description="where its life begins")
+
+
+class Cloned(BaseModel):
+    """What a clone begins with."""
+
+    venue: str = Field(examples=["hall-2"])
+    state: State = Field(examples=["draft"])
+    runners: int = Field(examples=[1200])
+    orders: int = Field(examples=[12], description="those that had not ended, and phases that had not begun")
+
+
+class FinalistsIn(Strict):
+    """Whom a main venue takes from its sub venues."""
+
+    take: int = Field(10, ge=1, le=BULK_MAX, description="the first so many slots of each", examples=[10])
+    venues: list[Id] | None = Field(
+        None, min_length=1, max_length=100, description="sub venues; all whose parent it is by default", examples=[None]
+    )
+    note: Note = ""
+
+
+class Heat(BaseModel):
+    """One sub venue and whom it sends."""
+
+    venue: str = Field(examples=["hall-1-audio"])
+    frame: int = Field(examples=[48210], description="whose first slots they are")
+    products: list[str] = Field(examples=[["p-1001"]])
+
+
+class Finalists(BaseModel):
+    """Who was taken from where; a product that leads several is enrolled once."""
+
+    heats: list[Heat]
+    runners: list[EnrolledOut]
+
+
+class EverywhereIn(Strict):
+    """A product, or a merchant, to take off every board."""
+
+    product: Id | None = Field(None, examples=["p-1001"])
+    merchant: Id | None = Field(None, examples=[None])
+    reason: Annotated[str, Field(min_length=1, max_length=200)] = Field(examples=["complaints of 11 November"])
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if (self.product is None) == (self.merchant is None):
+            raise wrong("exactly one of product and merchant says whom it means", at=("product",))
+        return self
+
+
+class RestoreEverywhereIn(Strict):
+    """A product, or a merchant, to let back onto every board."""
+
+    product: Id | None = Field(None, examples=["p-1001"])
+    merchant: Id | None = Field(None, examples=[None])
+    note: Note = ""
+
+    @model_validator(mode="after")
+    def _one_aim(self) -> Self:
+        if (self.product is None) == (self.merchant is None):
+            raise wrong("exactly one of product and merchant says whom it means", at=("product",))
+        return self
+
+
+class InVenue(BaseModel):
+    """What became of it in one venue."""
+
+    venue: str = Field(examples=["hall-1"])
+    result: Literal["done", "so already", "not there", "failed"] = Field(
+        examples=["done"], description="failed: ask again, which changes nothing where it was done"
+    )
+    entry: str | None = Field(None, examples=["1763740800123-0"])
+    epoch: int | None = Field(None, examples=[1763740800000])
+    frame: int | None = Field(None, examples=[48213], description="from which it is visible; null while none holds it")
+    why: str | None = Field(None, examples=[None])
+
+
+class Everywhere(BaseModel):
+    """What became of it in every venue that the key operates."""
+
+    venues: list[InVenue]
 
 
 class ChangeOut(BaseModel):
@@ -286,10 +455,16 @@ def _change(of: str, before: Any, after: Any) -> tuple[str, Any, Any]:
     if of or not isinstance(after, dict):
         return of, before, after
     product = str(after.get("product", ""))
+    before, after = (_without_sum(side) for side in (before, after))
     if not isinstance(before, dict):
         return product, before, after
     moved = [name for name in {**before, **after} if before.get(name) != after.get(name)]
     return product, {name: before.get(name) for name in moved}, {name: after.get(name) for name in moved}
+
+
+def _without_sum(side: Any) -> Any:
+    """Data of a runner without the checksum that their hash keeps with them."""
+    return {name: value for name, value in side.items() if name != "sum"} if isinstance(side, dict) else side
 
 
 class AuditOut(BaseModel):

@@ -15,9 +15,11 @@ from starlette.routing import Match
 
 from racing.documents import Wrong, in_words, wrong_field
 from racing.errors import (
+    BoundError,
     ConflictError,
     CorruptRecordError,
     DocumentError,
+    GoneError,
     IdempotencyMismatchError,
     NotFoundError,
     OverloadedError,
@@ -159,6 +161,12 @@ CODES = {
         "More comes than is worked off. Wait as Retry-After says, then repeat the same request.",
         "events of 15.2 s ago are not yet counted: more are taken once those are 15 s old at most",
     ),
+    "busy": Code(
+        503,
+        "No answer in time",
+        "The process that answers such questions is away, busy or took too long. Ask again as Retry-After says.",
+        "the follower did not answer within 10 s",
+    ),
     "unavailable": Code(
         503,
         "Store away",
@@ -171,7 +179,9 @@ CODES = {
 _BY_STATUS = {code.status: name for name, code in reversed(CODES.items())}
 _BY_ERROR: tuple[tuple[type[RacingError], str], ...] = (
     (DocumentError, "invalid"),
+    (BoundError, "invalid"),
     (NotFoundError, "not_found"),
+    (GoneError, "gone"),
     (IdempotencyMismatchError, "idempotency_mismatch"),
     (ConflictError, "conflict"),
     (OverloadedError, "overloaded"),

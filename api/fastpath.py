@@ -29,6 +29,7 @@ from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
+from api.tokens import issued_s
 from api.view import VenueView
 from racing.errors import OverloadedError, RacingError
 from racing.model import Place
@@ -39,6 +40,8 @@ log = structlog.get_logger("saima.api")
 _PREFIX = b"/v1/venues/"
 _LIVE = b"/live"
 _SLOTS_MAX = 1000
+_TOKENS = b"&tokens=true"
+"""As saima-client.js asks, after a limit."""
 _MEDIA_TYPES = {
     NDJSON.encode(): NDJSON,
     b"application/json": JSON,
@@ -66,7 +69,7 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the head of a GET asks: so many slots, unless they are those that the client names.
 
     seen: the newest frame that the client names, so that it is not shown an older one. gzip: whether it takes that.
-    authorization: its key, where keys are in force.
+    tokens: each slot with its token. authorization: its key, where keys are in force.
     """
 
     venue: str
@@ -75,6 +78,7 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     authorization: bytes | None
     seen: Place | None = None
     gzip: bool = False
+    tokens: bool = False
     length: int = 0
 
 
@@ -268,7 +272,7 @@ class FastProtocol(HttpToolsProtocol):
             return _read_of(venue.decode(), query, headers, self.odd_in_reads)
         if what == b"events" and method == b"POST":
             asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
-            return None if self.cors and any(name == b"origin" for name, _ in headers) else asked
+            return None if b"origin" in self.odd_in_reads and any(name == b"origin" for name, _ in headers) else asked
         return None
 
     def _remember(self, chunk: bytes, asked: _Asked) -> None:
@@ -313,18 +317,20 @@ class FastProtocol(HttpToolsProtocol):
         if asked.seen is not None and asked.seen > view.frame.place:
             return False
         _, lines, stale = view.times(service.now_ms)
+        issued = issued_s(view.frame.at_ms, service.now_ms()) if asked.tokens else 0
         if asked.authorization is None:
-            self._show(view.slots(asked.limit, stale=stale), asked, lines)
+            self._show(service, view.slots(asked.limit, stale=stale, issued_s=issued), asked, lines)
             return True
         grant: Grant | None = service.grants_in_force().known.get(asked.authorization)
         if grant is None or not grant.bucket.take(time.monotonic()):
             return False
         made = view.detailed if grant.sees_details(asked.venue) else view.slots
-        self._show(made(asked.limit, stale=stale), asked, grant.bucket.lines() + lines)
+        slots = made(asked.limit, stale=stale, issued_s=issued)
+        self._show(service, slots, asked, grant.bucket.lines() + lines)
         return True
 
-    def _show(self, slots: Slots, asked: _Read, told: bytes) -> None:
-        if self.cors:
+    def _show(self, service: Service, slots: Slots, asked: _Read, told: bytes) -> None:
+        if self.cors or (self.keyed and service.grants_in_force().origins):
             told += _VARY
         if asked.gzip:
             slots = slots.packed()
@@ -446,6 +452,7 @@ def _refusal(exc: Exception) -> Response:
 
 
 def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
+    query, tokens = query.removesuffix(_TOKENS), query.endswith(_TOKENS)
     limit, known, key, gzip = _limit(query), None, None, None
     if limit is None:
         return None
@@ -463,7 +470,7 @@ def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) 
                 return None
             key = value
     seen = None if known is None else newest_named(known)
-    return _Read(venue, limit, known, key, seen, gzip=gzip or False)
+    return _Read(venue, limit, known, key, seen, gzip=gzip or False, tokens=tokens)
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
@@ -492,15 +499,17 @@ def _limit(query: bytes) -> int | None:
 def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     """The protocol of a server that serves this application.
 
-    Where other sites may read answers, the plain routes answer what names its origin: they say so.
+    Where other sites may read answers, those listed and those that beacon keys name, the plain routes answer what names
+    its origin: they say so.
     """
     settings: Settings = app.state.settings
     keyed, cors = settings.keys == "on", bool(settings.cors_origins)
+    odd = _BODY_OF_READ | ({b"origin"} if cors or keyed else set()) | ({b"authorization"} if keyed else set())
     given = {
         "fast_app": app,
         "body_max_bytes": body_max_bytes,
         "keyed": keyed,
         "cors": cors,
-        "odd_in_reads": _BODY_OF_READ | ({b"origin"} if cors else set()) | ({b"authorization"} if keyed else set()),
+        "odd_in_reads": odd,
     }
     return type("ServedProtocol", (FastProtocol,), given)

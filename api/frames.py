@@ -25,6 +25,7 @@ from racing.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from racing.lifecycle import SHOWN
 from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
 from racing.rule import parse_rule
@@ -41,6 +42,8 @@ _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _PRODUCTS_MAX = 2_000_000
 """Product numbers cached per venue; above that the cache starts anew."""
+_VERSIONS_READ = 200
+"""So many of the newest rule versions are looked through for phases: each was put by an operator."""
 _READ_AHEAD = 100_000
 """So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
 _OLDER_MAX = 16
@@ -153,6 +156,7 @@ class Frames:
                     self.take(venue)
                 if self.views[name].tokens is None:  # it was remembered, while nobody could tell the secret
                     self.views[name].tokens = VenueTokens(await self._desk.secret(), name)
+                    self.take(venue)  # what was made without them is made anew
             except StoreError as exc:  # on a cluster one node may be away; the venues of the others are seen
                 trouble = exc
             except CorruptRecordError as exc:
@@ -175,17 +179,34 @@ class Frames:
     def take(self, venue: Venue) -> None:
         """Take note of a venue's own data."""
         view, access = self.views[venue.venue], venue.access
-        public_slots = not self._guarded or access.slots_public
+        public_slots = not self._guarded or (access.slots_public and venue.state in SHOWN)
         view.take(venue, public_details=not self._guarded or access.details_public, public_slots=public_slots)
         if public_slots:
             self.open_views[venue.venue] = view
         else:
             self.open_views.pop(venue.venue, None)
 
-    async def refresh_rule(self, view: VenueView) -> None:
-        """Read the venue's current rule anew: what kinds of events it takes."""
-        version = await self._desk.rule(view.venue.venue)
-        view.rule, view.rule_version = parse_rule(version.rule), version.version
+    async def refresh_rule(self, view: VenueView, version: int) -> None:
+        """Read the rule that scored a frame: a phase's, while it holds."""
+        try:
+            found = await self._desk.rule(view.venue.venue, version)
+        except NotFoundError:  # of a log that a failover has cut
+            found = await self._desk.rule(view.venue.venue)
+        view.rule, view.rule_version = parse_rule(found.rule), version
+
+    async def learn_kinds(self, view: VenueView) -> None:
+        """Read which kinds of events a venue takes beside those of the rule in force: of phases, and the rule put last.
+
+        Those of a phase that was withdrawn are still taken.
+        """
+        current, highest = await self._desk.rule_numbers(view.venue.venue)
+        numbers = range(max(view.versions_seen, highest - _VERSIONS_READ) + 1, highest + 1)
+        found = await self._desk.rule_versions(view.venue.venue, [current, *numbers])
+        of_phases = {kind for each in found if each.phase for kind in parse_rule(each.rule).kinds()}
+        kinds = view.more_kinds | of_phases | (parse_rule(found[0].rule).kinds() if found else set())
+        view.versions_seen = highest
+        if kinds != view.more_kinds:
+            view.more_kinds = kinds
 
     async def numbers(self, view: VenueView, products: set[str]) -> Numbers:
         """Runner numbers by product, for at least those products that are enrolled; from memory on a hit.
@@ -272,13 +293,16 @@ class Frames:
         """Whether the venue's current frame is one at this place or later, once those published by now are taken.
 
         Readers name frames that another process has shown them: this one must not answer with an older one. Raises
-        StoreError. Cost: nothing where it is so already, else a short read, one at a time for each venue.
+        StoreError. Cost: nothing where it is so already, else a short read, which all who wait meanwhile share.
         """
         if view.frame.place >= place:
             return True
-        raws = await self.kept.after(view.venue.venue, view.last_id)
-        if raws:
-            await self._take_newer(view, raws)
+        looked = view.looks
+        async with view.looking:
+            if view.looks == looked:  # else there was a look that began after what the reader had seen was published
+                view.looks += 1
+                while view.frame.place < place and (raws := await self.kept.after(view.venue.venue, view.last_id)):
+                    await self._take_newer(view, raws)
         return view.frame.place >= place
 
     async def find(self, view: VenueView, place: Place) -> Shown | None:
@@ -378,7 +402,7 @@ class Frames:
             **await self._desk.runners(view.venue.venue, missing),
         }
         if frame.rule_version != view.rule_version:
-            await self.refresh_rule(view)
+            await self.refresh_rule(view, frame.rule_version)
         badges, before = await self._badges_of(view, frame.rule_version), view.now
         view.show(frame, runners, references, badges)
         if self.on_show is not None:

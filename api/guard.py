@@ -20,6 +20,7 @@ from api.service import Service, no_venue
 from api.tickets import redeem
 from api.view import VenueView
 from racing.apikeys import Need
+from racing.lifecycle import SHOWN
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 _MARK = "__saima_needs__"
@@ -40,6 +41,9 @@ PUBLIC = frozenset(
     }
 )
 """Paths that anyone may ask for: they carry nothing of a venue but, in /readyz, how fresh the open ones are."""
+
+_READS: frozenset[Need] = frozenset({"slots:read", "live:read"})
+"""What readers of a venue ask for."""
 
 SCHEME = "key"
 _SECURITY: dict[bool, list[dict[str, list[str]]]] = {True: [{}, {SCHEME: []}], False: [{SCHEME: []}]}
@@ -133,6 +137,8 @@ async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
         raise ProblemError("forbidden", f"the key {grant.name!r} does not grant this: it needs {need or 'another'}")
     if venue is not None and not grant.reaches(venue):
         raise no_venue(venue)
+    if venue is not None and need in _READS and "operate" not in grant.needs and await is_hidden(service, venue):
+        raise no_venue(venue)
     merchant = request.path_params.get("merchant")
     if merchant is not None and grant.merchant is not None and merchant != grant.merchant:
         raise no_merchant(merchant)
@@ -167,6 +173,12 @@ async def is_open(service: Service, venue: str) -> bool:
     if venue not in service.frames.open_views:
         await service.frames.look_again(venue)
     return venue in service.frames.open_views
+
+
+async def is_hidden(service: Service, venue: str) -> bool:
+    """Whether a venue is a draft, a rehearsal or archived: no reader sees it but its operators."""
+    view = await service.frames.view(venue)
+    return view is not None and view.venue.state not in SHOWN
 
 
 def _within_quota(request: Request, grant: Grant) -> None:

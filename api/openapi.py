@@ -12,6 +12,7 @@ from api.guard import SCHEME
 from api.ingest import BatchIn, batch_schemas
 from api.packed import packed_schemas
 from api.routes.beacons import BeaconsIn
+from api.schemas import RunnersIn
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"
@@ -49,7 +50,8 @@ def complete(document: dict[str, Any], *, events_max: int) -> dict[str, Any]:
     schemas = components["schemas"]
     for name in _FRAMEWORKS_OWN:
         schemas.pop(name, None)
-    _, problems = models_json_schema([(Problem, "serialization")], ref_template=_REF)
+    named: list[Any] = [(Problem, "serialization"), (RunnersIn, "validation")]  # bodies that routes read by themselves
+    _, problems = models_json_schema(named, ref_template=_REF)
     schemas |= problems["$defs"]
     schemas["Rule"]["examples"] = [DEFAULT_RULE.model_dump(mode="json", exclude_none=True)]
     schemas |= packed_schemas(_REF.replace("model", "name"))

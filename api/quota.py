@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import deque
+from collections.abc import Hashable
 from math import ceil
 from typing import Final
 
@@ -55,6 +57,32 @@ class Bucket:
 
 
 _NAMES_MAX: Final = 10_000
+
+
+class Pace:
+    """Lets each name through so many times in any stretch of so many seconds. Bound: 10,000 names, then all begin anew.
+
+    The moment comes from the caller, s of one monotonic clock.
+    """
+
+    def __init__(self, times: int, within_s: int) -> None:
+        self._times, self._within_s = times, within_s
+        self._taken: dict[Hashable, deque[float]] = {}
+
+    @property
+    def words(self) -> str:
+        """The pace, in words."""
+        return f"{self._times} times in {self._within_s} s"
+
+    def take(self, name: Hashable, now_s: float) -> int:
+        """0 if the name may pass, which is counted; else the whole seconds until it may."""
+        if name not in self._taken and len(self._taken) >= _NAMES_MAX:
+            self._taken.clear()
+        taken = self._taken.setdefault(name, deque(maxlen=self._times))
+        if len(taken) == self._times and now_s - taken[0] < self._within_s:
+            return max(1, ceil(self._within_s - (now_s - taken[0])))
+        taken.append(now_s)
+        return 0
 
 
 class Quotas:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from racing.documents import Strict, wrong
 from racing.entries import Coupon, Runner
+from racing.lifecycle import State
 from racing.model import ID_PATTERN
 from racing.rule import Rule
 from racing.store.desk import Access
@@ -73,6 +74,10 @@ class AccessDoc(Strict):
         default=False, description="merchants are told which products stand next to theirs; else only the gaps"
     )
 
+    advice: Literal["off", "coarse", "exact"] = Field(
+        "coarse", description="what merchants are told would move them; exact is also a recipe for faking"
+    )
+
     @classmethod
     def of(cls, access: Access) -> Self:
         """The document of what the store keeps."""
@@ -81,7 +86,7 @@ class AccessDoc(Strict):
     def access(self) -> Access:
         """What the store keeps."""
         kinds, may = tuple(self.beacon_kinds), tuple(self.merchants_may)
-        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named)
+        return Access(self.slots_public, self.details_public, kinds, may, self.neighbours_named, self.advice)
 
 
 class VenueIn(Strict):
@@ -93,6 +98,8 @@ class VenueIn(Strict):
     access: AccessDoc | None = Field(
         None, description="who may do what; anyone may read the slots where absent", examples=[None]
     )
+    state: Literal["draft", "rehearsal", "open"] = Field("open", description="where its life begins")
+    parent: Id | None = Field(None, description="the main venue that it is a sub venue of", examples=[None])
 
 
 class VenueGone(BaseModel):
@@ -108,6 +115,8 @@ class VenueOut(BaseModel):
     venue: str = Field(examples=["hall-1"])
     title: str = Field(examples=["Double 11 main hall"])
     created_ms: int = Field(examples=[1763740800000])
+    state: State = Field(examples=["open"], description="where it is in its life")
+    parent: str | None = Field(None, examples=["hall-0"], description="the main venue that it is a sub venue of")
     slots: int = Field(examples=[50], description="slots (坑位) on the page")
     runners: int | None = Field(
         None, examples=[1200], description="products enrolled; this and counts: null unless they are public"
@@ -140,11 +149,10 @@ class CouponDoc(Strict):
     title: Text | None = Field(None, examples=["20 off from 150"])
 
 
-class RunnerIn(Strict):
-    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+class RunnerFields(Strict):
+    """What a product is told to be."""
 
     product: Id = Field(examples=["p-1001"])
-    merchant: Id = Field(examples=["m-7"])
     title: Text = Field(examples=["Noise-cancelling earbuds"])
     category: Text | None = Field(None, examples=["audio"])
     series: Text | None = Field(None, examples=["air"])
@@ -163,6 +171,12 @@ class RunnerIn(Strict):
     )
 
     coupon: CouponDoc | None = Field(None, description="shown with the price after it")
+
+
+class RunnerIn(RunnerFields):
+    """A product to enrol (参赛商品). Enrolling it again replaces its data and keeps its number."""
+
+    merchant: Id = Field(examples=["m-7"])
 
     def runner(self) -> Runner:
         """The runner as the store keeps it."""
@@ -228,12 +242,30 @@ class EnrolledOut(BaseModel):
     product: str = Field(examples=["p-1001"])
     runner: int = Field(examples=[0], description="enrolment number; decides ties, never reused")
     state: str = Field(examples=["enrolled"], description="enrolled, changed or unchanged")
+    row: int | None = Field(None, examples=[None], description="its line of the file that was sent, from 1")
+
+
+class FieldOut(BaseModel):
+    """A field that is not as it must be."""
+
+    field: str = Field(examples=["price"])
+    expected: str = Field(examples=["must be at least 0"])
+    value: str | None = Field(None, examples=["-5"])
+
+
+class RefusedRow(BaseModel):
+    """A row of a file that was not taken, and why."""
+
+    row: int = Field(examples=[3], description="its line of the file, the header being 1")
+    product: str = Field(examples=["p-9"])
+    errors: list[FieldOut]
 
 
 class EnrolledList(BaseModel):
-    """What became of each product, in the order sent."""
+    """What became of each product, in the order sent; of a file also of the rows that were not taken."""
 
     runners: list[EnrolledOut]
+    refused: list[RefusedRow] = Field([], examples=[[]])
 
 
 class RunnerDoc(BaseModel):
@@ -281,6 +313,22 @@ class EventsOut(BaseModel):
     position: str | None = Field(
         examples=["1763740800123-0"], description="log entry of the batch; null if none was taken"
     )
+
+
+class EventsInVenue(BaseModel):
+    """What became of a batch in one venue."""
+
+    venue: str = Field(examples=["hall-1"])
+    accepted: int = Field(examples=[1], description="in its log; each is counted exactly once")
+    duplicate: int = Field(examples=[0])
+    position: str | None = Field(examples=["1763740800123-0"], description="log entry; null if it took none")
+
+
+class EventsEverywhere(BaseModel):
+    """What became of a batch in every venue that its products race in."""
+
+    venues: list[EventsInVenue]
+    refused: list[Refused] = Field(description="events that no venue took")
 
 
 class TermOut(BaseModel):
@@ -449,6 +497,60 @@ class RuleChanged(BaseModel):
     entry: str = Field(examples=["1763740800123-0"])
     epoch: int | None = Field(None, examples=[1763740800000], description="null while no frame shows it yet")
     frame: int | None = Field(None, examples=[48213], description="null while no frame shows it yet")
+    window_full_ms: int | None = Field(
+        None,
+        examples=[1763741100000],
+        description="from when a longer window holds all that came in it; null: at once",
+    )
+    base_full_ms: int | None = Field(None, examples=[1763741400000], description="and the base before it")
+
+
+class RuleVersionOut(BaseModel):
+    """One version of a rule: who made it, when and why."""
+
+    version: int = Field(examples=[4])
+    author: str = Field(examples=["night-shift"])
+    note: str = Field(examples=["calmer"])
+    at_ms: int = Field(examples=[1763740800123])
+    current: bool = Field(examples=[True], description="the one put last; a phase may have its own in force")
+    formula: int = Field(examples=[1], description="version of the scoring formula")
+    phase: str = Field("", examples=[""], description="id of the phase that it was made for; empty of the rule itself")
+
+
+class RuleVersionDoc(RuleVersionOut):
+    """A version of a rule with its document."""
+
+    rule: Rule
+
+
+class RuleVersionList(BaseModel):
+    """Versions of a rule, newest first."""
+
+    versions: list[RuleVersionOut]
+    next_cursor: str | None = Field(None, description="as in the list of venues", examples=["3"])
+
+
+class DifferenceOut(BaseModel):
+    """A field that differs."""
+
+    field: str = Field(examples=["terms[0].weight"])
+    before: Any = Field(None, alias="from", examples=[0.3], description="null: it is not there")
+    after: Any = Field(None, alias="to", examples=[0.5], description="null: it is not there")
+
+
+class RuleDiff(BaseModel):
+    """What differs between two versions, field by field."""
+
+    before: int = Field(alias="from", examples=[3])
+    after: int = Field(alias="to", examples=[4])
+    differences: list[DifferenceOut]
+
+
+class RestoreIn(Strict):
+    """Which version is to hold again, as a new one."""
+
+    version: Annotated[int, Field(ge=1, le=2**53)] = Field(examples=[1])
+    note: Annotated[str, Field(max_length=200, description="why, for the history")] = Field("", examples=["as before"])
 
 
 class Health(BaseModel):

@@ -16,7 +16,7 @@ from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEve
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
 from api.service import Service
 from api.view import VenueView
-from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
+from racing.errors import ConflictError, OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
@@ -59,7 +59,7 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     Raises ProblemError for a body that is none, StoreError, OverloadedError, IdempotencyMismatchError.
     """
     known = service.appenders.get(view.venue.venue)
-    _let_in(service.full if known is None else known.shut)
+    _let_in(view, service.full if known is None else known.shut)
     came = _came(sent, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
@@ -81,7 +81,7 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     appender = service.appenders.get(view.venue.venue)
     if appender is None:
         return False
-    _let_in(appender.shut)
+    _let_in(view, appender.shut)
     taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
     if taken is None:
         return False
@@ -89,8 +89,10 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     return True
 
 
-def _let_in(shut: str | None) -> None:
+def _let_in(view: VenueView, shut: str | None) -> None:
     """Refuse a batch before any work is done for it."""
+    if view.shut is not None:
+        raise ConflictError(view.shut)
     if shut is not None:
         raise OverloadedError(shut)
 
@@ -116,7 +118,7 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
     if not products <= view.numbers.keys():
         await service.frames.numbers(view, products)
     if not kinds <= view.kinds.keys():
-        await service.frames.refresh_rule(view)
+        await service.frames.learn_kinds(view)
 
 
 def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:

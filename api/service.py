@@ -12,23 +12,29 @@ from fastapi import Depends, Path, Request
 from api.appender import Appender
 from api.encoded import Slots
 from api.errors import ProblemError
+from api.follower import Followers
 from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
 from api.ingest import RecentIds
 from api.ladders import Ladders
 from api.live import Live
-from api.quota import Quotas
+from api.quota import Pace, Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from api.view import VenueView
 from racing.model import ID_PATTERN
 from racing.settings import Settings
+from racing.store.applications import Applications
 from racing.store.audit import Audit
 from racing.store.client import connect
 from racing.store.desk import Desk
 from racing.store.orders import Orders
+from racing.store.plans import Plans
 from racing.store.removal import remove_venue
+
+ADVICE_TIMES, ADVICE_WITHIN_S = 10, 60
+"""Advice on one product to one key, by each API process: enough to look at, too little to probe the formula."""
 
 
 @dataclass
@@ -56,6 +62,8 @@ class Service:
     merchant_quotas: Quotas = field(init=False)
     """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
+    advice: Pace = field(default_factory=lambda: Pace(ADVICE_TIMES, ADVICE_WITHIN_S))
+    _followers: Followers | None = None
     _secret: bytes | None = None
     _gone: Gone | None = None
 
@@ -84,11 +92,21 @@ class Service:
         return Orders(self.desk, self.desk.client)
 
     @property
+    def plans(self) -> Plans:
+        """The plans of every venue."""
+        return Plans(self.desk, self.desk.client)
+
+    @property
     def gone(self) -> Gone:
         """What has left the board since an older frame."""
         if self._gone is None:
             self._gone = Gone(self.desk, self.orders)
         return self._gone
+
+    @property
+    def applications(self) -> Applications:
+        """The applications to every venue."""
+        return Applications(self.desk)
 
     @property
     def audit(self) -> Audit:
@@ -101,6 +119,17 @@ class Service:
             return None
         lives_s, now_s = self.settings.token_lives_s, self.now_ms() / 1000
         return Exposures(view.tokens, self.token_uses, now_s, lives_s, page_kinds)
+
+    def followers(self) -> Followers:
+        """The processes that answer questions; they run only while they are asked."""
+        if self._followers is None:
+            self._followers = Followers(self.settings, self.url)
+        return self._followers
+
+    async def stop_followers(self) -> None:
+        """End those processes."""
+        if self._followers is not None:
+            await self._followers.stop()
 
     async def secret(self) -> bytes:
         """The deployment's secret, read once."""

@@ -17,7 +17,9 @@ from api.visible import frame_from
 from racing.errors import NotFoundError
 from racing.orders import Order
 from racing.refusals import check_change, check_enrolled, products_of
+from racing.rule import Rule
 from racing.store.orders import Book, KeptOrder, Wanted
+from racing.store.undo import Undo
 
 _ID_MAX = 64
 Precondition = Callable[[Book], None]
@@ -60,10 +62,14 @@ class Steer:
         *,
         put: Sequence[Order] = (),
         withdraw: Sequence[str] = (),
+        rule: Rule | None = None,
+        plan: str = "",
         note: str = "",
         precondition: Precondition | None = None,
     ) -> OrdersChanged:
         """Put and withdraw orders as one decision, and wait for the frame from which it is visible: 200, else 202.
+
+        rule: one that is put with them; plan: what they are a part of.
 
         Raises what check_change and check_enrolled raise, ProblemError (412), StoreError.
         """
@@ -74,7 +80,8 @@ class Steer:
             if precondition is not None:
                 precondition(book)
             check(book, put, withdraw)
-            return Wanted(put=put, withdraw=withdraw, author=self.caller.name, note=note)
+            told = {"author": self.caller.name, "note": note, "plan": plan}
+            return Wanted(put=put, withdraw=withdraw, rule=rule, **told)
 
         decided = await self.service.orders.decide(self.venue, wanted)
         now_ms = self.service.now_ms()
@@ -82,6 +89,7 @@ class Steer:
         return OrdersChanged(
             put=[OrderOut.of(decided.book.kept[order.id], now_ms) for order in put],
             withdrawn=decided.withdrawn,
+            rule_version=decided.version,
             **seen.model_dump(),
         )
 
@@ -94,6 +102,19 @@ class Steer:
     async def withdraw(self, name: str, note: str, match: str | None = None) -> OrdersChanged:
         """End one order now."""
         return await self.change(withdraw=[name], note=note, precondition=if_match(match, name))
+
+    def undo(self, note: str, *, plan: str = "") -> Undo:
+        """What takes decisions back in this caller's name. plan: the one that is withdrawn by it."""
+        return Undo(
+            desk=self.service.desk,
+            orders=self.service.orders,
+            audit=self.service.audit,
+            venue=self.venue,
+            author=self.caller.name,
+            note=note,
+            check=checked_by(self.service, self.view),
+            plan=plan,
+        )
 
     async def shown(self, entry: str) -> Visible:
         """A decision's entry and the frame from which it is visible, if one comes within a second: 200, else 202."""

@@ -16,6 +16,7 @@ from api.rows import Row, rows_of
 from api.tokens import VenueTokens
 from racing.badge_settings import BadgeSettings
 from racing.entries import Runner
+from racing.lifecycle import why_no_events
 from racing.model import Frame, Place
 from racing.rule import Rule
 from racing.store.commit import NO_COMMIT, CommitRecord
@@ -66,14 +67,22 @@ class VenueView:
     history: History = field(default_factory=History)
     following: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by who takes newer frames."""
+    looks: int = 0
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """How often it was looked for newer frames because a reader named one; held meanwhile."""
     shown: asyncio.Event = field(default_factory=asyncio.Event)
     tokens: VenueTokens | None = None
     public_details: bool = True
     cache_control: str = CACHE_CONTROL
-    _kinds: tuple[Rule, dict[str, int]] | None = None
+    shut: str | None = None
+    """Why the venue takes no events, as it is no time for them."""
+    more_kinds: frozenset[str] = frozenset()
+    """Event kinds of rules that are not yet, or no longer, in force: of phases to come and of the rule put last."""
+    versions_seen: int = 0
+    _kinds: tuple[Rule, frozenset[str], dict[str, int]] | None = None
     _times: Times = NO_TIMES
     _now: Shown = field(init=False)
-    _slots: dict[tuple[int, bool, bool], Slots] = field(default_factory=dict)
+    _slots: dict[tuple[int, bool, bool, int], Slots] = field(default_factory=dict)
     _parts: dict[tuple[Place, Part, State], Slots] = field(default_factory=dict)
     _rows: dict[bool, list[Row]] = field(default_factory=dict)
     deltas: dict[tuple[Place | None, Sight], Slots] = field(default_factory=dict)
@@ -89,10 +98,12 @@ class VenueView:
 
     @property
     def kinds(self) -> dict[str, int]:
-        """Event kinds that the venue takes under its rule, each with its code in the batches of this process."""
-        if self._kinds is None or self._kinds[0] is not self.rule:
-            self._kinds = (self.rule, {kind: code for code, kind in enumerate(sorted(self.rule.kinds()))})
-        return self._kinds[1]
+        """Event kinds that the venue takes, each with its code in the batches of this process."""
+        known = self._kinds
+        if known is None or known[0] is not self.rule or known[1] is not self.more_kinds:
+            kinds = sorted(self.rule.kinds() | self.more_kinds)
+            known = self._kinds = (self.rule, self.more_kinds, {kind: code for code, kind in enumerate(kinds)})
+        return known[2]
 
     def age(self) -> int | None:
         """Age of the data now, ms; None before the first commit."""
@@ -149,6 +160,7 @@ class VenueView:
         if public_details != self.public_details:  # who has a board of before lacks fields, or has too many
             self.history = History()
         self.venue, self.public_details = venue, public_details
+        self.shut = why_no_events(venue.venue, venue.state)
         self.cache_control = CACHE_CONTROL if public_slots else PRIVATE_CACHE_CONTROL
         self._forget()
 
@@ -156,28 +168,28 @@ class VenueView:
         """Drop what was made of the frame before."""
         self._slots, self._parts, self._rows, self.deltas = {}, {}, {}, {}
 
-    def slots(self, limit: int, *, stale: bool) -> Slots:
-        """The answer of GET slots, made once for each frame, limit and state."""
-        return self._first(limit, stale, self.public_details)
+    def slots(self, limit: int, *, stale: bool, issued_s: int = 0) -> Slots:
+        """The answer of GET slots, made once for each frame, limit and state. issued_s: with tokens issued then."""
+        return self._first(limit, stale, self.public_details, issued_s)
 
-    def detailed(self, limit: int, *, stale: bool) -> Slots:
+    def detailed(self, limit: int, *, stale: bool, issued_s: int = 0) -> Slots:
         """The answer of GET slots to a key that sees scores and signals where they are not public."""
-        return self._first(limit, stale, True)  # noqa: FBT003  # as above, one key for both
+        return self._first(limit, stale, True, issued_s)  # noqa: FBT003  # as above, one key for both
 
-    def _first(self, limit: int, stale: bool, details: bool) -> Slots:  # the key of what is made
-        key = (min(limit, len(self.frame.slots)), stale, details)
+    def _first(self, limit: int, stale: bool, details: bool, issued_s: int) -> Slots:  # the key of what is made
+        key = (min(limit, len(self.frame.slots)), stale, details, issued_s)
         known = self._slots.get(key)
         if known is None:
             if len(self._slots) >= _BODIES_MAX:
                 self._slots.clear()
-            state = State(stale=stale, details=details)
-            known = self._slots[key] = self._made(self._now, Part(key[0]), state)
+            state = State(stale=stale, details=details, issued_s=issued_s)
+            known = self._slots[key] = self._made(self._now, Part(key[0], tokens=issued_s > 0), state)
         return known
 
     def part(self, shown: Shown, part: Part, state: State) -> Slots:
         """The answer with a part of a frame, this one or a kept one; made once while the current frame stands."""
-        if shown is self._now and part == Part(part.limit):
-            return self._first(part.limit, state.stale, state.details)
+        if shown is self._now and part == Part(part.limit, tokens=part.tokens):
+            return self._first(part.limit, state.stale, state.details, state.issued_s)
         key = (shown.frame.place, part, state)
         known = self._parts.get(key)
         if known is None:

@@ -29,6 +29,7 @@ Need = Literal[
     "beacons:write",
     "stock:write",
     "runners:read",
+    "apply",
     "live:read",
     "operate",
     "metrics:read",
@@ -36,14 +37,14 @@ Need = Literal[
 ]
 """What a route asks of a key."""
 
-_OPERATOR: frozenset[Need] = frozenset({"slots:read", "live:read", "stock:write", "runners:read", "operate"})
+_OPERATOR: frozenset[Need] = frozenset({"slots:read", "live:read", "stock:write", "runners:read", "apply", "operate"})
 GRANTS: dict[Role, frozenset[Need]] = {
     "events:write": frozenset({"events:write"}),
     "stock:write": frozenset({"stock:write"}),
     "beacon": frozenset({"beacons:write"}),
     "slots:read": frozenset({"slots:read", "live:read"}),
     "metrics:read": frozenset({"metrics:read"}),
-    "merchant": frozenset({"slots:read", "live:read", "stock:write", "runners:read"}),
+    "merchant": frozenset({"slots:read", "live:read", "stock:write", "runners:read", "apply"}),
     "operator": _OPERATOR,
     "admin": frozenset(get_args(Need)),
 }

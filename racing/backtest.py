@@ -21,6 +21,7 @@ from racing.model import IntArray, Position
 from racing.race import Race
 from racing.recorded import Recorded
 from racing.rule import Rule
+from racing.stability import GRID_MS
 
 LINES_MAX = 20_000_000
 """Boundaries of one backtest: 6 years at every 10 s. More than that is a row with a wrong time."""
@@ -99,11 +100,11 @@ class Backtest:
             first = group
             while group < len(events.moments_ms) and events.moments_ms[group] < at_ms:
                 group += 1
-            if first == group and not race.windows.buckets and slots is not None:
-                yield Line(at_ms, slots)  # silence: every window is empty and stays so
+            if first == group and race.due_ms() is None and slots is not None:
+                yield Line(at_ms, slots)  # silence: every window is empty and stays so, and no step of the board waits
                 continue
             log.fold(events, range(first, group), at_ms - 1)
-            if len(race.take_changes().runners) or slots is None:
+            if len(race.take_changes().runners) or slots is None or self._rule.board.remembers:
                 slots = _slots(race)
             yield Line(at_ms, slots)
 
@@ -136,12 +137,12 @@ def boundaries(recorded: Recorded, every_ms: int) -> range:
 def _sorted(recorded: Recorded, rule: Rule, every_ms: int) -> _Sorted:
     """The events in the order in which they are folded, in the largest groups that change nothing.
 
-    A group does not reach over a boundary, a step of the windows, or the rule's lateness: with a moment so
-    near, each of its events counts just as it would in an entry of its own.
+    A group does not reach over a boundary, a step of the windows, the rule's lateness, or a look of the board's steps:
+    with a moment so near, each of its events counts just as it would in an entry of its own.
     """
     order = np.argsort(recorded.ts_ms, kind="stable")
     ts_ms = recorded.ts_ms[order]
-    steps = (every_ms, rule.bucket_ms // 10, max(rule.lateness_ms, 1))
+    steps = [every_ms, rule.bucket_ms // 10, max(rule.lateness_ms, 1), *([GRID_MS] if rule.board.remembers else [])]
     cut = np.zeros(len(order) - 1, np.bool_)
     for step_ms in steps:
         step = ts_ms // step_ms

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from racing import cli_keys
+from racing import cli_desk, cli_keys
 from racing.apikeys import KeyRecord, Role
 from racing.errors import RacingError, StoreUnavailableError
 from racing.logs import set_up
@@ -124,6 +124,21 @@ def scorer(redis_url: RedisUrl = None) -> None:
     Scorer(_url(settings), own_name(), settings).run(halt_on_signals())
 
 
+@app.command(hidden=True)
+def follower() -> None:
+    """Answer the questions of the API process that has started this one, over its standard input. It ends by itself."""
+    import os  # as above
+    import socket  # as above
+
+    from racing.follower import serve  # as above
+
+    settings = _settings()
+    set_up(settings.log_level)
+    os.nice(5)  # the race and its readers come first
+    with socket.socket(fileno=os.dup(sys.stdin.fileno())) as line:
+        serve(_url(settings), settings, line)
+
+
 @app.command()
 def scorers(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
     """Show the scorers and who runs each venue: epoch, lag, commit time, age of the data, last error."""
@@ -166,6 +181,7 @@ def demo(
         daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
+    out.print(f"As shoppers see it: {address}/pages/storefront.html")
     traffic.start()
     supervisor.serve(settings, halt, tell=_tell)
     traffic.join(timeout=5)
@@ -291,6 +307,50 @@ def _print_report(report: Any) -> None:  # verify.Report, imported late
 
 
 @app.command()
+def explain(
+    venue: Annotated[str, typer.Argument(help="Venue in which it races.")],
+    product: Annotated[str, typer.Argument(help="Product to explain.")],
+    *,
+    at_ms: Annotated[int | None, typer.Option(help="As it was at this moment, ms; now if left out.")] = None,
+    frame: Annotated[int | None, typer.Option(help="As it was in this frame.")] = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say why a product stands where it stands, or stood: its sums, each term, each step of the board."""
+    from racing import cli_questions  # as above
+    from racing.inquiries import AskExplain  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"folding {venue}"):
+        found = cli_questions.asked(_url(settings), settings, AskExplain(venue, product, at_ms, frame))
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        cli_questions.print_explained(found, out)
+
+
+@app.command()
+def preview(
+    venue: Annotated[str, typer.Argument(help="Venue to preview the rule for.")],
+    rule: Annotated[Path, typer.Argument(help="Rule document (JSON).")],
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the board that a rule would make right now: who enters, leaves, rises and falls. Changes nothing."""
+    from racing import cli_questions  # as above
+
+    settings = _settings(data_dir=data_dir, redis_url=redis_url)
+    with err.status(f"folding {venue}"):
+        found = cli_questions.preview(_url(settings), settings, venue, rule)
+    if as_json:
+        out.print_json(json.dumps(found))
+    else:
+        cli_questions.print_preview(found, out)
+
+
+@app.command()
 def mend(
     venue: Annotated[str, typer.Argument(help="Venue to mend.")],
     data_dir: DataDir = None,
@@ -309,7 +369,9 @@ def mend(
     who = "by this process, for no scorer runs the venue" if done.here else "by the scorer that runs the venue"
     rule = "the rule" if done.rule_logged else "no rule"
     out.print(f"{venue}: sets compared and right up to {done.position}, {who}", highlight=False)
-    out.print(f"  decisions logged again: {done.runners_logged} runners, {rule}", highlight=False)
+    out.print(
+        f"  decisions logged again: {done.runners_logged} runners, {rule}, {done.orders_logged} orders", highlight=False
+    )
     if done.record_dropped:
         out.print("  the commit record was damaged: made anew from the last checkpoint and the log", highlight=False)
 
@@ -470,6 +532,9 @@ def key_rotate(
     """Make a new key in place of one, which works on for the overlap."""
     overlap_ms = cli_keys.milliseconds(overlap)
     cli_keys.rotate(_client(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)
+
+
+app.registered_commands += cli_desk.app.registered_commands
 
 
 def main() -> None:

@@ -26,8 +26,8 @@ CATCH_UP_MS = 10_000
 BATCH_MAX = 500
 ENROL_MAX = 1000
 """The service's own bound on one enrolment."""
-_ACCESS = {"details_public": True}
-"""The page is there to show what drives the race."""
+_ACCESS = {"details_public": True, "beacon_kinds": ["impression", "click"]}
+"""The page is there to show what drives the race; the storefront tells what is seen there."""
 _RETRY_S = (0.2, 5.0)
 """Shortest and longest wait before a request is sent again."""
 _AGAIN = {429, 503}

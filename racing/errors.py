@@ -36,6 +36,14 @@ class RecordedFileError(RacingError):
     """An event file that cannot be read at all."""
 
 
+class BoundError(RacingError):
+    """More was asked for than one question may cost: the text says what would fit."""
+
+
+class GoneError(RacingError):
+    """What is asked for is no longer kept: the text names the earliest moment that is."""
+
+
 class StoreError(RacingError):
     """Redis answered, but not in a way that lets us go on."""
 

@@ -36,14 +36,25 @@ class Lift:
 
     def terms(self, runner: int, score: float, lifted: float) -> Iterator[Term]:
         """What they add to a runner's score by the rule, so that all contributions add up to the lifted one."""
-        if self.opening is not None:
-            value = float(self._values(self.opening, np.array([runner]))[0])
-            added = self.opening.f * (value - score)
+        opening = self.opening_of(runner)
+        if opening is not None:
+            f, value = opening
+            added = f * (value - score)
             score += added
-            yield Term("opening", self.opening.f, value, added)
-        factor = 1.0 if self.factors is None else float(self.factors[runner])
+            yield Term("opening", f, value, added)
+        factor = self.factor(runner)
         if factor != 1.0:
             yield Term("boost", 1.0, factor, lifted - score)
+
+    def factor(self, runner: int) -> float:
+        """The factor of a runner's score; 1 without a boost."""
+        return 1.0 if self.factors is None else float(self.factors[runner])
+
+    def opening_of(self, runner: int) -> tuple[float, float] | None:
+        """(weight, value) of a runner's opening order; None where none holds."""
+        if self.opening is None:
+            return None
+        return self.opening.f, float(self._values(self.opening, np.array([runner]))[0])
 
     def _values(self, opening: Opening, runners: IntArray) -> FloatArray:
         """Opening values; who has joined since has its entry score."""

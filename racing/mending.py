@@ -41,6 +41,7 @@ class Mended:
     record_dropped: bool
     runners_logged: int
     rule_logged: bool
+    orders_logged: int
     here: bool
 
 
@@ -61,7 +62,13 @@ def mend_venue(url: str, venue: str, settings: Settings, *, within_s: float = WI
         with _stand_by(url, venue, settings) as here:
             done = _waited(client, keys, fence, within_s)
             return Mended(
-                venue, done.sets_position, dropped, again.runners, again.rule, here.report.epoch == done.epoch
+                venue,
+                done.sets_position,
+                dropped,
+                again.runners,
+                again.rule,
+                again.orders,
+                here.report.epoch == done.epoch,
             )
     finally:
         client.close()

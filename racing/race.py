@@ -21,7 +21,7 @@ from racing.boarding import Field, board_of, newcomers_of
 from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Unreadable
-from racing.errors import CorruptRecordError, RuleError
+from racing.errors import CorruptRecordError, DocumentError, RuleError
 from racing.events import EventBatch
 from racing.formula import FORMULA, Formula, Held, Sums, formula_of, measures_of_rule
 from racing.intake import Arrived, Counts, Intake, Span, counts_of
@@ -216,7 +216,7 @@ class Race:
         if self._intake.stated_anew:
             self._intake.stated_anew = False
             if self.rule.board.stock is not None:
-                self._take_out()
+                self._take_out(self._places.excluded)
 
     def _runners_of(self, keys: IntArray) -> IntArray:
         """The runners of these cells, each once."""
@@ -431,16 +431,16 @@ class Race:
         """Find whom orders and stock mean; returns whether scores moved by it, which boosts alone do."""
         before = self._factors
         self._factors = self.steering.factors(self.roster, self.rule.board.boosts)
-        self._take_out()
+        self._take_out(self.steering.excluded(self.roster))
         moved = differing(before, self._factors, len(self.roster))
         self._score_runners(moved)
         return bool(len(moved))
 
-    def _take_out(self) -> None:
-        """Find who is excluded or sold out, and let the leaders be those who have a place in the order."""
+    def _take_out(self, excluded: Mask | None) -> None:
+        """Find who is sold out, too, and let the leaders be those who have a place in the order."""
         stock = self._intake.stated.stock[: len(self.roster)]
         sold_out = stock == 0 if self.rule.board.stock is not None else None
-        if self._places.take_out(self.steering.excluded(self.roster), sold_out, self.scores):
+        if self._places.take_out(excluded, sold_out, self.scores):
             self._stir()
 
     def _stir(self) -> None:
@@ -531,7 +531,8 @@ class Race:
             new=None if settings.newcomers is None else self._new(settings.newcomers),
         )
 
-    def _sight(self) -> Sight:
+    def sight(self) -> Sight:
+        """The race as it stands, to be looked at until it goes on."""
         return Sight(
             self._field(),
             self._formula,
@@ -549,11 +550,11 @@ class Race:
 
     def slots(self) -> tuple[Slot, ...]:
         """The board as it stands, slot by slot, each with its terms and what moved it."""
-        return self._sight().shown().slots
+        return self.sight().shown().slots
 
     def shown(self) -> Shown:
         """All that a frame says of the board as it stands."""
-        sight = self._sight()
+        sight = self.sight()
         each = {name: self._slots_of(segment, sight) for name, segment in self.segments.each.items()}
         return sight.shown()._replace(segments=each)
 
@@ -573,7 +574,7 @@ class Race:
 
     def explain(self, runner: int) -> Explained:
         """Where a runner stands and why, shown or not. Cost: O(n log n): the steps on the whole field."""
-        return self._sight().explain(runner)
+        return self.sight().explain(runner)
 
     def take_changes(self) -> Changes:
         """Runners and cells that moved since the last call, each once, sorted."""
@@ -647,7 +648,7 @@ class Race:
                 if after not in {None, str(race.position)}:
                     raise CorruptRecordError(f"the checkpoint before {header['position']}, at {after}, is missing")
                 race._load(header, columns)
-            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
+            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError, DocumentError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
         due_ms = race.memory.due_ms  # to find who is meant and to score them anew stirs nothing
         race._aim()

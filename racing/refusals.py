@@ -7,10 +7,7 @@ from itertools import combinations
 
 from racing.documents import shown
 from racing.errors import ConflictError, NotFoundError, OrderError
-from racing.orders import Boost, Emergency, Exclusion, Order, Phase, Pin
-
-ORDERS_MAX = 2_000
-"""Orders kept of a venue, whether they hold or not: each board step looks at all of them."""
+from racing.orders import ORDERS_MAX, Boost, Emergency, Exclusion, Order, Phase, Pin
 
 
 def products_of(orders: Iterable[Order]) -> set[str]:
@@ -30,6 +27,22 @@ def check_enrolled(orders: Sequence[Order], enrolled: Collection[str], venue: st
         for product in sorted(products_of([order]) - set(enrolled)):
             field = "products" if isinstance(order, Emergency) else "product"
             raise _wrong(order, field, f"must be enrolled in venue {venue!r}", product)
+
+
+def check_present(held: Mapping[str, Order], put: Sequence[Order], now_ms: int) -> None:
+    """Raise ConflictError for an order whose product was withdrawn from the race meanwhile."""
+    withdrawn = {
+        order.product: order
+        for order in held.values()
+        if isinstance(order, Exclusion) and order.withdrawn and order.holds(now_ms) and order.product is not None
+    }
+    for order in put:
+        for product in sorted(products_of([order]) & withdrawn.keys()):
+            if not isinstance(order, Exclusion):
+                by = withdrawn[product]
+                raise ConflictError(
+                    f"{order.kind} {order.id!r}: product {product!r} was withdrawn by order {by.id!r} ({by.reason})"
+                )
 
 
 def check_change(
@@ -54,7 +67,7 @@ def check_change(
         _check_alone(order, now_ms=now_ms, slots=room)
         for other in others:
             if other.id != order.id and order.active:
-                _check_pair(order, other)
+                _check_pair(order, other, now_ms)
 
 
 def _check_ids(held: Mapping[str, Order], put: Sequence[Order], withdraw: Collection[str]) -> None:
@@ -84,10 +97,12 @@ def _check_alone(order: Order, *, now_ms: int, slots: int) -> None:
         raise _wrong(order, "slot", f"must be at most {slots}, the slots of the board", order.slot)
 
 
-def _check_pair(order: Order, other: Order) -> None:
+def _check_pair(order: Order, other: Order, now_ms: int) -> None:
     if isinstance(order, Phase) and isinstance(other, Phase) and order.start_ms == other.start_ms:
         raise ConflictError(f"phase {other.id!r} begins at the same moment, {order.start_ms}: one follows the other")
-    if not (isinstance(order, Pin) and isinstance(other, Pin) and order.hard and other.hard and _meet(order, other)):
+    if not (
+        isinstance(order, Pin) and isinstance(other, Pin) and order.hard and other.hard and _meet(order, other, now_ms)
+    ):
         return
     if order.slot == other.slot:
         raise ConflictError(
@@ -100,9 +115,9 @@ def _check_pair(order: Order, other: Order) -> None:
         )
 
 
-def _meet(order: Order, other: Order) -> bool:
-    """Whether there is a moment at which both hold."""
-    begins_ms = max(order.start_ms or 0, other.start_ms or 0)
+def _meet(order: Order, other: Order, now_ms: int) -> bool:
+    """Whether there is a moment to come at which both hold."""
+    begins_ms = max(order.start_ms or 0, other.start_ms or 0, now_ms)
     return all(each.end_ms is None or begins_ms < each.end_ms for each in (order, other))
 
 

@@ -52,6 +52,12 @@ class Settings(BaseSettings):
         description="most memory of the embedded server, or of a Redis without maxmemory, MB; 0: half the machine's",
     )
     log_keep_s: int = Field(3_600, ge=60, le=604_800, description="log kept at least this long before it is trimmed, s")
+    follower_idle_s: int = Field(
+        300, ge=1, le=86_400, description="a follower that nobody has asked for this long ends, s"
+    )
+    follower_events_max: int = Field(
+        2_000_000, ge=1_000, le=100_000_000, description="most events that a follower folds for one question"
+    )
     keys: Literal["on", "off"] = Field(
         "on", description="whether requests need API keys; off is for development and is refused beyond loopback"
     )

@@ -75,17 +75,21 @@ class Sight:
         opens = board.served == "race" and opening is not None and opening.f > _DOMINATES
         return "opening" if opens else board.served
 
-    def terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
-        """The terms of each of some runners; their contributions add up to the score."""
+    def rule_terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The rule's own terms of some runners: bit by bit, they add up to what its formula says."""
         names, weights = self.formula.names, self.formula.weights
         signals = [values.tolist() for values in self.formula.signals(self.sums(runners))]
-        told = [
+        return [
             tuple(
                 Term(name, weight, values[index], weight * values[index])
                 for name, weight, values in zip(names, weights, signals, strict=True)
             )
             for index in range(len(runners))
         ]
+
+    def terms(self, runners: IntArray) -> list[tuple[Term, ...]]:
+        """The terms of each of some runners; their contributions add up to the score."""
+        told = self.rule_terms(runners)
         if not self.lift:
             return told
         return [(*terms, *self._lifting(runner, terms)) for runner, terms in zip(runners.tolist(), told, strict=True)]

@@ -139,14 +139,23 @@ def _start_again(server: EmbeddedServer) -> None:
 
 
 def _child(name: str, settings: Settings, url: str) -> Child:
-    environment = {
+    environment = {**environment_of(settings, url), PARENT_VARIABLE: str(os.getpid())}
+    return Child(name, command_of(name), environment)
+
+
+def command_of(name: str) -> list[str]:
+    """A command of the command line, run by this Python."""
+    return [sys.executable, "-m", "racing.cli", name]
+
+
+def environment_of(settings: Settings, url: str) -> dict[str, str]:
+    """The environment of a process that is to have these settings, over this Redis."""
+    return {
         **os.environ,
         **{f"SAIMA_{key.upper()}": str(value) for key, value in settings.model_dump(exclude_none=True).items()},
         "SAIMA_REDIS_URL": url,
         **({"SAIMA_SEGMENTS_DIR": str(settings.segments_folder)} if settings.segments_folder else {}),
-        PARENT_VARIABLE: str(os.getpid()),
     }
-    return Child(name, [sys.executable, "-m", "racing.cli", name], environment)
 
 
 def check_port(host: str, port: int) -> None:

@@ -3,13 +3,12 @@
 const RETRY_MS = [1000, 2000, 4000, 8000, 15000, 30000];
 const GIVE_UP_MS = 8000;
 const POLL_MS = 1000;
-const STREAM_AGAIN_MS = 30000; // after one that did not come through
+const STREAM_AGAIN_MS = 30000;
 const QUIET_MS = 20000; // pings are not seen from here: it asks whether there is news
-const RENEW_MS = 1500000; // tokens end after an hour
 const FLUSH_MS = 2000;
 const BATCH = 100;
-const BATCHES = 4; // a page that is left may send 64 KiB
-const WAITING = 1000; // beyond them the oldest go
+const BATCHES = 4; // browsers let a page that is left send 64 KiB
+const WAITING = 1000;
 const SEEN_SHARE = 0.5;
 const SEEN_MS = 1000;
 
@@ -17,15 +16,13 @@ const now = () => performance.now();
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const newName = () => [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("-");
 
-/** Waits before another try, or until there is a line again. */
 function beforeRetry(tries) {
   const ms = RETRY_MS[Math.min(tries, RETRY_MS.length - 1)] * (0.5 + Math.random() / 2);
   const online = new Promise((resolve) => addEventListener("online", resolve, { once: true }));
   return Promise.race([pause(ms), online]);
 }
 
-/** The name of a board's frame. */
-export const nameOf = (board) => `${board.epoch}-${board.frame}`;
+export const nameOf = (board) => `${board?.epoch}-${board?.frame}`;
 
 /** The board that changes make of the one that they are since. */
 export function applied(board, { head, left, moves, changed, entered }) {
@@ -44,10 +41,11 @@ export class Saima {
   #options;
   #ended = new AbortController();
   #queue = []; // events that no batch holds yet
-  #batches = new Map(); // name -> { body, busy }, of those that nobody has answered yet
+  #batches = new Map(); // name -> { body, busy }, until it is answered
   #timer = 0;
+  #aheadMs = 0;
   #watched = new WeakMap(); // element -> { slot, timer }
-  #seen = new Set(); // products whose impression was told
+  #seen = new Set(); // products
   #observer = new IntersectionObserver((entries) => entries.forEach((entry) => this.#look(entry)), {
     threshold: SEEN_SHARE,
   });
@@ -74,15 +72,22 @@ export class Saima {
 
   // -- reading
 
+  /** The service's time, as the last answer told it. */
+  get nowMs() {
+    return Date.now() + this.#aheadMs;
+  }
+
   #url(what, query) {
     const { limit, query: always } = this.#options;
-    return `${this.#path}${what}?${new URLSearchParams({ limit, tokens: true, ...always, ...query })}`;
+    const asked = query?.cursor ? query : { tokens: true, ...always, ...query }; // a cursor says the rest
+    return `${this.#path}${what}?${new URLSearchParams({ limit, ...asked })}`;
   }
 
   async #read(what, query) {
     const signal = AbortSignal.any([this.#ended.signal, AbortSignal.timeout(GIVE_UP_MS)]);
     const answer = await fetch(this.#url(what, query), { signal, headers: this.#options.headers });
     if (!answer.ok) throw Object.assign(new Error(`${what}: ${answer.status}`), { status: answer.status });
+    this.#aheadMs = (Number(answer.headers.get("saima-now-ms")) || Date.now()) - Date.now();
     return answer.json();
   }
 
@@ -124,10 +129,9 @@ export class Saima {
     line.say = (state) => state !== line.state && !line.signal.aborted && onState((line.state = state));
     line.take = (message) => {
       const whole = message.slots ? message : message.full;
-      if (whole) line.readAt = now();
-      else if (message.since !== nameOf(line.board)) return false;
+      if (!whole && message.since !== nameOf(line.board)) return false;
       line.board = whole ?? applied(line.board, message);
-      queueMicrotask(() => line.signal.aborted || onBoard(line.board)); // what goes wrong there is not for us to hide
+      queueMicrotask(() => line.signal.aborted || onBoard(line.board)); // its errors are its own
       return true;
     };
     this.#follow(line);
@@ -138,7 +142,7 @@ export class Saima {
     let streamAt = 0;
     addEventListener("online", () => (streamAt = 0), { signal: line.signal });
     for (let tries = 0; !line.signal.aborted; ) {
-      const since = line.board && now() - line.readAt < RENEW_MS ? { since: nameOf(line.board) } : {};
+      const since = line.board && { since: nameOf(line.board) };
       try {
         if (now() >= streamAt) {
           streamAt = now() + STREAM_AGAIN_MS;
@@ -147,7 +151,7 @@ export class Saima {
           await pause(POLL_MS * Math.random());
         } else {
           const message = await this.#read("changes", since);
-          if (message.full || message.next !== message.since) line.take(message);
+          if (message.full || message.next !== message.since || message.changed[0]) line.take(message);
           line.say("polling");
           await pause(POLL_MS);
         }
@@ -160,10 +164,12 @@ export class Saima {
     }
   }
 
-  /** Follows a stream to its end. Rejects where it brought nothing. */
+  /** Rejects where the stream brought nothing. */
   async #stream(line, since) {
     const ticket = this.#options.ticket && { ticket: await this.#options.ticket() };
     const source = new EventSource(this.#url("live", { ...since, ...ticket }));
+    const over = new AbortController();
+    const { signal } = over;
     let heardAt = 0;
     let timer;
     try {
@@ -177,17 +183,17 @@ export class Saima {
         source.addEventListener("frame", hear);
         source.addEventListener("changes", hear);
         for (const kind of ["bye", "error"]) source.addEventListener(kind, stop);
-        for (const kind of ["offline", "pagehide"]) addEventListener(kind, stop, { signal: line.signal, once: true });
-        line.signal.addEventListener("abort", stop, { once: true });
+        for (const kind of ["offline", "pagehide"]) addEventListener(kind, stop, { signal });
+        line.signal.addEventListener("abort", stop, { signal });
         timer = setInterval(async () => {
-          if (now() - line.readAt > RENEW_MS) return end();
           if (now() - heardAt < QUIET_MS) return;
-          const { since: had, next } = await this.#read("changes", { since: nameOf(line.board ?? {}) }).catch(() => ({}));
+          const { since: had, next } = await this.#read("changes", { since: nameOf(line.board) }).catch(() => ({}));
           if (had !== next || !next) stop();
         }, QUIET_MS);
       });
     } finally {
       clearInterval(timer);
+      over.abort();
       source.close();
     }
   }
@@ -227,13 +233,13 @@ export class Saima {
     }, SEEN_MS);
   }
 
-  /** Tells a click on a slot, at once: the page may be left for it. */
+  /** Tells a click at once: the page may be left for it. */
   click(slot) {
     this.tell("click", slot);
     this.flush();
   }
 
-  /** Tells an event of any kind that the venue declares public, with the next batch. */
+  /** Tells an event of any public kind, with the next batch. */
   tell(type, { product, token }, more) {
     const { user, segment } = this.#options;
     this.#queue.push({ type, product, token, user, segment, ...more });
@@ -242,7 +248,7 @@ export class Saima {
     this.#timer ||= setTimeout(() => this.flush(), FLUSH_MS);
   }
 
-  /** Sends what waits. Whatever is sent twice has the same name, and counts once. */
+  /** Sends what waits; what is sent again has the same name, and counts once. */
   flush(leaving = false) {
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -263,10 +269,11 @@ export class Saima {
       try {
         const signal = AbortSignal.timeout(GIVE_UP_MS);
         const answer = await fetch(`${this.#path}beacons`, { method: "POST", body: batch.body, keepalive: true, signal });
-        const told = await answer.json();
-        if (answer.status >= 500 || answer.status === 429) throw new Error(told.detail);
+        if (answer.status >= 500 || answer.status === 429) throw answer;
+        const told = await answer.json().catch(() => ({}));
         this.#batches.delete(name);
-        for (const refused of answer.ok ? told.refused : [told]) this.#options.onError(refused);
+        if (answer.status === 401 || answer.status === 403) this.tell = () => {}; // nobody takes it
+        for (const refused of answer.ok ? (told.refused ?? []) : [told]) this.#options.onError(refused);
       } catch {
         await beforeRetry(tries++);
       }

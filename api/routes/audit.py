@@ -16,10 +16,9 @@ from api.desk_schemas import ENTRY_PATTERN, AuditOut, DecisionOut, UndoIn, Visib
 from api.guard import GuardedRoute, needs
 from api.routes.orders import accepted
 from api.service import Serving, Viewed
-from api.steering import Steering, checked_by
+from api.steering import Steering
 from racing.model import ID_PATTERN
 from racing.store.audit import Told, Wanted
-from racing.store.undo import Undo
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 
@@ -128,16 +127,6 @@ async def undo_decision(entry: EntryName, undo: UndoIn, steer: Steering) -> Visi
 
     New products are withdrawn from the board: a number that was given stays given.
     """
-    service = steer.service
-    undoing = Undo(
-        desk=service.desk,
-        orders=service.orders,
-        audit=service.audit,
-        venue=steer.venue,
-        author=steer.caller.name,
-        note=undo.note,
-        check=checked_by(service, steer.view),
-    )
-    made = await undoing.of(entry)
-    await service.frames.refresh()
+    made = await steer.undo(undo.note).of(entry)
+    await steer.service.frames.refresh()
     return await steer.shown(made)

@@ -21,8 +21,8 @@ _EXAMPLE = {
         {"type": "pay", "product": "p-1001", "ts_ms": 1763740800000, "id": "order-5", "amount": 19900},
     ]
 }
-_BATCH = {"schema": {"$ref": "#/components/schemas/BatchIn"}, "example": _EXAMPLE}
-_LINES = {
+BATCH = {"schema": {"$ref": "#/components/schemas/BatchIn"}, "example": _EXAMPLE}
+LINES = {
     "schema": {"type": "string", "description": "one event a line, each as in the JSON batch"},
     "example": '{"type":"click","product":"p-1001"}\n{"type":"cart","product":"p-1001"}\n',
 }
@@ -34,7 +34,7 @@ _PACKED = {"schema": {"$ref": "#/components/schemas/PackedIn"}}
     status_code=202,
     operation_id="sendEvents",
     response_model=EventsOut,
-    openapi_extra={"requestBody": {"required": True, "content": {JSON: _BATCH, NDJSON: _LINES, MEDIA_TYPE: _PACKED}}},
+    openapi_extra={"requestBody": {"required": True, "content": {JSON: BATCH, NDJSON: LINES, MEDIA_TYPE: _PACKED}}},
 )
 @needs("events:write")
 async def send_events(

@@ -1,4 +1,4 @@
-"""Operators: venues, runners and the rule."""
+"""Operators: venues and runners."""
 
 from __future__ import annotations
 
@@ -7,21 +7,15 @@ from typing import Annotated
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from api.errors import ProblemError
-from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, shows_details
 from api.schemas import (
     BULK_MAX,
     AccessDoc,
-    EnrolledList,
-    EnrolledOut,
-    RuleChanged,
-    RunnerIn,
     RunnerList,
     RunnerOut,
-    RunnersIn,
     VenueGone,
     VenueIn,
     VenueList,
@@ -30,15 +24,13 @@ from api.schemas import (
 )
 from api.service import Service, Serving, VenueName, Viewed
 from api.view import VenueView
-from racing.errors import ConflictError, OverloadedError
+from racing.lifecycle import SHOWN
 from racing.model import ID_PATTERN
-from racing.rule import DEFAULT_RULE, Rule, parse_rule
+from racing.rule import DEFAULT_RULE
 
 log = structlog.get_logger("saima.api")
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
-
-_VISIBLE_WAIT_S = 1.0
 
 Limit = Annotated[int, Query(ge=1, le=200, description="at most this many")]
 
@@ -48,6 +40,8 @@ async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
         venue=view.venue.venue,
         title=view.venue.title,
         created_ms=view.venue.created_ms,
+        state=view.venue.state,
+        parent=view.venue.parent or None,
         slots=view.rule.board.slots,
         runners=await service.desk.runner_count(view.venue.venue) if details else None,
         rule_version=view.rule_version,
@@ -66,7 +60,10 @@ async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
 async def create_venue(venue: VenueIn, service: Serving, caller: Caller, response: Response) -> VenueOut:
     """Create a venue; it races from now on. 409 if it exists."""
     rule, access = venue.rule or DEFAULT_RULE, venue.access.access() if venue.access else None
-    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access)
+    if venue.parent is not None and await service.frames.view(venue.parent) is None:
+        raise ProblemError("not_found", f"parent: there is no venue {venue.parent!r}")
+    given = {"state": venue.state, "parent": venue.parent or ""}
+    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access, **given)
     await service.frames.refresh()
     response.headers["Location"] = f"/v1/venues/{venue.venue}"
     return await _out(service, service.frames.views[venue.venue], details=True)
@@ -87,7 +84,13 @@ async def list_venues(
         await service.frames.look_again()  # whoever asks without a key costs Redis nothing to speak of
     views, open_views = service.frames.views, service.frames.open_views
     own = views if "slots:read" in caller.needs else open_views
-    names = sorted(name for name in own if name > (cursor or "") and (name in open_views or caller.reaches(name)))
+    names = sorted(
+        name
+        for name, view in own.items()
+        if name > (cursor or "")
+        and (name in open_views or caller.reaches(name))
+        and (view.venue.state in SHOWN or "operate" in caller.needs)
+    )
     page = [await _out(service, views[name], details=shows_details(views[name], caller)) for name in names[:limit]]
     return VenueList(venues=page, next_cursor=page[-1].venue if len(names) > limit else None)
 
@@ -137,27 +140,6 @@ async def put_access(view: Viewed, access: AccessDoc, service: Serving, caller: 
     return access
 
 
-@router.post("/{venue}/runners", status_code=201, operation_id="enrolRunner")
-@needs("operate")
-async def enrol_runner(view: Viewed, runner: RunnerIn, service: Serving, caller: Caller) -> EnrolledOut:
-    """Enrol one product, or replace its data. Safe to repeat."""
-    return (await _enrol(service, view, [runner], caller))[0]
-
-
-@router.post("/{venue}/runners/bulk", status_code=201, operation_id="enrolRunners")
-@needs("operate")
-async def enrol_runners(view: Viewed, runners: RunnersIn, service: Serving, caller: Caller) -> EnrolledList:
-    """Enrol up to 1,000 products as one decision: all or none. Safe to repeat."""
-    return EnrolledList(runners=await _enrol(service, view, runners.runners, caller))
-
-
-async def _enrol(service: Service, view: VenueView, runners: list[RunnerIn], caller: Grant) -> list[EnrolledOut]:
-    if service.full is not None:
-        raise OverloadedError(service.full)
-    enrolled = await service.desk.enrol(view.venue.venue, [runner.runner() for runner in runners], author=caller.name)
-    return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
-
-
 @router.get("/{venue}/runners", operation_id="listRunners")
 @needs("runners:read")
 async def list_runners(
@@ -175,91 +157,3 @@ async def list_runners(
         if number < cursor + limit and caller.owns(runner.merchant)
     ]
     return RunnerList(runners=rows, next_cursor=str(cursor + limit) if cursor + limit in found else None)
-
-
-_ETAG = {"ETag": header("version of the rule, for If-Match")}
-_LOGGED = {"version": 4, "entry": "1763740800123-0", "epoch": None, "frame": None}
-
-
-def _rule_etag(version: int) -> str:
-    return f'"rule-{version}"'
-
-
-def _moved_on(if_match: str | None, version: int) -> str:
-    return f"If-Match {(if_match or '')[:80]}: the current rule is {_rule_etag(version)}; read it again"
-
-
-@router.get(
-    "/{venue}/rule",
-    operation_id="readRule",
-    response_model_exclude_none=True,
-    responses={200: {"headers": _ETAG}},
-)
-@needs("operate")
-async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
-    """The current rule document; its version is in ETag, for If-Match."""
-    version = await service.desk.rule(view.venue.venue)
-    response.headers["ETag"] = _rule_etag(version.version)
-    response.headers["Cache-Control"] = "no-cache"
-    return parse_rule(version.rule)
-
-
-@router.put(
-    "/{venue}/rule",
-    operation_id="putRule",
-    responses={
-        200: {"headers": _ETAG},
-        202: {
-            "model": RuleChanged,
-            "description": "logged; no frame shows it within 1 s",
-            "headers": _ETAG,
-            "content": {"application/json": {"example": _LOGGED}},
-        },
-    },
-)
-@needs("operate")
-async def put_rule(  # each is a part of the request
-    view: Viewed,
-    service: Serving,
-    caller: Caller,
-    rule: Rule,
-    response: Response,
-    *,
-    note: Annotated[str, Query(max_length=200, description="why, for the history")] = "",
-    if_match: Annotated[str | None, Header(examples=['"rule-3"'])] = None,
-) -> RuleChanged:
-    """Make this document the rule. Answers with the frame that shows it, or 202 if none does within 1 s."""
-    current = await service.desk.rule(view.venue.venue)
-    wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}
-    if wanted.isdisjoint({"*", _rule_etag(current.version)}):
-        raise ProblemError("precondition_failed", _moved_on(if_match, current.version))
-    try:
-        made, entry = await service.desk.put_rule(
-            view.venue.venue, rule, after=current.version, author=caller.name, note=note
-        )
-    except ConflictError as exc:
-        if if_match is None:
-            raise
-        raise ProblemError("precondition_failed", _moved_on(if_match, current.version + 1)) from exc
-    view.rule, view.rule_version = rule, made.version
-    response.headers["ETag"] = _rule_etag(made.version)
-    shown = await _shown(view, made.version)
-    response.status_code = 200 if shown else 202
-    frame = view.frame if shown else None
-    return RuleChanged(
-        version=made.version,
-        entry=entry,
-        epoch=frame.epoch if frame else None,
-        frame=frame.frame if frame else None,
-    )
-
-
-async def _shown(view: VenueView, version: int) -> bool:
-    """Whether a frame scored by this rule version (or a later one) comes within a second."""
-    try:
-        async with asyncio.timeout(_VISIBLE_WAIT_S):
-            while view.frame.rule_version < version:
-                await view.shown.wait()
-    except TimeoutError:
-        return False
-    return True

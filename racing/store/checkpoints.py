@@ -49,6 +49,12 @@ class Chain:
         fulls = self.full_names()
         return [name for name, _ in self.records if name >= fulls[-1]] if fulls else []
 
+    def leading_to(self, position: Position) -> list[str]:
+        """The names to restore from as close before a position as there are records; none where all come after it."""
+        before = [name for name, _ in self.records if name.partition(":")[0] <= _stem(position)]
+        fulls = [name for name in before if is_full(name)]
+        return [name for name in before if name >= fulls[-1]] if fulls else []
+
     def full_wanted(self, moment_ms: int, apart_ms: int, *, pressed: bool = False, tight: bool = False) -> bool:
         """Whether the next record should be a full one; pressed: however small the parts, so that the log can go.
 

@@ -28,6 +28,7 @@ from racing.errors import (
     StaleNumbersError,
 )
 from racing.formula import FORMULA
+from racing.lifecycle import State, check_move
 from racing.model import Position
 from racing.rule import Rule
 from racing.settings import Settings
@@ -52,7 +53,7 @@ class Access(msgspec.Struct, frozen=True):
 
     slots_public: anyone may read its slots; details_public: with scores, signals and counts. beacon_kinds: event kinds
     that publishable keys may send. merchants_may: what merchants may do to their own products. neighbours_named:
-    whether they hear which products stand next to theirs.
+    whether they hear which products stand next to theirs. advice: how exactly they are told what would move them.
     """
 
     slots_public: bool = True
@@ -60,15 +61,24 @@ class Access(msgspec.Struct, frozen=True):
     beacon_kinds: tuple[str, ...] = ()
     merchants_may: tuple[Literal["stock", "price", "withdraw"], ...] = ()
     neighbours_named: bool = False
+    advice: Literal["off", "coarse", "exact"] = "coarse"
 
 
 class Venue(msgspec.Struct, frozen=True):
-    """A venue's own data."""
+    """A venue's own data.
+
+    state: where it is in its life. parent: the main venue that it is a sub venue of. cloned_from: the venue whose rule,
+    runners and orders it began with. conditions: what a product must bring (racing/conditions.py).
+    """
 
     venue: str
     title: str
     created_ms: int
     access: Access = Access()
+    state: State = "open"
+    parent: str = ""
+    cloned_from: str = ""
+    conditions: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +160,17 @@ class Desk:
                 known = await self._client.get(SECRET)
             return known or b""
 
-    async def create(self, venue: str, title: str, rule: Rule, *, author: str, access: Access | None = None) -> Venue:
+    async def create(
+        self, venue: str, title: str, rule: Rule, *, author: str, access: Access | None = None, **given: Any
+    ) -> Venue:
         """Make a venue with its first rule version. Raises ConflictError if it exists. Safe to repeat after a fault.
+
+        given: more of the venue's own data, as state or parent.
 
         The venue is listed, and raced, only when its own keys are complete.
         """
         now_ms = time.time_ns() // 1_000_000
-        made = Venue(venue, title, now_ms, access or Access())
+        made = Venue(venue, title, now_ms, access or Access(), **given)
         document = rule.model_dump(mode="json", exclude_none=True)
         await self._put_rule(VenueKeys(venue), RuleVersion(1, document, author, "first rule", now_ms, FORMULA), after=0)
         fresh = await self.ask("HSETNX", VENUES, venue, _encode(made))
@@ -212,6 +226,29 @@ class Desk:
             await self.run("note_decision", (keys.log, keys.decisions, keys.tail), (decisions.encode(decision),))
         )
 
+    async def put_conditions(self, venue: str, conditions: dict[str, Any], *, author: str) -> Venue:
+        """Make these the venue's entry conditions, whatever they were. Safe to repeat."""
+
+        def changed(before: Venue) -> tuple[Venue, Decision]:
+            told = Change("conditions", before.conditions, conditions)
+            return msgspec.structs.replace(before, conditions=conditions), Decision(author, "venue", [told])
+
+        made, _ = await self.change_venue(venue, changed)
+        return made
+
+    async def move(self, venue: str, state: State, *, author: str, note: str) -> tuple[Venue, str]:
+        """(the venue in another state of its life, the log entry that tells of it; empty where it is in it).
+
+        Raises ConflictError where that may not follow the state that it is in.
+        """
+
+        def changed(before: Venue) -> tuple[Venue, Decision]:
+            check_move(venue, before.state, state)
+            told = Change("state", before.state, state)
+            return msgspec.structs.replace(before, state=state), Decision(author, "venue", [told], note)
+
+        return await self.change_venue(venue, changed)
+
     async def venues(self) -> list[Venue]:
         """All venues, sorted by id."""
         async with store_errors_async():
@@ -262,6 +299,25 @@ class Desk:
         reply = await self.run("change_runners", named, args)
         if reply[0] == 0:
             raise ConflictError(f"product {as_text(reply[1])!r} has moved on since it was read")
+        return as_text(reply[1])
+
+    async def swap_runner(self, venue: str, product: str, wanted: Runner, *, read: bytes, decision: Decision) -> str:
+        """The log entry by which another product took a runner's number, and with it sums, standing and place.
+
+        read: the data of the one that goes, as they were read. Batches of the old product that come later, or were not
+        yet appended, are refused: it is no longer enrolled. Raises ConflictError where the other is enrolled already,
+        or the runner has moved on. After StoreUnavailableError it may have been done.
+        """
+        keys = VenueKeys(venue)
+        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants, keys.tail)
+        told = (_encode(decision.who), decisions.encode(decision))
+        reply = await self.run("swap_runner", named, (*told, product, read, wanted.product, encode_runner(wanted)))
+        if reply[0] == 2:  # noqa: PLR2004  # as the script says
+            raise ConflictError(
+                f"product {wanted.product!r} is enrolled in venue {venue!r} already: it races for itself"
+            )
+        if reply[0] == 0:
+            raise ConflictError(f"product {product!r} has moved on since it was read")
         return as_text(reply[1])
 
     async def keep_ticket(self, digest: str, opens: bytes, *, lives_s: int) -> None:
@@ -374,6 +430,14 @@ class Desk:
             raise ConflictError(f"rule version {after} is no longer the current one")
         return made, entry
 
+    async def rule_versions(self, venue: str, numbers: Sequence[int]) -> list[RuleVersion]:
+        """Those of these rule versions that there are, in the order asked for."""
+        if not numbers:
+            return []
+        async with store_errors_async():
+            raws = await self._client.hmget(VenueKeys(venue).rules, [str(number) for number in numbers])
+        return [decode_version(raw) for raw in raws if raw is not None]
+
     async def rule_numbers(self, venue: str) -> tuple[int, int]:
         """(the version that is current, the highest that was given); 0 where there is none yet."""
         async with store_errors_async():
@@ -444,10 +508,14 @@ def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Append
 
 _SCRIPTS: tuple[Script, ...] = (
     "enrol_runners",
+    "change_application",
     "change_runners",
     "change_venue",
     "note_decision",
+    "put_application",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_numbers",
+    "swap_runner",
 )

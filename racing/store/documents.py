@@ -17,7 +17,10 @@ from racing.errors import CorruptRecordError
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
-    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it."""
+    """One version of a venue's rule: the document, who made it, why and when, and the formula that scores it.
+
+    phase: the id of the phase that it was made for; empty of one that was put as the rule.
+    """
 
     version: int
     rule: dict[str, Any]
@@ -25,6 +28,7 @@ class RuleVersion(msgspec.Struct, frozen=True):
     note: str
     at_ms: int
     formula: int = 1
+    phase: str = ""
 
 
 _encode = msgspec.json.Encoder().encode

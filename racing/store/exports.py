@@ -91,7 +91,7 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
     """Tables first, then where all else stands, in one MULTI that is void if a table changed meanwhile."""
     pipe = client.pipeline(transaction=True)
     with store_errors():
-        pipe.watch(keys.rules, keys.products, keys.runners, keys.roll, keys.orders)
+        pipe.watch(keys.rules, keys.products, keys.runners, keys.roll, keys.orders, keys.plans)
         tables = {
             name: list(client.hscan_iter(key, count=_ROWS_AT_ONCE))
             for name, key in (
@@ -99,6 +99,10 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
                 ("products", keys.products),
                 ("runners", keys.runners),
                 ("orders", keys.orders),
+                ("entry", keys.entry),
+                ("applications", keys.applications),
+                ("applied", keys.applied),
+                ("plans", keys.plans),
             )
         }
         roll = client.get(keys.roll)
@@ -111,7 +115,7 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
         try:
             commit, checkpoints, log, frames = pipe.execute()
         except redis.exceptions.WatchError as exc:
-            raise _MovedError(f"venue {keys.venue}: runners, rules or orders changed") from exc
+            raise _MovedError(f"venue {keys.venue}: runners, rules, orders or plans changed") from exc
     return _Snapshot(
         VenueHeader(FORMAT, keys.venue, about, as_text(commit or b""), _place(log)),
         tables,

@@ -167,6 +167,10 @@ def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
         "products": keys.products,
         "runners": keys.runners,
         "orders": keys.orders,
+        "entry": keys.entry,
+        "applications": keys.applications,
+        "applied": keys.applied,
+        "plans": keys.plans,
         "checkpoints": keys.checkpoints,
     }[rows.name]
     _send(client, [("HSET", key, *(part for row in rows.rows for part in row))])

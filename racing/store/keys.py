@@ -115,6 +115,21 @@ class VenueKeys:
         return self._key("held")
 
     @property
+    def entry(self) -> str:
+        """hash: ``rule`` -> JSON of the conditions that products which apply are held against."""
+        return self._key("entry")
+
+    @property
+    def applications(self) -> str:
+        """hash: id -> JSON of an application, without its products."""
+        return self._key("applications")
+
+    @property
+    def applied(self) -> str:
+        """hash: id of an application -> JSON of its products."""
+        return self._key("applied")
+
+    @property
     def rules(self) -> str:
         """hash: version -> JSON of the rule version; ``current`` -> put last; ``highest`` -> given, to phases too."""
         return self._key("rules")
@@ -123,6 +138,11 @@ class VenueKeys:
     def orders(self) -> str:
         """hash: id of an order of the desk -> JSON of it; ``@last`` -> the log entry that changed orders last."""
         return self._key("orders")
+
+    @property
+    def plans(self) -> str:
+        """hash: id of a plan -> JSON of it: changes prepared beforehand."""
+        return self._key("plans")
 
     @property
     def decisions(self) -> str:

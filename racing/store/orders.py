@@ -151,9 +151,9 @@ class _Made:
         versions: list[RuleVersion] = []
         at_ms = time.time_ns() // 1_000_000
 
-        def version(rule: dict[str, Any], note: str) -> int:
+        def version(rule: dict[str, Any], note: str, phase: str = "") -> int:
             number = book.highest + len(versions) + 1
-            versions.append(RuleVersion(number, rule, wanted.author, note, at_ms, FORMULA))
+            versions.append(RuleVersion(number, rule, wanted.author, note, at_ms, FORMULA, phase))
             return number
 
         if wanted.rule is not None:
@@ -163,8 +163,8 @@ class _Made:
             made = order
             if isinstance(order, Phase):
                 same = isinstance(held, Phase) and held.parsed() == order.parsed()
-                number = held.version if same and isinstance(held, Phase) else version(order.rule, f"phase {order.id}")
-                made = order.model_copy(update={"version": number})
+                number = held.version if same and isinstance(held, Phase) else version(order.rule, order.note, order.id)
+                made = order.model_copy(update={"version": number, "formula": FORMULA})
             if held != made:
                 put.append(made)
         return cls(book, wanted, put, versions)

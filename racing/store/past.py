@@ -7,14 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from racing.entries import Enrolment, Entry, RuleChange
-from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError, UnrestorableError
+from racing.errors import CorruptRecordError, GoneError, StoreError, StoreUnavailableError, UnrestorableError
 from racing.model import END, START, Frame, Position
 from racing.race import Race
 from racing.store import reads
+from racing.store.checkpoints import Chain
 from racing.store.keys import VenueKeys
 from racing.store.log import entries_between, entry_of
 from racing.store.protocol import SyncClient
-from racing.store.reel import frame_kept
+from racing.store.reel import first_kept, frame_kept
 from racing.store.segments import (
     DamagedSegmentError,
     RawEntry,
@@ -97,6 +98,33 @@ class Past:
                 f"{exc}, and no sound segment files are {where}: put back copies of them, or import an export"
             ) from exc
 
+    def race_at(self, position: Position, *, earliest: bool = False) -> Race:
+        """The race at the last state that is kept and not after a position: between() leads on from it.
+
+        earliest: where none is so old, the first that is kept. Else that raises GoneError, which names its moment.
+        Raises StoreError.
+        """
+        kept = reads.checkpoints(self._client, self._keys)
+        with suppress(CorruptRecordError):
+            if names := Chain.of(kept).leading_to(position):
+                return Race.restore([kept[name] for name in names])
+        for name in reversed(self.segments):
+            if name.after <= position:
+                return _race_at_start(name)
+        if reads.reaches_back(self._client, self._keys):
+            return Race()
+        race, _ = self.begin()
+        if not earliest and race.position > position:
+            raise GoneError(
+                f"venue {self._keys.venue}: its log no longer reaches back to {position.ms}; the earliest moment that"
+                f" can be told is {race.moment_ms}"
+            )
+        return race
+
+    def first_frame(self) -> Frame | None:
+        """The earliest frame kept; None without one. Raises StoreError."""
+        return first_kept(self._client, self._keys, self._folder)
+
     def state_at(self, position: Position) -> bytes:
         """A full checkpoint at a position where a segment ends, refolded from that one. Raises StoreError."""
         name = next((name for name in reversed(self.segments) if name.after < position <= name.last), None)
@@ -121,6 +149,8 @@ class Past:
             for entries in _of_segment(name, after, last):
                 after = entries[-1].position
                 yield entries
+            if name.last >= last:
+                return
         if after < last:
             self._check_joined(after)
             yield from entries_between(self._client, self._keys, after, last)

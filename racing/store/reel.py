@@ -202,6 +202,13 @@ def frame_in_files(folder: Path, venue: str, *, at_ms: int | None = None, number
     return None if found is None else msgspec.structs.replace(decode_frame(found), venue=venue)
 
 
+def first_kept(client: SyncClient, keys: VenueKeys, folder: Path | None) -> Frame | None:
+    """The earliest frame that is kept; None without one. Raises StoreError."""
+    names = reels_of(folder, keys.venue) if folder is not None else []
+    found = _unpack(_sound(names[0].path)[1][1])[0] if names else next(_after(client, keys, START), None)
+    return None if found is None else msgspec.structs.replace(decode_frame(found), venue=keys.venue)
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """Up to which moment, or which number, a frame is looked for."""

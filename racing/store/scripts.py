@@ -9,6 +9,7 @@ from typing import Literal
 Script = Literal[
     "append_batch",
     "append_events",
+    "change_application",
     "change_runners",
     "change_venue",
     "drop_lease",
@@ -18,7 +19,9 @@ Script = Literal[
     "list_owned",
     "mend_field",
     "note_decision",
+    "put_application",
     "put_orders",
+    "put_plan",
     "put_rule",
     "read_neighbours",
     "read_numbers",
@@ -28,6 +31,7 @@ Script = Literal[
     "recall_answer",
     "relog_decisions",
     "relog_orders",
+    "swap_runner",
 ]
 
 

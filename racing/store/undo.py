@@ -12,6 +12,7 @@ import msgspec
 from racing.decisions import Change, Decision
 from racing.entries import Runner
 from racing.errors import ConflictError, NotFoundError
+from racing.lifecycle import check_move
 from racing.orders import Exclusion, Order, parse_order
 from racing.rule import parse_rule
 from racing.store.audit import Audit, Told
@@ -25,7 +26,7 @@ Check = Callable[[Book, Sequence[Order], Sequence[str]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo:
-    """What takes back decisions on a venue. check: as for every other change of orders."""
+    """What takes back decisions on a venue. check: as for every other change of orders; plan: what it withdraws."""
 
     desk: Desk
     orders: Orders
@@ -34,6 +35,7 @@ class Undo:
     author: str
     note: str
     check: Check
+    plan: str = ""
 
     async def of(self, entry: str) -> str:
         """The log entry that takes back the decision of an entry.
@@ -47,8 +49,8 @@ class Undo:
         takes_back = {
             "rule": self._orders,
             "orders": self._orders,
-            "plan": self._orders,
             "enrol": self._enrol,
+            "swap": self._swap,
             "access": self._venue,
             "venue": self._venue,
         }.get(told.decision.what)
@@ -81,9 +83,8 @@ class Undo:
             put = [parse_order(change.before) for change in changes if change.before is not None]
             withdraw = [change.of for change in changes if change.before is None]
             self.check(book, put, withdraw)
-            return Wanted(
-                put=put, withdraw=withdraw, rule=before, author=self.author, note=self.note, undoes=told.entry
-            )
+            told_as = {"author": self.author, "note": self.note, "undoes": told.entry, "plan": self.plan}
+            return Wanted(put=put, withdraw=withdraw, rule=before, **told_as)
 
         decided = await self.orders.decide(self.venue, wanted)
         if moved:
@@ -119,6 +120,16 @@ class Undo:
         decision = Decision(self.author, "enrol", reverse, self.note, told.entry)
         return await self.desk.change_runners(self.venue, back, decision)
 
+    async def _swap(self, told: Told) -> str:
+        """Give a number back to the product that had it."""
+        (change,) = told.decision.changes
+        came, went = msgspec.convert(change.after, Runner), msgspec.convert(change.before, Runner)
+        found = await self.desk.runner(self.venue, came.product)
+        if found is None or found[0] != came:
+            raise await self._moved_on(told, came.product)
+        reverse = Decision(self.author, "swap", [Change("", change.after, change.before)], self.note, told.entry)
+        return await self.desk.swap_runner(self.venue, came.product, went, read=found[1], decision=reverse)
+
     async def _venue(self, told: Told) -> str:
         """Give the venue's own data back what they were."""
         moved = ""
@@ -128,6 +139,8 @@ class Undo:
             plain = msgspec.json.decode(msgspec.json.encode(venue))  # as the audit has it: lists, no tuples
             moved = next((each.of for each in told.decision.changes if plain.get(each.of) != each.after), "")
             back = {} if moved else {each.of: each.before for each in told.decision.changes}
+            if "state" in back:
+                check_move(self.venue, venue.state, back["state"])
             reverse = [Change(each.of, each.after, each.before) for each in told.decision.changes]
             decision = Decision(self.author, told.decision.what, reverse, self.note, told.entry)
             return msgspec.convert({**plain, **back}, Venue), decision

@@ -46,7 +46,7 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of a hash: rules, products, runners, orders or checkpoints; or, under its name, the string roll."""
+    """Some fields of a hash: rules, products, runners, orders, plans, checkpoints; or, by its name, the string roll."""
 
     name: str
     rows: list[tuple[bytes, bytes]]

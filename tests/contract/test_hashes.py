@@ -13,6 +13,7 @@ from racing.entries import Runner
 from racing.errors import CorruptRecordError
 from racing.rule import parse_rule
 from racing.store import reads
+from racing.store.commit import Committer
 from racing.store.desk import Desk
 from racing.store.documents import RuleVersion, decode_runner, decode_version, encode_runner, encode_version
 from racing.store.protocol import SyncClient
@@ -145,6 +146,19 @@ def test_rule_versions_are_as_they_were_made(track: Track, damage: Callable[[Any
         decode_version(before[name]).rule for name in (b"1", b"2")
     ]
     assert reads.current_rule(track.client, track.keys).version == 2
+
+
+def test_hashes_are_held_against_the_race_whenever_somebody_asks_for_it(track: Track) -> None:
+    """As `saima mend` does, in the same run of the server."""
+    right = held(track)
+    owner = track.owner()
+    track.now_ms = owner.race.moment_ms
+    track.settle(owner)
+    in_runner(track.raw, track)
+    Committer(track.client, track.keys).take_over(compare=True)
+    track.owner()
+
+    assert held(track) == right
 
 
 def test_sound_hashes_are_left_alone(track: Track) -> None:

@@ -13,6 +13,7 @@ from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.orders import Orders, Wanted
+from racing.store.plans import Plan, Plans
 from racing.store.protocol import SyncClient
 from tests.contract.appends import append, append_once
 from tests.contract.servers import Store
@@ -32,6 +33,7 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
     order = Freeze(kind="freeze", id="freeze")
     await Orders(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
+    await Plans(desk, desk.client).put(venue, Plan("night", note="n"), author="a")
     store.raw.eval(store.script("hold_lease"), 1, keys.lease, "me", 60_000)
     track = Track(store.client(), venue=venue)
     track.now_ms = int(store.raw.xrevrange(keys.log, count=1)[0][0].split(b"-")[0])

@@ -10,6 +10,7 @@ import pytest
 from racing.decisions import Change, Decision
 from racing.entries import Enrolment, OrdersChange, RuleChange, Runner
 from racing.errors import ConflictError, NotFoundError, StoreError, StoreUnavailableError
+from racing.formula import FORMULA
 from racing.model import START
 from racing.orders import Order, parse_order
 from racing.rule import DEFAULT_RULE, parse_rule
@@ -138,10 +139,10 @@ async def test_orders_whose_answer_was_lost_are_put_once(
 async def test_a_phase_takes_a_rule_version_and_leaves_the_rule_that_holds(venue: Desk, client: SyncClient) -> None:
     """The next rule takes the number after it; a phase that moves keeps its number, one with another rule does not."""
     decided = await put(venue, phase())
-    assert decided.book.kept["burst"].order == phase().model_copy(update={"version": 2})
+    assert decided.book.kept["burst"].order == phase().model_copy(update={"version": 2, "formula": FORMULA})
     assert (await venue.rule(VENUE)).version == 1
     kept = await venue.rule(VENUE, 2)
-    assert kept == RuleVersion(2, CLICKS, "me", "phase burst", kept.at_ms)
+    assert kept == RuleVersion(2, CLICKS, "me", "", kept.at_ms, FORMULA, "burst")
     made, _ = await venue.put_rule(VENUE, OTHER, after=1, author="me", note="")
     assert made.version == 3
     moved = await put(venue, phase(start_ms=10**13 + 1))

@@ -42,6 +42,11 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "index_merchants": ([KEYS.runners, KEYS.merchants], [["0", "1", "1"], ["0", "1", "0"]]),
     "list_owned": ([KEYS.merchants, KEYS.runners], [["[m:", "(m;", "10"]]),
+    "put_application": (
+        [KEYS.applications, KEYS.applied],
+        [["a", "{}", "[]", "1"], ["a", "", "", "1"], ["b", "", "", "1"]],
+    ),
+    "change_application": ([KEYS.applications], [["a", "", "{}"], ["none", "{}", "{}"]]),
     "read_neighbours": ([KEYS.standings], [["0000000000", "2"], ["none", "2"]]),
     "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),
@@ -58,6 +63,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
             ["", "1", "1", "", "{}", "{}", "", "0", "0"],
         ],
     ),
+    "put_plan": (
+        [KEYS.plans, KEYS.log, KEYS.decisions, KEYS.tail],
+        [["night", "", "{}", "{}"], ["night", "", "{}", "{}"], ["night", "{}", "", "{}"]],
+    ),
     "put_rule": (
         [KEYS.rules, KEYS.log, KEYS.tail, KEYS.decisions],
         [["0", "1", "{}", "{}", "{}"], ["0", "1", "{}", "{}", "{}"], ["1", "2", "{}", "{}", "{}"]],
@@ -65,6 +74,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "relog_decisions": (
         [KEYS.log, KEYS.tail, KEYS.runners, KEYS.rules],
         [["", "0"], ["1", "0", "7"], ["0"]],
+    ),
+    "swap_runner": (
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail],
+        [['""', "{}", "a", "{}", "b", "{}"]],
     ),
     "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),

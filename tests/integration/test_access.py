@@ -50,7 +50,10 @@ def row(
 
 
 EVERYONE = dict.fromkeys(CALLERS, 200)
+SWAPPED = {"product": "p-swap", "merchant": "m-own", "title": "To be withdrawn"}
 RUNNER = {"product": "p-new", "merchant": "m-own", "title": "New"}
+SWAP = {"runner": {"product": FOREIGN, "merchant": "m-foreign", "title": "Foreign"}}
+EVERYWHERE = row(operator=200, other_operator=200)
 FREEZE = {"kind": "freeze", "id": "hold"}
 EVENTS = {"events": [{"type": "click", "product": OWN}]}
 
@@ -71,7 +74,16 @@ class Line:
     @property
     def path(self) -> str:
         """The path that is asked for."""
-        names = {"order": "hold", "phase": "burst", "slot": 1, "entry": "1-1", "code": "not_found"}
+        names = {
+            "order": "hold",
+            "phase": "burst",
+            "slot": 1,
+            "entry": "1-1",
+            "application": "1-a",
+            "plan": "rain",
+            "version": 1,
+            "code": "not_found",
+        }
         return (self.route + self.query).format(venue=self.venue, product=self.product, merchant=self.merchant, **names)
 
     def __str__(self) -> str:
@@ -79,7 +91,9 @@ class Line:
 
 
 V = "/v1/venues/{venue}"
-M = "/v1/merchants/{merchant}/runners"
+A = "/v1/merchants/{merchant}"
+M = f"{A}/runners"
+ADVICE = f"{M}/{{product}}/advice"
 OPERATE = row(other_operator=404, operator=200)
 TABLE = (
     # -- public by list
@@ -166,13 +180,63 @@ TABLE = (
         row(merchant=200, other_merchant=200, operator=200, other_operator=404),
         body={"products": [OWN, FOREIGN]},
     ),
+    # -- applications
+    Line(
+        "POST",
+        f"{A}/applications",
+        row(merchant=201, other_merchant=404, operator=201, other_operator=404, admin=201),
+        body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
+    ),
+    Line("GET", f"{A}/applications", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+    Line(
+        "GET",
+        f"{A}/applications/{{application}}",
+        row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+    ),
+    Line("GET", f"{V}/entry", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("PUT", f"{V}/entry", OPERATE, body={"stock_min": 1}),
+    Line("GET", f"{V}/rule/words", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    Line("GET", f"{V}/applications", OPERATE),
+    Line("GET", f"{V}/applications/{{application}}", row(other_operator=404, operator=404, admin=404)),
+    Line(
+        "POST",
+        f"{V}/applications/{{application}}/decision",
+        row(other_operator=404, operator=404, admin=404),
+        body={"approve": False},
+    ),
     # -- operators
     Line("POST", "/v1/venues", row(admin=409), body={"venue": OPEN}),
     Line("POST", f"{V}/runners", row(other_operator=404, operator=201, admin=201), body=RUNNER),
+    Line("POST", f"{V}/runners", row(other_operator=404, operator=201, admin=201), body=SWAPPED),
     Line("POST", f"{V}/runners/bulk", row(other_operator=404, operator=201, admin=201), body={"runners": [RUNNER]}),
     Line("GET", f"{V}/rule", OPERATE),
     Line("PUT", f"{V}/rule", OPERATE, venue=CLOSED, body=RULE),
     Line("GET", f"{V}/access", OPERATE),
+    Line("POST", f"{V}/rule/preview", OPERATE, body={"rule": RULE}),
+    Line("POST", f"{V}/rule/what-if", OPERATE, body={"rule": RULE, "minutes": 1}),
+    # -- why a product or a slot is as it is, and what would change it
+    Line("GET", f"{V}/slots/{{slot}}/explain", row(merchant=200, other_merchant=200, operator=200, other_operator=404)),
+    *(
+        Line("GET", route, told, product=product, venue=venue, merchant=merchant, query=query)
+        for route, query in ((f"{V}/runners/{{product}}/explain", ""), (ADVICE, "?venue={venue}"))
+        for product, venue, merchant, told in (
+            (OWN, OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                "p-none",
+                OPEN,
+                "m-own",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OWN, OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
+        Line("GET", ADVICE, told, product=product, merchant=merchant, query=f"?venue={OPEN}")
+        for product, merchant, told in (
+            (FOREIGN, "m-foreign", row(merchant=404, other_merchant=200, operator=200, other_operator=404)),
+            (FOREIGN, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404)),
+        )
+    ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
     # -- the desk: operators of the venue steer it, nobody else sees how
     *(
@@ -191,6 +255,18 @@ TABLE = (
             ("PUT", "/phases/{phase}", {"title": "Burst", "rule": RULE, "start": "2036-11-11T00:00:00+08:00"}),
             ("GET", "/phases", None),
             ("GET", "/audit", None),
+            ("GET", "/conditions", None),
+            ("PUT", "/conditions", {}),
+            ("GET", "/state", None),
+            ("PUT", "/state", {"state": "open"}),
+            ("GET", "/rule/versions", None),
+            ("GET", "/rule/versions/{version}", None),
+            ("GET", "/rule/diff?from=1", None),
+            ("POST", "/rule/restore", {"version": 1}),
+            ("PUT", "/plans/{plan}", {"put": [FREEZE]}),
+            ("GET", "/plans", None),
+            ("GET", "/plans/{plan}", None),
+            ("POST", "/plans/{plan}/apply", {}),
             ("GET", "/audit/export", None),
         )
     ),
@@ -199,6 +275,23 @@ TABLE = (
         Line("DELETE", f"{V}{path}", row(other_operator=404, operator=200, admin=404))
         for path in ("/orders/{order}", "/pins/{slot}", "/freeze", "/emergency", "/phases/{phase}")
     ),
+    Line("DELETE", f"{V}/plans/{{plan}}", row(other_operator=404, operator=204, admin=404)),
+    Line("POST", f"{V}/plans/{{plan}}/withdraw", row(other_operator=404, operator=409, admin=409), body={}),
+    Line("POST", f"{V}/runners/{{product}}/swap", row(other_operator=404, operator=409, admin=409), body=SWAP),
+    Line(
+        "DELETE",
+        f"{V}/runners/{{product}}",
+        row(merchant=403, other_merchant=404, operator=200, other_operator=404),
+        product="p-swap",
+    ),
+    Line(
+        "POST", f"{V}/runners/{{product}}/restore", row(other_operator=404, operator=200, admin=404), product="p-swap"
+    ),
+    Line("POST", f"{V}/finalists", row(other_operator=404, operator=409, admin=409), body={}),
+    Line("POST", f"{V}/clone", row(admin=409), body={"venue": CLOSED}),
+    Line("POST", "/v1/exclusions", EVERYWHERE, body={"merchant": "m-none", "reason": "fraud"}),
+    Line("POST", "/v1/exclusions/restore", EVERYWHERE, body={"merchant": "m-none"}),
+    Line("POST", "/v1/events", row(events=422, admin=422), body=EVENTS),
     Line("POST", f"{V}/audit/{{entry}}/undo", row(other_operator=404, operator=404, admin=404), body={}),
     # -- machines
     Line("GET", "/metrics", row(metrics=200)),
@@ -215,7 +308,7 @@ def test_every_route_is_tabled() -> None:
         for method in getattr(route, "methods", None) or {"GET"}
         if method != "HEAD" and hasattr(route, "path")
     }
-    tabled = {(line.method, line.route.replace("/phases/{phase}", "/phases/{order}")) for line in TABLE}
+    tabled = {(line.method, line.route.replace("{phase}", "{order}").partition("?")[0]) for line in TABLE}
     assert {(method, "/pages/race.css" if path == "/pages" else path) for method, path in there} == tabled
 
 

@@ -55,7 +55,8 @@ def name_of(board: dict[str, Any]) -> str:
 def order(service: Running, venue: str, product: str, count: int = 1) -> None:
     """So many orders of a product; returns when another frame shows them."""
     before = service.scores(venue)[product]
-    service.send(venue, *[{"type": "order", "product": product}] * count)
+    events = [{"type": "order", "product": product}] * count
+    until(lambda: service.send(venue, *events).status_code == 202, within_s=5, what="they were taken")
     until(lambda: service.scores(venue)[product] >= before + count, within_s=5, what=f"{product} scored")
 
 
@@ -322,7 +323,10 @@ def test_a_process_that_starts_while_redis_is_away_shows_what_was_shown_last(
             order(service, venue, "p-2")
             scored = {"score": 1.0, "product": "p-2"}
             until(lambda: scored.items() <= other.get(path).json()["slots"][0].items(), within_s=5, what="it moves")
-            assert other.get(path, params={"tokens": "true"}).json()["slots"][0]["token"]
+            tokens = {"tokens": "true"}
+            until(
+                lambda: "token" in other.get(path, params=tokens).json()["slots"][0], within_s=5, what="it has tokens"
+            )
 
 
 def test_what_a_client_has_is_newer_than_what_can_be_had(tmp_path: Path) -> None:

@@ -98,7 +98,11 @@ WRONG_EVENTS: list[tuple[dict[str, Any], str, str]] = [
     ({"ts_ms": -1}, "invalid", "ts_ms: must be a whole number from 0"),
     ({"ts_ms": 2**53 + 1}, "invalid", "ts_ms: must be a whole number from 0"),
     ({"colour": "red"}, "invalid", "colour: no such field; an event has type, product, ts_ms, "),
-    ({"type": "pv"}, "unknown_kind", "type: 'pv' is none of cart, click, favorite, impression, order, pay, refund"),
+    (
+        {"type": "pv"},
+        "unknown_kind",
+        "type: 'pv' is none of cart, click, favorite, impression, order, pay, price, refund, stock",
+    ),
     ({"product": "p-9"}, "unknown_product", "product: 'p-9' is not enrolled in venue 'race-"),
     ({"ts_ms": 0}, "late", "ts_ms: 0 is before "),
     ({"ts_ms": 2**53}, "future", "ts_ms: 9007199254740992 is more than 300 s ahead of the server's "),

@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from selenium.webdriver import ActionChains, Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import ActionChains, Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.wait import WebDriverWait
 
-T = TypeVar("T")
+from tests.integration.browsing import (
+    chromium,
+    is_as_wide_as_the_window,
+    needs_browser,
+    resize,
+    resources,
+    severe,
+    wait_until,
+)
 
 START_SECONDS = 60.0
-CHROMIUM = shutil.which("chromium")
-CHROMEDRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None or CHROMEDRIVER is None,
-    reason="needs chromium and chromedriver on the PATH (apt-get install chromium chromium-driver)",
-)
+pytestmark = needs_browser
 
 
 def free_port() -> int:
@@ -89,39 +89,8 @@ def demo_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Chrome]:
-    """A headless Chromium with an empty profile, 1280 x 800, that speaks English."""
-    assert CHROMIUM is not None
-    assert CHROMEDRIVER is not None
-    options = ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--lang=en-US",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    with Chrome(options, Service(CHROMEDRIVER)) as driver:
-        resize(driver, 1280, 800)
+    with chromium(tmp_path / "profile") as driver:
         yield driver
-
-
-def resize(browser: Chrome, width: int, height: int) -> None:
-    """Sets the size of the page itself: a window of Chromium cannot be as narrow as a phone."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def wait_until(browser: Chrome, check: Callable[[Chrome], T], what: str, seconds: float = 20) -> T:
-    return WebDriverWait(browser, seconds, poll_frequency=0.1).until(check, f"{what} within {seconds} s")
 
 
 def order(browser: Chrome) -> list[str]:
@@ -155,19 +124,6 @@ def press(browser: Chrome, key: str) -> WebElement:
 
 def state(browser: Chrome) -> str | None:
     return browser.find_element(By.ID, "state").get_attribute("data-state")
-
-
-def resources(browser: Chrome) -> list[str]:
-    """The addresses of everything that the page has loaded."""
-    found: list[str] = browser.execute_script(
-        "const loads = ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type));"
-        "return loads.map((entry) => entry.name)"
-    )
-    return found
-
-
-def is_as_wide_as_the_window(browser: Chrome) -> bool:
-    return bool(browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 def test_the_lanes_change_places_while_the_race_runs(browser: Chrome, demo_url: str) -> None:
@@ -252,9 +208,7 @@ def test_the_page_loads_from_its_own_host_without_errors(browser: Chrome, demo_u
     polls = f"{demo_url}/v1/venues/"
     wait_until(browser, lambda b: sum(url.startswith(polls) for url in resources(b)) > 3, "some polls went out")
     assert {urlsplit(url).netloc for url in resources(browser)} == {urlsplit(demo_url).netloc}
-    console: list[dict[str, Any]] = browser.get_log("browser")  # type: ignore[no-untyped-call]
-    errors = [entry for entry in console if entry["level"] == "SEVERE"]
-    assert errors == []
+    assert severe(browser) == []
 
 
 def test_lanes_stand_still_for_those_who_ask_for_less_motion(browser: Chrome, demo_url: str) -> None:

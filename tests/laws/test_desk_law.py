@@ -20,7 +20,7 @@ from tests.laws.oracle import Recount
 _CUTS = st.lists(st.integers(0, 40), max_size=5)
 
 
-@law(150)
+@law(100)
 @given(desk_logs(), _CUTS)
 def test_any_split_of_a_log_with_orders_gives_the_same_bits(log: Log, cuts: list[int]) -> None:
     entries = entries_of(log)
@@ -36,7 +36,7 @@ def test_any_split_of_a_log_with_orders_gives_the_same_bits(log: Log, cuts: list
         assert states[batched.position] == state(batched)
 
 
-@law(150)
+@law(100)
 @given(desk_logs(entries=14), st.data())
 def test_a_race_with_orders_goes_on_from_any_checkpoint_as_if_it_had_never_stopped(
     log: Log, data: st.DataObject
@@ -56,7 +56,7 @@ def test_a_race_with_orders_goes_on_from_any_checkpoint_as_if_it_had_never_stopp
     assert expected == state(race)
 
 
-@law(150)
+@law(100)
 @given(desk_logs())
 def test_a_board_shows_no_product_twice_and_leaves_no_slot_empty_that_could_be_filled(log: Log) -> None:
     race = Race()
@@ -99,7 +99,7 @@ def test_a_runner_s_steps_lead_from_its_standing_to_its_slot_and_its_terms_add_u
             assert places[-1] == 0 or places[-1] > race.rule.board.slots
 
 
-@law(250)
+@law(200)
 @given(desk_logs(phases=False, remembering=False, ticked=True))
 def test_a_board_is_the_one_of_the_published_order_told_naively(log: Log) -> None:
     race, naive, plain = Race(), NaiveBoard(), None
@@ -117,7 +117,7 @@ def test_a_board_is_the_one_of_the_published_order_told_naively(log: Log) -> Non
         assert naive.board(scores) == [slot.runner for slot in race.shown().slots]
 
 
-@law(150)
+@law(100)
 @given(desk_logs())
 def test_the_rule_in_force_is_the_one_that_the_timetable_tells_plainly(log: Log) -> None:
     race, plain = Race(), Timetable()

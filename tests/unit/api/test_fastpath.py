@@ -30,6 +30,7 @@ from api.frames import Frames
 from api.grants import Grants
 from api.packed import MEDIA_TYPE
 from api.service import Service
+from api.tokens import VenueTokens
 from api.view import VenueView
 from racing.entries import Runner
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
@@ -56,7 +57,7 @@ RUNNERS = {number: Runner(product, "m", product) for product, number in NUMBERS.
 
 def shown_view() -> VenueView:
     """The venue with its one frame."""
-    made = VenueView(VENUE, FRAME, DEFAULT_RULE, 1)
+    made = VenueView(VENUE, FRAME, DEFAULT_RULE, 1, tokens=VenueTokens(bytes(32), "hall-1"))
     made.show(FRAME, RUNNERS)
     return made
 
@@ -343,6 +344,11 @@ PACKED = msgspec.msgpack.encode(PLAIN_COLUMNS)
 READS = [
     reading("plain"),
     *(reading(f"limit {limit}", query=f"limit={limit}") for limit in (1, 2, 50, 1000, "007", "0001")),
+    *(reading(f"tokens {limit}", query=f"limit={limit}&tokens=true") for limit in (1, 2, 1000)),
+    *(
+        reading(f"tokens {query!r}", query=query, fast=False)
+        for query in ("tokens=true", "tokens=true&limit=2", "limit=1&tokens=false", "limit=0&tokens=true")
+    ),
     *(
         reading(f"wrong limit {limit!r}", query=f"limit={limit}", fast=False)
         for limit in (0, 1001, 9999, -1, "", "abc", "1.5", "1e2", "%31", "+1", "%20", "\xb2", "00001", "9" * 5000)

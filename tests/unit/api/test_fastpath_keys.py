@@ -218,6 +218,19 @@ async def test_answers_to_other_sites_say_who_may_read_them() -> None:
     assert "access-control-allow-origin" not in dict(other.headers)
 
 
+async def test_pages_that_beacon_keys_name_read_answers_too() -> None:
+    """Without a setting: what names an origin goes the plain way, and caches are told that answers differ."""
+    made = grants()
+    made.origins = frozenset({ORIGIN})
+    served = Served(fast=True, grants=made)
+    quick = await served.ask(READ)
+    assert (quick.routed, "Origin" in [value for name, value in quick.headers if name == "vary"]) == (False, True)
+    asked = await served.ask(reading("slots", origin=ORIGIN))
+    assert (asked.routed, dict(asked.headers)["access-control-allow-origin"]) == (True, ORIGIN)
+    other = await served.ask(reading("slots", origin="https://evil.example"))
+    assert "access-control-allow-origin" not in dict(other.headers)
+
+
 async def test_a_refused_key_costs_the_same_steps_whatever_is_wrong_with_it() -> None:
     """One look at Redis, one digest, one lookup; a text that is no key has the look too."""
     known = grants()

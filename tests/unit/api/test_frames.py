@@ -520,6 +520,27 @@ async def test_a_frame_that_another_process_has_shown_is_fetched(frames: Frames,
     assert len(store.asked) == asked, "what is shown already is not asked for"
 
 
+async def test_a_process_that_lags_far_behind_catches_up_before_it_answers(frames: Frames, store: FakeStore) -> None:
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1")}
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    store.stream = [frame_of("p-1", number=number, at_ms=100 * number) for number in range(1, 200)]
+    assert await frames.catch_up(view, (7, 199)) is True
+    assert view.frame.frame == 199
+
+
+async def test_readers_who_name_newer_frames_share_a_look(frames: Frames, store: FakeStore) -> None:
+    """However many do, and whether there is such a frame or not."""
+    store.listed, store.known = ["hall-1"], {0: runner_of("p-1")}
+    await frames.refresh()
+    view = frames.views["hall-1"]
+    store.asked.clear()
+    assert set(await asyncio.gather(*(frames.catch_up(view, (99, 1)) for _ in range(20)))) == {False}
+    assert [what for what, _ in store.asked].count("xrange") <= 2
+    store.stream = [frame_of("p-1", number=1)]
+    assert set(await asyncio.gather(*(frames.catch_up(view, (7, 1)) for _ in range(20)))) == {True}
+
+
 async def test_what_was_fetched_is_not_shown_again_when_it_is_read_as_well(frames: Frames, store: FakeStore) -> None:
     view = await followed(frames, store)
     store.stream = [frame_of("p-1", number=number) for number in (1, 2)]

@@ -11,8 +11,12 @@ ROOT = Path(__file__).parents[3]
 FETCHERS = {"aiohttp", "ftplib", "http", "httpcore2", "httpx", "httpx2", "requests", "smtplib", "urllib3", "websockets"}
 CLIENTS = {"replay.py", "demo_traffic.py", "cli_files.py"}
 """Commands that send to a service: they run beside it, never in it."""
+CLIENT = ROOT / "api" / "client"
+"""For those who use a service: its own modules import nothing of it."""
+PURGE = ROOT / "api" / "purge.py"
+"""Asks one address, SAIMA_PURGE_URL, which no caller can choose."""
 SOURCES = [
-    *(ROOT / "api").rglob("*.py"),
+    *(path for path in (ROOT / "api").rglob("*.py") if CLIENT not in path.parents and path != PURGE),
     *(path for path in (ROOT / "racing").rglob("*.py") if path.name not in CLIENTS),
 ]
 
@@ -32,6 +36,11 @@ def imported(path: Path) -> set[str]:
 def test_no_part_of_the_service_fetches_anything(path: Path) -> None:
     """Images and product pages are addresses that are passed on, never asked for."""
     assert imported(path).isdisjoint(FETCHERS | {"urllib.request"})
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_part_of_the_service_uses_the_client(path: Path) -> None:
+    assert "api.client" not in path.read_text(encoding="utf-8")
 
 
 def test_the_look_finds_a_fetcher() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from racing.backtest import LINES_MAX, Line, backtest, boundaries
+from racing.board_settings import Stability
 from racing.entries import Enrolment, Entry, RuleChange, Runner, Tick
 from racing.errors import RacingError
 from racing.events import EventBatch
@@ -183,6 +184,19 @@ def test_grouped_entries_give_the_bits_that_single_ones_give(seed: int, lateness
     run = backtest(recorded, rule, 7000)
     assert [board for _, board in shown(list(run))] == one_by_one(recorded, rule, 7000)
     assert (run.counts.counted, run.counts.late) == (400, 0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_steady_board_of_a_file_is_that_of_single_entries(seed: int, record: Record) -> None:
+    """Steps of the board that remember look between the rows of what would else be one entry."""
+    board = DEFAULT_RULE.board.model_copy(update={"slots": 3, "stability": Stability(margin=0.5, lead_s=2)})
+    rule = DEFAULT_RULE.model_copy(update={"window_s": 120, "bucket_s": 40, "board": board})
+    recorded = record(*random_rows(seed))
+    steady = [slots for _, slots in shown(list(backtest(recorded, rule, 7000)))]
+
+    assert steady == one_by_one(recorded, rule, 7000)
+    plain = rule.model_copy(update={"board": DEFAULT_RULE.board.model_copy(update={"slots": 3})})
+    assert steady != [slots for _, slots in shown(list(backtest(recorded, plain, 7000)))]
 
 
 def test_fifty_thousand_products_of_one_file_enrol_and_race(record: Record) -> None:

@@ -482,6 +482,79 @@ def test_a_freeze_goes_before_an_emergency_order() -> None:
     assert "operators" == venue.shown.served
 
 
+def test_stability_goes_before_caps() -> None:
+    """Who holds a slot is moved by a cap like any other: the challenger of another merchant comes in."""
+    venue = _steady(stability={"margin": 100}, slots=4, caps=[{"by": "merchant", "most": 1, "within": 4}])
+    venue.clicks(9, 20, at_ms=510)
+    venue.tick(1000)
+
+    assert "0 1 2 3" == venue.board()  # p3 is the first of the order for the slot that no product fits
+    assert ["slot 4: no product keeps cap 1 per merchant within 4; relaxed"] == venue.told()
+
+
+def test_stability_goes_before_hard_pins() -> None:
+    venue = _steady(stability={"margin": 100})
+    venue.put(pin("a", "p9", 1), at_ms=510)
+
+    assert "9 0 1" == venue.board()
+
+
+def test_newcomers_go_before_tiers() -> None:
+    venue = BoardVenue(slots=2, newcomers={"share": 0.5, "for_s": 2}, tiers=[{"tier": "hero", "slots": "1-2"}])
+    venue.tick(3000)
+    venue.enrol(13, at_ms=3001, entry_score=0.0)
+    venue.tick(3500)
+
+    assert "0 4" == venue.board()
+    assert ["newcomers: 0 of at least 1 slots"] == venue.told()
+
+
+def test_shares_go_before_tiers() -> None:
+    venue = BoardVenue(
+        slots=2, shares=[{"by": "tier", "value": "hero", "max": 0}], tiers=[{"tier": "hero", "slots": "1"}]
+    )
+
+    assert "0 1" == venue.board()
+    assert ["share of tier hero: 1 of at most 0 slots"] == venue.told()
+
+
+def test_tiers_go_before_hard_pins() -> None:
+    venue = BoardVenue(slots=3, tiers=[{"tier": "hero", "slots": "2"}])
+    venue.put(pin("a", "p7", 2))
+
+    assert "0 7 4" == venue.board()
+    assert ["slot 2: no product of tier hero, by a later step"] == venue.told()
+
+
+def test_soft_pins_go_before_a_freeze() -> None:
+    venue = BoardVenue(slots=3)
+    venue.put({"kind": "freeze", "id": "f", "slots": 1})
+    venue.put(pin("a", "p7", 1, hard=False))
+
+    assert "0 7 1" == venue.board()
+
+
+@pytest.mark.parametrize(
+    "held", [{"kind": "freeze", "id": "h"}, {"kind": "emergency", "id": "h", "products": ["p0", "p1", "p2"]}]
+)
+def test_stock_goes_before_a_freeze_and_an_emergency_order(held: dict[str, Any]) -> None:
+    """What is sold out leaves its slot, which is filled, and has it again when it comes back."""
+    venue = BoardVenue(slots=3, stock={"policy": "sink"})
+    venue.put(held)
+    venue.stock(1, 0)
+    assert "0 3 2" == venue.board()
+    venue.stock(1, 2)
+    assert "0 1 2" == venue.board()
+
+
+def test_hard_pins_go_before_an_emergency_order() -> None:
+    venue = BoardVenue(slots=3)
+    venue.put(pin("a", "p7", 1, label="paid"), {"kind": "emergency", "id": "e", "products": ["p9"]})
+
+    assert "9 7 0" == venue.board()
+    assert () == venue.shown.slots[1].labels  # it is not where it was paid for
+
+
 # -- kept --------------------------------------------------------------------------------------------------------------
 
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from racing.errors import ConflictError, NotFoundError, OrderError
-from racing.orders import Order, Pin, parse_order
-from racing.refusals import ORDERS_MAX, check_change, check_enrolled, products_of
+from racing.orders import ORDERS_MAX, Order, Pin, parse_order
+from racing.refusals import check_change, check_enrolled, products_of
 
 RULE = {"metrics": {"a": {"event": "order"}}, "terms": [{"metric": "a", "signal": "level", "weight": 1}]}
 NOW_MS = 1_000
@@ -25,8 +25,8 @@ def phase(name: str, start_ms: int, **given: Any) -> Order:
     return parse_order({**document, **given})
 
 
-def change(held: list[Order], *put: Order, withdraw: tuple[str, ...] = (), slots: int = 5) -> None:
-    check_change({each.id: each for each in held}, put, withdraw, now_ms=NOW_MS, slots=slots)
+def change(held: list[Order], *put: Order, withdraw: tuple[str, ...] = (), now_ms: int = NOW_MS) -> None:
+    check_change({each.id: each for each in held}, put, withdraw, now_ms=now_ms, slots=5)
 
 
 def test_a_pin_beyond_the_board_names_field_value_and_bound() -> None:
@@ -98,9 +98,9 @@ def test_products_are_looked_for_wherever_an_order_names_them() -> None:
 TIMES = st.tuples(st.none() | st.integers(0, 6), st.none() | st.integers(1, 7))
 
 
-@given(TIMES, TIMES, st.integers(1, 2), st.sampled_from("ab"))
-def test_two_hard_pins_are_refused_just_when_some_moment_needs_both(
-    one: tuple[int | None, int | None], two: tuple[int | None, int | None], slot: int, product: str
+@given(TIMES, TIMES, st.integers(1, 2), st.sampled_from("ab"), st.integers(0, 8))
+def test_two_hard_pins_are_refused_just_when_some_moment_to_come_needs_both(
+    one: tuple[int | None, int | None], two: tuple[int | None, int | None], slot: int, product: str, now_ms: int
 ) -> None:
     """Held against every moment one by one."""
     try:
@@ -110,9 +110,9 @@ def test_two_hard_pins_are_refused_just_when_some_moment_needs_both(
         return  # ends before it starts
     assert isinstance(first, Pin)
     assert isinstance(second, Pin)
-    meet = any(first.holds(moment) and second.holds(moment) for moment in range(10))
+    meet = any(first.holds(moment) and second.holds(moment) for moment in range(now_ms, 10))
     if meet and (first.slot == second.slot or first.product == second.product):
         with pytest.raises(ConflictError, match="'x'"):
-            change([first], second)
+            change([first], second, now_ms=now_ms)
     else:
-        change([first], second)
+        change([first], second, now_ms=now_ms)

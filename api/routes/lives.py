@@ -1,0 +1,143 @@
+"""Operators: the life of a venue, its clones, and finals of sub venues."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from api.desk_schemas import Cloned, CloneIn, Finalists, FinalistsIn, Heat, StateIn, StateOut
+from api.enrolling import enrol
+from api.guard import Caller, GuardedRoute, needs
+from api.schemas import BULK_MAX
+from api.service import Service, Serving, Viewed, no_venue
+from api.view import VenueView
+from racing.entries import Runner
+from racing.errors import ConflictError
+from racing.lifecycle import may_become
+from racing.orders import Order, Phase
+from racing.rule import parse_rule
+from racing.store.desk import Venue
+from racing.store.orders import Book, Wanted
+
+router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
+
+
+@router.get("/{venue}/state", operation_id="readState")
+@needs("operate")
+async def read_state(view: Viewed) -> StateOut:
+    """Where the venue is in its life, and what it can become."""
+    return StateOut(state=view.venue.state, may_become=list(may_become(view.venue.state)))
+
+
+@router.put("/{venue}/state", operation_id="putState")
+@needs("operate")
+async def put_state(view: Viewed, wanted: StateIn, service: Serving, caller: Caller) -> StateOut:
+    """Move the venue on: draft, open, closed, archived, or of a rehearsal only archived; else 409.
+
+    Events are taken while it is open or a rehearsal; readers see it open or closed. Every API process follows within
+    2 s.
+    """
+    made, entry = await service.desk.move(view.venue.venue, wanted.state, author=caller.name, note=wanted.note)
+    service.frames.take(made)
+    return StateOut(state=made.state, may_become=list(may_become(made.state)), entry=entry or None)
+
+
+# -- clones ---------------------------------------------------------------------------------------------------
+
+
+@router.post("/{venue}/clone", status_code=201, operation_id="cloneVenue")
+@needs("admin")
+async def clone_venue(view: Viewed, clone: CloneIn, service: Serving, caller: Caller) -> Cloned:
+    """Make a venue with this one's rule, products in their order, orders, conditions and access; none of its events.
+
+    It is a draft until it is complete. After a fault the same call completes it; 409 for any other venue of that id.
+    """
+    source = view.venue
+    made = await _begun(service, source, clone, caller.name)
+    runners = await _copied_runners(service, source.venue, clone.venue, caller.name)
+    orders = await _copied_orders(service, source.venue, clone.venue, caller.name)
+    if clone.state != made.state:
+        made, _ = await service.desk.move(clone.venue, clone.state, author=caller.name, note="complete")
+    await service.frames.refresh()
+    service.frames.take(made)
+    return Cloned(venue=clone.venue, state=made.state, runners=runners, orders=orders)
+
+
+async def _begun(service: Service, source: Venue, clone: CloneIn, author: str) -> Venue:
+    """The venue of a clone as a draft, new or begun before. Raises ConflictError for another venue of that id."""
+    rule = parse_rule((await service.desk.rule(source.venue)).rule)
+    given = {"parent": source.parent, "cloned_from": source.venue, "conditions": source.conditions}
+    try:
+        return await service.desk.create(
+            clone.venue, clone.title or source.title, rule, author=author, access=source.access, state="draft", **given
+        )
+    except ConflictError:
+        found = next((each for each in await service.desk.venues() if each.venue == clone.venue), None)
+        if found is None or (found.state, found.cloned_from) != ("draft", source.venue):
+            raise
+        return found
+
+
+async def _copied_runners(service: Service, source: str, venue: str, author: str) -> int:
+    """How many products were enrolled, in the order of their numbers."""
+    count = await service.desk.runner_count(source)
+    for first in range(0, count, BULK_MAX):
+        found = await service.desk.runners(source, range(first, min(first + BULK_MAX, count)))
+        if found:
+            await service.desk.enrol(venue, [runner for _, runner in sorted(found.items())], author=author)
+    return count
+
+
+async def _copied_orders(service: Service, source: str, venue: str, author: str) -> int:
+    """How many orders were put: those that have not ended, and of phases those that have not begun."""
+    now_ms = service.now_ms()
+
+    def goes_on(order: Order) -> bool:
+        begun = isinstance(order, Phase) and order.active and order.holds(now_ms)
+        return not begun and (order.end_ms is None or order.end_ms > now_ms)
+
+    put = [order for order in (await service.orders.read(source)).orders.values() if goes_on(order)]
+
+    def wanted(_: Book) -> Wanted:
+        return Wanted(put=put, author=author, note=f"cloned from {source}")
+
+    await service.orders.decide(venue, wanted)
+    return len(put)
+
+
+# -- heats and final ------------------------------------------------------------------------------------------
+
+
+@router.post("/{venue}/finalists", operation_id="takeFinalists")
+@needs("operate")
+async def take_finalists(view: Viewed, wanted: FinalistsIn, service: Serving, caller: Caller) -> Finalists:
+    """Enrol the leaders of sub venues, by their frames as they stand, in this main venue. Safe to repeat.
+
+    Their data are those of the sub venue; who is enrolled here already keeps its own.
+    """
+    name = view.venue.venue
+    subs = wanted.venues or sorted(each for each, sub in service.frames.views.items() if sub.venue.parent == name)
+    if not subs:
+        raise ConflictError(f"no venue has {name!r} for its parent: name the sub venues")
+    views = [await _sub(service, sub) for sub in subs]
+    if not all(caller.reaches(sub) for sub in subs):
+        raise no_venue(next(sub for sub in subs if not caller.reaches(sub)))
+    heats, runners = [], dict[str, Runner]()
+    for sub in views:
+        first = sub.frame.slots[: wanted.take]
+        heats.append(Heat(venue=sub.venue.venue, frame=sub.frame.frame, products=[slot.product for slot in first]))
+        runners = {sub.runners[slot.runner].product: sub.runners[slot.runner] for slot in first} | runners
+    there = await service.desk.numbers(name, list(runners))
+    fresh = [runner for product, runner in runners.items() if product not in there]
+    enrolled = [
+        each
+        for first in range(0, len(fresh), BULK_MAX)
+        for each in await enrol(service, view, caller, fresh[first : first + BULK_MAX], waive=True)
+    ]
+    return Finalists(heats=heats, runners=enrolled)
+
+
+async def _sub(service: Service, venue: str) -> VenueView:
+    view = await service.frames.view(venue)
+    if view is None:
+        raise no_venue(venue)
+    return view

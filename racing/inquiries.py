@@ -1,0 +1,114 @@
+"""What is asked of a follower and what it answers, as messages: one question, one answer, over a stream of bytes.
+
+A message is its length (u32, little-endian) and msgpack.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+import msgspec
+
+from racing.advice import Target
+from racing.errors import (
+    BoundError,
+    DocumentError,
+    GoneError,
+    NotFoundError,
+    RacingError,
+    StoreError,
+    StoreUnavailableError,
+)
+from racing.questions import Draft
+
+LENGTH = struct.Struct("<I")
+MESSAGE_MAX = 64 * 1024 * 1024
+"""Bytes of one message: a board of 1,000 slots with 32 terms each is 2 MB."""
+
+
+class AskPreview(msgspec.Struct, frozen=True, tag="preview"):
+    """The board of a draft now. hidden: also who is excluded or sold out."""
+
+    venue: str
+    draft: Draft
+    hidden: bool = False
+
+
+class AskWhatIf(msgspec.Struct, frozen=True, tag="what-if"):
+    """The boards of a draft over the last minutes, beside those served. every_s: 0 leaves it to the follower."""
+
+    venue: str
+    draft: Draft
+    minutes: int
+    every_s: int = 0
+
+
+class AskExplain(msgspec.Struct, frozen=True, tag="explain"):
+    """Why a product stands where it stands: now, at a moment, or in a frame."""
+
+    venue: str
+    product: str
+    at_ms: int | None = None
+    frame: int | None = None
+
+
+class AskSlot(msgspec.Struct, frozen=True, tag="slot"):
+    """Who holds a slot and why: now, at a moment, or in a frame."""
+
+    venue: str
+    slot: int
+    at_ms: int | None = None
+    frame: int | None = None
+
+
+class AskAdvice(msgspec.Struct, frozen=True, tag="advice"):
+    """What takes a product to a place. price: as in racing.advice.advise."""
+
+    venue: str
+    product: str
+    target: Target
+    price: int | None
+    mode: Literal["coarse", "exact"]
+
+
+Question = AskPreview | AskWhatIf | AskExplain | AskSlot | AskAdvice
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer as JSON; or the name of an error, its text and the fields that are wrong."""
+
+    json: bytes = b""
+    error: str = ""
+    text: str = ""
+    fields: tuple[tuple[str, str, str | None], ...] = ()
+
+    @classmethod
+    def refusal(cls, exc: RacingError) -> Answer:
+        """The answer that an error is."""
+        kind = next((kind for kind in _ERRORS.values() if isinstance(exc, kind)), RacingError)
+        return cls(error=kind.__name__, text=str(exc), fields=getattr(exc, "fields", ()))
+
+    def found(self) -> bytes:
+        """The JSON. Raises the error where it is one."""
+        if not self.error:
+            return self.json
+        kind = _ERRORS.get(self.error, RacingError)
+        raise kind(self.text, self.fields) if issubclass(kind, DocumentError) else kind(self.text)
+
+
+_ERRORS: dict[str, type[RacingError]] = {
+    kind.__name__: kind
+    for kind in (DocumentError, BoundError, GoneError, NotFoundError, StoreUnavailableError, StoreError)
+}
+"""What an answer may be besides a finding, the special ones first."""
+
+_encode = msgspec.msgpack.Encoder().encode
+decode_question = msgspec.msgpack.Decoder(Question).decode
+decode_answer = msgspec.msgpack.Decoder(Answer).decode
+
+
+def packed(message: Question | Answer) -> bytes:
+    """A message as it is sent."""
+    body = _encode(message)
+    return LENGTH.pack(len(body)) + body
