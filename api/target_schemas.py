@@ -70,7 +70,8 @@ class ReportOut(BaseModel):
     at_ms: int = Field(examples=[1763740800123])
     rule_version: int = Field(examples=[3])
     traffic_error: float = Field(
-        examples=[0.01625], description="relative standard error of traffic; payers, in conversion and basket, have it too"
+        examples=[0.01625],
+        description="relative standard error of traffic; of payers, in conversion and basket, too",
     )
     whole: ReachedOut = Field(description="the whole venue")
     phases: dict[str, ReachedOut]

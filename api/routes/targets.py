@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 from fastapi import APIRouter, Response
 
-from api.target_schemas import ReportOut
 from api.guard import Caller, GuardedRoute, needs
 from api.service import Serving, Viewed
-from racing.decisions import Change, Decision
+from api.target_schemas import ReportOut
 from racing.inquiries import AskTargets
-from racing.store.desk import Venue
 from racing.targets import Targets
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
@@ -34,11 +29,5 @@ async def read_targets(view: Viewed, service: Serving) -> Response:
 async def put_targets(view: Viewed, targets: Targets, service: Serving, caller: Caller) -> Targets:
     """Make these the venue's targets. Every API process follows within 2 s; no product moves by it."""
     wanted = targets.model_dump(mode="json", exclude_none=True)
-
-    def changed(before: Venue) -> tuple[Venue, Decision]:
-        told = Change("targets", before.targets or None, wanted)
-        return msgspec.structs.replace(before, targets=wanted), Decision(caller.name, "venue", [told])
-
-    made, _ = await service.desk.change_venue(view.venue.venue, changed)
-    service.frames.take(made)
+    service.frames.take(await service.desk.put_targets(view.venue.venue, wanted, author=caller.name))
     return targets
