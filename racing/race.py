@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -584,6 +585,12 @@ class Race:
     def changed(self) -> int:
         """How many scores and sums have moved since take_changes."""
         return len(self._changed) + self.windows.changed
+
+    def copy(self) -> Race:
+        """The same race once more; neither notices what becomes of the other. Cost: its memory, copied as it lies."""
+        made = deepcopy(self)
+        made.scores = made._score_room[: len(made.scores)]  # noqa: SLF001  # of this class; a part of it, as ever
+        return made
 
     # -- checkpoints ---------------------------------------------------------------------------------
 
