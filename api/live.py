@@ -202,7 +202,8 @@ class Hub:
             await asyncio.sleep(max(0.0, begun_s + EVERY_S - time.monotonic()))
             if not any(group.late for group in self._groups.values()):
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(shown.wait(), LOOK_S - EVERY_S)
+                    async with asyncio.timeout(LOOK_S - EVERY_S):  # wait_for may lose a cancellation (Python 3.11)
+                        await shown.wait()
         self.task = None
 
     async def _round(self, now_s: float) -> None:

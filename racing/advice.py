@@ -19,7 +19,7 @@ from racing.errors import BoundError
 from racing.events import EventBatch
 from racing.formula import Sums
 from racing.model import IntArray, Position
-from racing.questions import board_of, copied, standing, standings
+from racing.questions import board_of, standing, standings
 from racing.race import Race
 
 EVENTS_MAX = 200_000
@@ -269,7 +269,7 @@ def events_of(runner: int, event: str, number: int, amount: int) -> EventBatch:
 
 def _tried(race: Race, runner: int, changes: list[tuple[_Kind, int]]) -> tuple[int, int | None]:
     """(standing, slot) of the runner once these events have come, by the fold itself."""
-    tried = copied(race)
+    tried = race.copy()
     position = race.position
     tried.apply(
         Entry(Position(position.ms, position.seq + 1 + index), events_of(runner, kind.name, number, kind.amount))
@@ -281,7 +281,7 @@ def _tried(race: Race, runner: int, changes: list[tuple[_Kind, int]]) -> tuple[i
 
 def _lasts_ms(race: Race, runner: int, now: int) -> int | None:
     """Time until the runner's standing is worse if nothing comes but time; None if it never is."""
-    alone = copied(race)
+    alone = race.copy()
     end_ms = race.moment_ms + 2 * race.rule.window_ms + race.rule.bucket_ms
     while (at_ms := alone.due_ms()) is not None and at_ms <= end_ms:
         alone.apply([Entry(Position(at_ms, 0), Tick())])

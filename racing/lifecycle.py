@@ -16,7 +16,7 @@ _NEXT: dict[State, tuple[State, ...]] = {
     "rehearsal": ("archived",),
     "open": ("closed",),
     "closed": ("open", "archived"),
-    "archived": ("closed",),
+    "archived": (),
 }
 TAKES_EVENTS: frozenset[State] = frozenset({"rehearsal", "open"})
 SHOWN: frozenset[State] = frozenset({"open", "closed"})
@@ -31,12 +31,14 @@ def may_become(state: State) -> tuple[State, ...]:
 def check_move(venue: str, before: State, after: State) -> None:
     """Raise ConflictError unless a venue may go from one state to another; to stay as it is is no move.
 
-    A rehearsal never opens: its counts and totals are of load that was played. A clone of it opens.
+    A rehearsal never opens, neither by way of the archive, which is the end: its counts and totals are of load that was
+    played. A clone of it opens.
     """
     if after == before or after in _NEXT[before]:
         return
-    may = " or ".join(_NEXT[before])
-    why = ", since what it has counted was a rehearsal: clone it" if before == "rehearsal" else ""
+    may = " or ".join(_NEXT[before]) or "nothing else"
+    whys = {"rehearsal": ", since what it has counted was a rehearsal: clone it", "archived": ": clone it"}
+    why = whys.get(before, "")
     raise ConflictError(f"venue {venue!r} is {before}: it can become {may}, not {after}{why}")
 
 

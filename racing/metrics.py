@@ -42,7 +42,13 @@ GaugeName = Literal[
     "saima_race_duplicate_events",  # events whose id had been counted, per venue
     "saima_race_unknown_runner_events",  # events of products that were not enrolled, per venue
     "saima_race_unknown_kind_events",  # events of kinds beyond the bound, per venue
-    "saima_race_unreadable_entries",  # log entries that could not be decoded, per venue
+    "saima_race_unreadable_entries",  # log entries, and orders in them, that could not be read, per venue
+    "saima_race_stated_events",  # stocks and prices stated, per venue
+    "saima_race_outdated_events",  # stocks and prices older than what was in force, ignored, per venue
+    "saima_board_conflicts",  # orders in force without effect because of others, per venue
+    "saima_board_moved_slots",  # slots of a steady board that changed hands at its looks, per venue
+    "saima_board_moved_slots_without",  # slots that would have changed hands without stability, per venue
+    "saima_board_given_up_score",  # points of score that stability gives up on the board now, per venue
     "saima_append_waiting_events",  # events that waited together for the last append, per venue
     "saima_memory_share",  # part of its memory bound that the venue's Redis uses, 0 to 1, per venue
     "saima_live_streams",  # live streams open in this process, per venue
@@ -133,6 +139,8 @@ _RACE_COUNTS: dict[GaugeName, str] = {
     "saima_race_unknown_runner_events": "unknown_runner",
     "saima_race_unknown_kind_events": "unknown_kind",
     "saima_race_unreadable_entries": "unreadable",
+    "saima_race_stated_events": "stated",
+    "saima_race_outdated_events": "outdated",
 }
 
 METRICS = Metrics()

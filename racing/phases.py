@@ -109,8 +109,9 @@ class Phases:
         if not self.name:
             self.totals = self.opening = None
             return
-        phase = next(placed.order for placed in phases if placed.order.id == self.name)
-        assert isinstance(phase, Phase)
+        phase = next((placed.order for placed in phases if placed.order.id == self.name), None)
+        if not isinstance(phase, Phase):
+            raise ValueError(f"the phase {self.name!r} holds, and its order is missing")  # noqa: TRY004  # of a record
         self.rule = RuleInForce(phase.parsed(), phase.version, phase.formula, self.begun[self.name][1])
         if "phase_key" in columns:
             self.totals = np.zeros(shape, np.int64)

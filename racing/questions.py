@@ -44,20 +44,9 @@ class Draft(msgspec.Struct, frozen=True, omit_defaults=True):
         return bodies
 
 
-def copied(race: Race) -> Race:
-    """The same race once more, made of all that the fold remembers; neither notices what becomes of the other.
-
-    For races that nobody commits: its checkpoint counts as taken. Cost: a full checkpoint and its restore.
-    """
-    log_sum = race.log_sum
-    record, _ = race.checkpoint(full=True)
-    race.log_sum = log_sum  # a checkpoint begins a sum where none was known
-    return Race.restore([record])
-
-
 def drafted(race: Race, draft: Draft) -> Race:
     """A copy of the race in which the draft was decided just now; it goes on from the same position."""
-    made = copied(race)
+    made = race.copy()
     decide(made, draft)
     return made
 

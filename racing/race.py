@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from racing.boarding import Field, board_of, newcomers_of
 from racing.cells import MEASURES_MAX, runners_of
 from racing.columns import Array, pack, unpack
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Unreadable
-from racing.errors import CorruptRecordError, RuleError
+from racing.errors import CorruptRecordError, DocumentError, RuleError
 from racing.events import EventBatch
 from racing.formula import FORMULA, Formula, Held, Sums, formula_of, measures_of_rule
 from racing.intake import Arrived, Counts, Intake, Span, counts_of
@@ -585,6 +586,12 @@ class Race:
         """How many scores and sums have moved since take_changes."""
         return len(self._changed) + self.windows.changed
 
+    def copy(self) -> Race:
+        """The same race once more; neither notices what becomes of the other. Cost: its memory, copied as it lies."""
+        made = deepcopy(self)
+        made.scores = made._score_room[: len(made.scores)]  # noqa: SLF001  # of this class; a part of it, as ever
+        return made
+
     # -- checkpoints ---------------------------------------------------------------------------------
 
     def checkpoint(self, *, full: bool = False) -> tuple[bytes, bool]:
@@ -648,7 +655,7 @@ class Race:
                 if after not in {None, str(race.position)}:
                     raise CorruptRecordError(f"the checkpoint before {header['position']}, at {after}, is missing")
                 race._load(header, columns)
-            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError) as exc:
+            except (KeyError, ValueError, TypeError, IndexError, msgspec.MsgspecError, DocumentError) as exc:
                 raise CorruptRecordError(f"checkpoint {index} is not one of a race: {exc!r}") from exc
         due_ms = race.memory.due_ms  # to find who is meant and to score them anew stirs nothing
         race._aim()

@@ -231,7 +231,17 @@ class VenueScorer:
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
         METRICS.set("saima_remembered_ids", self._keys.venue, race.remembered_ids)
+        self._tell_board(batch.frame)
         return batch
+
+    def _tell_board(self, frame: Frame | None) -> None:
+        if frame is None:
+            return
+        venue, churn = self._keys.venue, self.race.churn
+        METRICS.set("saima_board_conflicts", venue, frame.conflicts)
+        METRICS.set("saima_board_moved_slots", venue, churn.moved)
+        METRICS.set("saima_board_moved_slots_without", venue, churn.moved_without)
+        METRICS.set("saima_board_given_up_score", venue, churn.given_up)
 
     def _trim_ms(self) -> int | None:
         """The log before this moment may go: no record needs it, it is old enough, and segment files hold it."""

@@ -12,7 +12,7 @@ from loadtests.scenarios.plan import Figures, Plan, outcome
 from loadtests.stack import HOST, VENUE, Stack
 from loadtests.worker import Job
 
-CLIENTS = 1_500
+CLIENTS = 5_000
 SILENT = 200
 _RUNNERS = 1_000
 _SPARE = 300

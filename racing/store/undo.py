@@ -12,6 +12,7 @@ import msgspec
 from racing.decisions import Change, Decision
 from racing.entries import Runner
 from racing.errors import ConflictError, NotFoundError
+from racing.lifecycle import check_move
 from racing.orders import Exclusion, Order, parse_order
 from racing.rule import parse_rule
 from racing.store.audit import Audit, Told
@@ -138,6 +139,8 @@ class Undo:
             plain = msgspec.json.decode(msgspec.json.encode(venue))  # as the audit has it: lists, no tuples
             moved = next((each.of for each in told.decision.changes if plain.get(each.of) != each.after), "")
             back = {} if moved else {each.of: each.before for each in told.decision.changes}
+            if "state" in back:
+                check_move(self.venue, venue.state, back["state"])
             reverse = [Change(each.of, each.after, each.before) for each in told.decision.changes]
             decision = Decision(self.author, told.decision.what, reverse, self.note, told.entry)
             return msgspec.convert({**plain, **back}, Venue), decision

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from racing.advice import Target
-from racing.errors import BoundError, DocumentError, GoneError, NotFoundError, StoreError
+from racing.errors import BoundError, DocumentError, GoneError, NotFoundError, StoreError, StoreUnavailableError
 from racing.follower import VENUES_MAX, Followed, Follower
 from racing.inquiries import Answer, AskAdvice, AskExplain, AskPreview, AskSlot, AskWhatIf, Question
 from racing.model import START, Position
@@ -298,3 +298,23 @@ class _Unclosed:
 
     def close(self) -> None:
         """Nothing."""
+
+
+# -- venues that nobody races ----------------------------------------------------------------------------------
+
+
+def test_a_venue_that_nobody_races_is_told_so(track: Track, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moments after it was made it is waited for."""
+    monkeypatch.setattr("racing.follower._FIRST_S", 0.05)
+    track.begin()
+    with pytest.raises(StoreUnavailableError, match="not raced yet"):
+        followed(track).live()
+
+
+def test_the_past_begins_as_near_as_there_is_a_checkpoint(track: Track, owner: VenueScorer) -> None:
+    """A part where there is one: little is to be folded."""
+    past = Past(track.client, track.keys, None)
+    wanted = Position(track.now_ms - 60_000, 0)
+    race = past.race_at(wanted)
+    assert wanted.ms - 30_000 - 3_000 <= race.position.ms <= wanted.ms
+    assert past.race_at(START).position == START

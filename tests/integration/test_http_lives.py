@@ -32,7 +32,7 @@ def draft(service: Running, name: str, **given: Any) -> str:
         ("draft", [], "closed", "it can become rehearsal or open or archived, not closed"),
         ("rehearsal", [], "open", "since what it has counted was a rehearsal: clone it"),
         ("open", [], "archived", "is open: it can become closed, not archived"),
-        ("open", ["closed", "archived"], "open", "is archived: it can become closed"),
+        ("open", ["closed", "archived"], "open", "is archived: it can become nothing else, not open: clone it"),
     ],
 )
 def test_a_move_that_no_life_makes_is_refused(
@@ -60,6 +60,9 @@ def test_events_are_taken_while_a_venue_is_open(service: Running) -> None:
     undone = service.post(f"/v1/venues/{venue}/audit/{closed.json()['entry']}/undo", {})
     assert undone.is_success, undone.text
     assert service.http.get(f"/v1/venues/{venue}/state").json()["state"] == "open"
+    opened = service.http.get(f"/v1/venues/{venue}/audit?what=venue").json()["decisions"][-1]["entry"]
+    back = service.post(f"/v1/venues/{venue}/audit/{opened}/undo", {})
+    assert "it can become closed, not draft" in problem(back, 409, "conflict")["detail"]
     assert service.send(venue, event).status_code == 202
 
 

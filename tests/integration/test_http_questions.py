@@ -211,3 +211,37 @@ def test_advice_on_a_product_is_given_at_a_pace(keyed_service: Keyed) -> None:
     assert [answer.status_code for answer in found[:10]] == [200] * 10
     assert "10 times in 60 s" in problem(found[10], 429, "too_many_requests")["detail"]
     assert 1 <= int(found[10].headers["retry-after"]) <= 60
+
+
+# -- orders of the desk ----------------------------------------------------------------------------------------
+
+
+def test_orders_that_nobody_has_put_are_previewed_with_who_is_hidden(service: Running, venue: str) -> None:
+    """An exclusion and a pin; the board that is served stays."""
+    before = service.slots(venue).json()
+    put = [
+        {"kind": "exclude", "id": "out", "product": "p-2", "reason": "complaints"},
+        {"kind": "pin", "id": "top", "product": "p-1", "slot": 1},
+    ]
+    found = draft(service, venue, "preview?hidden=true", {"put": put}).json()
+    assert [slot["product"] for slot in found["slots"]] == ["p-1", "p-3"]
+    assert found["slots"][0]["steps"][-1] == {"step": "hard pins", "from_slot": 2, "to_slot": 1, "by": "pin top"}
+    (hidden,) = found["hidden"]
+    assert (hidden["product"], hidden["standing"], hidden["slot_before"]) == ("p-2", 1, 1)
+    assert hidden["why"] == "out: complaints"
+    assert draft(service, venue, "preview", {"put": put}).json()["hidden"] is None
+    assert service.slots(venue).json() == before
+
+
+def test_a_product_that_is_off_the_board_is_told_what_took_it_off(service: Running) -> None:
+    venue = service.made_venue("p-1", "p-2")
+    service.folded(venue, service.send(venue, *events(p_2=1)).json()["position"])
+    order = {"kind": "exclude", "product": "p-2", "reason": "complaints"}
+    put = service.http.put(f"/v1/venues/{venue}/orders/out", json=order)
+    assert put.is_success, put.text
+    service.folded(venue, put.json()["entry"])
+    found = ask(service, f"venues/{venue}/runners/p-2/explain").json()
+    assert (found["standing"], found["slot"]) == (1, None)
+    assert found["out"] == {"step": "exclude", "from_slot": 1, "by": "out: complaints"}
+    lifted = draft(service, venue, "preview", {"withdraw": ["out"]}).json()
+    assert [move["product"] for move in lifted["entered"]] == ["p-2"]

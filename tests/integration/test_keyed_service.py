@@ -219,6 +219,28 @@ def test_changes_carry_the_name_of_the_key(keyed_service: Keyed) -> None:
     assert all(key[15:] not in held for key in keyed_service.keys.values())
 
 
+def test_a_merchant_withdraws_its_own_product_only_where_the_venue_lets_it(keyed_service: Keyed) -> None:
+    """And the audit names the key that enrolled it, and the one that withdrew it."""
+    venue = "hall-withdraw"
+    assert keyed_service.ask("admin", "POST", "/v1/venues", {"venue": venue}).status_code == 201
+    keyed_service.make("its operator", "operator", venues=(venue,))
+    keyed_service.make("its merchant", "merchant", venues=(venue,), merchant="m-own")
+    runner = {"product": "p-1", "merchant": "m-own", "title": "One"}
+    path = f"/v1/venues/{venue}/runners"
+    assert keyed_service.ask("its operator", "POST", path, runner).status_code == 201
+    assert keyed_service.ask("its operator", "POST", path, {**runner, "product": "p-2", "merchant": "m-2"}).is_success
+    assert keyed_service.ask("its merchant", "DELETE", f"{path}/p-1").json()["code"] == "forbidden"
+    access = keyed_service.ask("admin", "GET", f"/v1/venues/{venue}/access").json()
+    keyed_service.ask("admin", "PUT", f"/v1/venues/{venue}/access", {**access, "merchants_may": ["withdraw"]})
+    assert keyed_service.ask("its merchant", "DELETE", f"{path}/p-2").json()["code"] == "not_found"
+    gone = keyed_service.ask("its merchant", "DELETE", f"{path}/p-1")
+    assert gone.status_code in {200, 202}, gone.text
+    audit = keyed_service.ask("its operator", "GET", f"/v1/venues/{venue}/audit").json()["decisions"]
+    made = [(each["what"], each["who"]) for each in audit]
+    assert [who for what, who in made if what == "enrol"] == ["its operator", "its operator"]
+    assert [who for what, who in made if what == "orders"] == ["its merchant"]
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -17,7 +17,7 @@ from racing.explain import added_up, explained
 from racing.formula import FORMULA
 from racing.model import Position
 from racing.preview import preview
-from racing.questions import Draft, copied, rule_document, standing, standings
+from racing.questions import Draft, rule_document, standing, standings
 from racing.race import Race
 from racing.whatif import Span, what_if
 from tests.laws.logs import EVERY_SIGNAL, START_MS, Log, entries_of, law, logs, raced, rule_of, rules, state
@@ -64,7 +64,7 @@ def test_a_copy_is_the_race_and_goes_on_alike(log: Log) -> None:
     for cut in (len(entries) // 2, len(entries)):
         race = raced(entries[:cut])
         before = state(race)
-        copy = copied(race)
+        copy = race.copy()
         assert state(copy) == before
         copy.apply(entries[cut:])
         assert state(race) == before
@@ -209,7 +209,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _after(race: Race, runner: int, *changes: tuple[str, int, int]) -> int:
     """The standing once these events have come."""
-    tried = copied(race)
+    tried = race.copy()
     at = race.position
     batches = [events_of(runner, event, number, amount) for event, number, amount in changes]
     tried.apply(Entry(Position(at.ms, at.seq + 1 + index), batch) for index, batch in enumerate(batches))
@@ -245,7 +245,7 @@ def test_a_standing_lasts_as_long_as_is_said(log: Log, runner: int) -> None:
     now = standing(race, runner)
     found = advise(race, runner, Target(), price=None, mode="exact")
     end_ms = race.moment_ms + 2 * race.rule.window_ms + race.rule.bucket_ms
-    alone = copied(race)
+    alone = race.copy()
     while (at_ms := alone.due_ms()) is not None and at_ms <= end_ms:
         alone.apply([Entry(Position(at_ms, 0), Tick())])
         if standing(alone, runner) > now:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.errors import ProblemError
-from api.quota import Bucket, Quotas
+from api.quota import Bucket, Pace, Quotas
 
 
 @pytest.mark.parametrize("per_s", [1, 3, 100])
@@ -69,3 +69,22 @@ def test_names_without_end_take_no_memory_without_end() -> None:
     for number in range(10_001):
         quotas.take(f"m-{number}")
     quotas.take("m-0")  # all began anew
+
+
+def test_a_pace_lets_so_many_through_in_any_stretch_and_says_when_again() -> None:
+    """Each name by itself; a refusal is not counted."""
+    pace = Pace(2, 60)
+    assert [pace.take("a", at_s) for at_s in (0.0, 10.0)] == [0, 0]
+    assert pace.take("a", 10.5) == 50
+    assert pace.take("b", 10.5) == 0
+    assert pace.take("a", 59.9) == 1
+    assert pace.take("a", 60.0) == 0
+    assert pace.take("a", 60.0) == 10
+    assert pace.words == "2 times in 60 s"
+
+
+def test_names_of_a_pace_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.quota._NAMES_MAX", 2)
+    pace = Pace(1, 60)
+    assert [pace.take(name, 0.0) for name in ("a", "b", "c")] == [0, 0, 0]
+    assert pace.take("a", 0.0) == 0

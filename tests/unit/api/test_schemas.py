@@ -85,7 +85,8 @@ def test_a_bulk_out_of_bounds_is_refused(size: int) -> None:
 
 
 def test_an_unknown_field_is_told_those_that_there_are() -> None:
-    assert fault(VenueIn, {"venue": "h", "slots": 3}) == "slots: no such field; there are venue, title, rule, access"
+    told = "slots: no such field; there are venue, title, rule, access, state, parent"
+    assert fault(VenueIn, {"venue": "h", "slots": 3}) == told
 
 
 def test_a_rule_within_a_venue_is_checked_as_a_rule() -> None:

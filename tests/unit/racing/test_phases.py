@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from racing.columns import pack, unpack
 from racing.entries import RuleChange
+from racing.errors import CorruptRecordError
 from racing.opening import fade, opening_values, strength
 from racing.race import Race
 from racing.rule import parse_rule
@@ -229,6 +232,30 @@ def test_the_weight_of_an_opening_order(k: float, evidence: int, f: float) -> No
 
 
 # -- kept -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            lambda header: header["steering"]["book"]["orders"].clear(),
+            "the phase 'burst' holds, and its order is missing",
+        ),
+        (lambda header: header["steering"]["book"]["orders"][0][1].pop("rule"), "rule: is required"),
+        (lambda header: header.pop("phases"), "phases"),
+    ],
+    ids=["no order", "no rule", "no phases"],
+)
+def test_a_checkpoint_whose_phase_is_not_whole_is_refused_as_such(
+    change: Callable[[dict[str, Any]], Any], told: str
+) -> None:
+    venue = BoardVenue()
+    venue.put(_phase("burst", 0))
+    header, columns = unpack(venue.race.checkpoint(full=True)[0])
+    change(header)
+
+    with pytest.raises(CorruptRecordError, match=told):
+        Race.restore([pack(header, columns)])
 
 
 def test_a_phase_is_restored_with_its_totals_and_its_opening() -> None:
