@@ -85,7 +85,7 @@ class _Work:
             self.mended += int(self._client.eval(source("mend_field"), 1, key, name, read, wanted))
 
     def _products(self) -> list[str]:
-        """Product by number at the end of the log: asked after a hash was read, so that it has all that came to that."""
+        """Product by number at the end of the log: asked after a hash was read, it has all that came to that."""
         names = list(self._race.products)
         for _, decision in self._decided(self._race.position):
             if isinstance(decision, Enrolment) and decision.follows(len(names)):
