@@ -45,6 +45,7 @@ from api.routes import (
     runners,
     scorers,
     slots,
+    targets,
     venues,
 )
 from api.service import Service
@@ -141,6 +142,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         events,
         beacons,
         slots,
+        targets,
         boards,
         live,
         questions,

@@ -9,6 +9,7 @@ from typing import Any
 
 CSV = "text/csv"
 _FIRST = ("venue", "product", "merchant", "title", "slot", "standing", "rank", "of", "percentile", "score")
+_MOVES = ("one_min", "five_min", "since_start")
 _LAST = ("stock", "price")
 _RISKY = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula: a title is no place for one."""
@@ -23,10 +24,17 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     columns = [f"{metric}_{what}" for metric in metrics for what in ("window", "base", "delta", "total")]
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow([*_FIRST, *columns, *_LAST, "badges"])
+    writer.writerow([*_FIRST, *(f"moved_{name}" for name in _MOVES), *columns, *_LAST, "badges"])
     for row in rows:
         sums = [row["metrics"].get(metric, {}).get(what, "") for metric in metrics for what in _WHATS]
-        cells = [*(row[name] for name in _FIRST), *sums, *(row[name] for name in _LAST), " ".join(row["badges"])]
+        moves = [row["movement"][name] for name in _MOVES]
+        cells = [
+            *(row[name] for name in _FIRST),
+            *moves,
+            *sums,
+            *(row[name] for name in _LAST),
+            " ".join(row["badges"]),
+        ]
         writer.writerow([_safe(cell) for cell in cells])
     return out.getvalue()
 

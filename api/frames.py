@@ -254,6 +254,8 @@ class Frames:
             await asyncio.sleep(max(0.0, self._listed_s + _VENUES_EVERY_S - time.monotonic()))
             try:
                 await self.refresh()
+                for view in self.views.values():
+                    view.history.forget(time.monotonic())
                 if self._last is not None:
                     await self._last.keep(self.views.values())
             except StoreError as exc:

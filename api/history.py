@@ -6,6 +6,7 @@ they stood at whole ten seconds of log time, so that every process tells the sam
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field, replace
 
@@ -26,6 +27,8 @@ REFERENCES = MOVED_STEPS + STAYS_STEPS + 1
 
 RECENT_MAX = 64
 """Frames in memory: some 6 s of a busy venue, for who asks what changed since the last one it saw."""
+RECENT_S = 30.0
+"""What was shown before is fetched if it is asked for."""
 _RECENT_SLOTS_MAX = 16_384
 """Slots of those together: about 1 kB each with four terms."""
 
@@ -95,18 +98,29 @@ async def references_at(kept: KeptFrames, venue: str, at_ms: int) -> References:
 
 
 class History:
-    """The frames shown last, oldest first. Bound: RECENT_MAX frames, fewer of large boards."""
+    """The frames shown last, oldest first. Bound: RECENT_MAX frames, fewer of large boards, and RECENT_S of them."""
 
     def __init__(self) -> None:
         self._recent: deque[Shown] = deque()
+        self._added_s: deque[float] = deque()
         self._slots = 0
 
     def add(self, shown: Shown) -> None:
         """Take the newest frame; the oldest may go."""
         self._recent.append(shown)
+        self._added_s.append(time.monotonic())
         self._slots += len(shown.frame.slots)
         while len(self._recent) > RECENT_MAX or (len(self._recent) > 1 and self._slots > _RECENT_SLOTS_MAX):
-            self._slots -= len(self._recent.popleft().frame.slots)
+            self._drop()
+
+    def forget(self, now_s: float) -> None:
+        """Drop what was shown long ago, but for the newest: many quiet venues would hold memory for nobody."""
+        while len(self._recent) > 1 and self._added_s[0] < now_s - RECENT_S:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._added_s.popleft()
+        self._slots -= len(self._recent.popleft().frame.slots)
 
     def find(self, place: Place) -> Shown | None:
         """The frame at a place, if it is among them. Cost: O(RECENT_MAX)."""

@@ -40,7 +40,8 @@ async def looked_at(service: Service, view: VenueView, asked: Asked, caller: Gra
     number = (await service.desk.numbers(venue, [asked.product])).get(asked.product)
     if number is None:
         return None
-    found = await told(service.desk, view, [number], owns=asked.merchant.__eq__)
+    boards = await service.moves.of(service.frames.kept, view)
+    found = await told(service.desk, view, [number], owns=asked.merchant.__eq__, boards=boards)
     if number not in found.rows:
         return None
     row, runner = found.rows[number], found.runners[number]

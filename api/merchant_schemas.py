@@ -38,6 +38,14 @@ class MetricOut(BaseModel):
     total: float = Field(examples=[3120], description="since the race began")
 
 
+class MovementOut(BaseModel):
+    """Slots won since an earlier board, negative for lost; null for a product that was not on it, or is not now."""
+
+    one_min: int | None = Field(examples=[3])
+    five_min: int | None = Field(examples=[-2])
+    since_start: int | None = Field(examples=[12], description="since a minute after the venue was made")
+
+
 class StandingOut(BaseModel):
     """One product in one venue."""
 
@@ -62,6 +70,7 @@ class StandingOut(BaseModel):
         description="score less the terms: what boosts and an opening order add to a product that is not on the board,"
         " and for a moment what is on its way to the sums",
     )
+    movement: MovementOut
     metrics: dict[str, MetricOut] = Field(
         examples=[{"click": {"window": 120, "base": 84.5, "delta": 35.5, "total": 3120}}]
     )

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from api.moves import NO_BOARDS, Boards, moved
 from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
@@ -56,10 +57,17 @@ def anyone(_merchant: str) -> bool:
     return True
 
 
-async def told(desk: Desk, view: VenueView, numbers: Sequence[int], *, owns: Callable[[str], bool] = anyone) -> Told:
+async def told(
+    desk: Desk,
+    view: VenueView,
+    numbers: Sequence[int],
+    *,
+    owns: Callable[[str], bool] = anyone,
+    boards: Boards = NO_BOARDS,
+) -> Told:
     """Rows of those of these runners that are enrolled in a venue, and of merchants that are owned.
 
-    Raises StoreError. Cost: some 15 us each.
+    boards: to tell movements from. Raises StoreError. Cost: some 15 us each.
     """
     venue, frame = view.venue.venue, view.frame
     ref = FrameRef(
@@ -81,7 +89,7 @@ async def told(desk: Desk, view: VenueView, numbers: Sequence[int], *, owns: Cal
         found.ref = msgspec.structs.replace(
             ref, settled=found.ref.settled and piece.settled, position=read.commit.position
         )
-        found.rows |= zip(some, piece.rows(frame, some), strict=True)
+        found.rows |= zip(some, piece.rows(frame, some, boards), strict=True)
     return found
 
 
@@ -146,8 +154,8 @@ class Piece:
             )
         return [{name: next(column) for name, column in columns.items()} for _ in self.runners]
 
-    def rows(self, frame: Frame, numbers: Sequence[int]) -> Iterator[Row]:
-        """A row for each runner; numbers: their runner numbers."""
+    def rows(self, frame: Frame, numbers: Sequence[int], boards: Boards) -> Iterator[Row]:
+        """A row for each runner; numbers: their runner numbers; boards: to tell movements from."""
         read, shown = self.read, {slot.runner: slot for slot in frame.slots}
         columns = zip(
             numbers,
@@ -169,6 +177,7 @@ class Piece:
                 place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
                 stock, price = _told(slot.stock, stock), _told(slot.price, price)  # as events have stated them
                 terms, rest = list(slot.terms) or terms, 0.0  # noqa: PLW2901  # as above
+            movement = moved(boards, number, None if slot is None else slot.slot)
             yield {
                 "venue": frame.venue,
                 "product": runner.product,
@@ -183,10 +192,13 @@ class Piece:
                 "score": score if standing or slot is not None else None,
                 "terms": terms,
                 "rest": rest,
+                "movement": movement,
                 "metrics": metrics,
                 "stock": stock,
                 "price": price,
-                "badges": badges(slot=None if slot is None else slot.slot, stock=stock, moved_5m=None, labels=labels),
+                "badges": badges(
+                    slot=None if slot is None else slot.slot, stock=stock, moved_5m=movement["five_min"], labels=labels
+                ),
             }
 
 

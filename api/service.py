@@ -19,6 +19,7 @@ from api.grants import Grants
 from api.ingest import RecentIds
 from api.ladders import Ladders
 from api.live import Live
+from api.moves import Moves
 from api.quota import Pace, Quotas
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
@@ -58,6 +59,7 @@ class Service:
     again: set[asyncio.Task[None]] = field(default_factory=set)
     """Batches that are being sent again; held here, or nobody would."""
     turns: Turns = field(default_factory=Turns)
+    moves: Moves = field(default_factory=Moves)
     ladders: Ladders = field(default_factory=Ladders)
     merchant_quotas: Quotas = field(init=False)
     """What merchants may ask that costs more than a read of memory."""

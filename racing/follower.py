@@ -37,6 +37,7 @@ from racing.inquiries import (
     AskExplain,
     AskPreview,
     AskSlot,
+    AskTargets,
     AskWhatIf,
     Question,
     decode_question,
@@ -55,6 +56,7 @@ from racing.store.keys import VenueKeys
 from racing.store.log import entries_between
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
+from racing.targets import parse_targets, report
 from racing.whatif import Span, what_if
 
 log = structlog.get_logger("saima.follower")
@@ -220,6 +222,9 @@ class Followed:
                 number = self._number(race, question.product)
                 found = advise(race, number, question.target, price=question.price, mode=question.mode)
                 return {**head, **_plain(found)}
+            case AskTargets():
+                race, head = self.at(None, None)
+                return {**head, **_plain(report(race, parse_targets(question.targets)))}
 
     def _number(self, race: Race, product: str) -> int:
         number = number_of(race, product)

@@ -6,7 +6,7 @@ A message is its length (u32, little-endian) and msgpack.
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -72,7 +72,14 @@ class AskAdvice(msgspec.Struct, frozen=True, tag="advice"):
     mode: Literal["coarse", "exact"]
 
 
-Question = AskPreview | AskWhatIf | AskExplain | AskSlot | AskAdvice
+class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
+    """How far a venue has come towards its targets, a document of racing/targets.py."""
+
+    venue: str
+    targets: dict[str, Any]
+
+
+Question = AskPreview | AskWhatIf | AskExplain | AskSlot | AskAdvice | AskTargets
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -43,9 +43,9 @@ class Target(Strict):
 
 
 class Targets(Strict):
-    """The targets of a venue, its phases by id, and its sources by name."""
+    """The targets of the whole venue, its phases by id, and its sources by name."""
 
-    venue: Target = Target()
+    whole: Target = Target()
     phases: dict[str, Target] = Field(default={}, max_length=100)
     sources: dict[str, Target] = Field(default={}, max_length=100)
 
@@ -105,7 +105,7 @@ class Report(msgspec.Struct, frozen=True):
     """Targets and what was reached. traffic_error: relative standard error of traffic; payers have it too."""
 
     traffic_error: float
-    venue: Reached
+    whole: Reached
     phases: dict[str, Reached]
     sources: dict[str, Reached]
     slots: list[SlotOutput]
@@ -129,7 +129,7 @@ def report(race: Race, targets: Targets) -> Report:
     none = Target()
     return Report(
         traffic_error=ERROR,
-        venue=_reached(sales.takings(), targets.venue),
+        whole=_reached(sales.takings(), targets.whole),
         phases={phase: _reached(sales.takings(phase=phase), targets.phases.get(phase, none)) for phase in phases},
         sources={name: _reached(sales.takings(source=name), targets.sources.get(name, none)) for name in sources},
         slots=_slots(sales.slots),

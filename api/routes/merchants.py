@@ -144,10 +144,10 @@ async def _rows(
     by_venue: dict[str, list[int]] = {}
     for _, venue, number in page:
         by_venue.setdefault(venue, []).append(number)
-    found = {
-        venue: await told(service.desk, views[venue], numbers, owns=merchant.__eq__)
-        for venue, numbers in by_venue.items()
-    }
+    found = {}
+    for venue, numbers in by_venue.items():
+        boards = await service.moves.of(service.frames.kept, views[venue])
+        found[venue] = await told(service.desk, views[venue], numbers, owns=merchant.__eq__, boards=boards)
     rows = [row for _, venue, number in page if (row := found[venue].rows.get(number)) is not None]
     if sort == "standing":  # they may have moved since they were put in order
         rows.sort(key=lambda row: (row["standing"] is None, row["standing"] or 0, row["venue"], row["runner"]))
@@ -192,7 +192,8 @@ async def look_up_standings(
     service.merchant_quotas.take(caller.merchant)
     products = list(dict.fromkeys(wanted.products))
     numbers = await service.desk.numbers(view.venue.venue, products)
-    found = await told(service.desk, view, list(numbers.values()), owns=caller.owns)
+    boards = await service.moves.of(service.frames.kept, view)
+    found = await told(service.desk, view, list(numbers.values()), owns=caller.owns, boards=boards)
     rows = [row for product in products if (row := found.rows.get(numbers.get(product, -1))) is not None]
     there = {row["product"] for row in rows}
     absent = [product for product in products if product not in there]

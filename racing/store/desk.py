@@ -69,6 +69,7 @@ class Venue(msgspec.Struct, frozen=True):
 
     state: where it is in its life. parent: the main venue that it is a sub venue of. cloned_from: the venue whose rule,
     runners and orders it began with. conditions: what a product must bring (racing/conditions.py).
+    targets: what it is to sell (racing/targets.py).
     """
 
     venue: str
@@ -79,6 +80,7 @@ class Venue(msgspec.Struct, frozen=True):
     parent: str = ""
     cloned_from: str = ""
     conditions: dict[str, Any] = {}
+    targets: dict[str, Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,16 @@ class Desk:
         def changed(before: Venue) -> tuple[Venue, Decision]:
             told = Change("conditions", before.conditions, conditions)
             return msgspec.structs.replace(before, conditions=conditions), Decision(author, "venue", [told])
+
+        made, _ = await self.change_venue(venue, changed)
+        return made
+
+    async def put_targets(self, venue: str, targets: dict[str, Any], *, author: str) -> Venue:
+        """Make these the venue's targets, whatever they were. Safe to repeat."""
+
+        def changed(before: Venue) -> tuple[Venue, Decision]:
+            told = Change("targets", before.targets, targets)
+            return msgspec.structs.replace(before, targets=targets), Decision(author, "venue", [told])
 
         made, _ = await self.change_venue(venue, changed)
         return made

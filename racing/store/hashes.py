@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from racing.entries import Enrolment, RuleChange, Runner
 from racing.errors import CorruptRecordError
-from racing.model import Position
+from racing.model import START, Position
 from racing.race import Race
 from racing.store.client import store_errors
 from racing.store.documents import decode_runner, decode_version, encode_runner, encode_version, version_of
@@ -37,16 +37,16 @@ def mend_hashes(
     client: SyncClient,
     keys: VenueKeys,
     race: Race,
-    decided: Callable[[], Decided],
+    decided: Callable[[Position], Decided],
     *,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Hashes:
     """Hold the hashes against the race, and write anew what is wrong.
 
-    decided: all rule changes and enrolments that are kept of the past; asked only where a document is damaged. Fields
-    of enrolments that the race has not folded yet are told by their own checksums alone. What has moved on meanwhile
-    is left alone, so that it does no harm if another owner does the same. meanwhile: called between reads. Raises
-    StoreUnavailableError. Cost: O(runners), read once.
+    decided: all rule changes and enrolments that are kept of the past after a position; those before the race's own are
+    asked for only where something is damaged. What has moved on meanwhile is left alone, so that it does no harm if
+    another owner does the same. meanwhile: called between reads. Raises StoreUnavailableError. Cost: O(runners) and the
+    log after the race's position, read twice.
     """
     work = _Work(client, keys, race, decided, meanwhile)
     work.products()
@@ -66,7 +66,7 @@ class _Work:
         client: SyncClient,
         keys: VenueKeys,
         race: Race,
-        decided: Callable[[], Decided],
+        decided: Callable[[Position], Decided],
         meanwhile: Callable[[], None],
     ) -> None:
         self._client, self._keys, self._race = client, keys, race
@@ -84,11 +84,23 @@ class _Work:
         with store_errors():
             self.mended += int(self._client.eval(source("mend_field"), 1, key, name, read, wanted))
 
+    def _products(self) -> list[str]:
+        """Product by number at the end of the log: asked after a hash was read, it has all that came to that."""
+        names = list(self._race.products)
+        for _, decision in self._decided(self._race.position):
+            if isinstance(decision, Enrolment) and decision.follows(len(names)):
+                for number, runner in decision.runners:
+                    names += [""] * (number + 1 - len(names))
+                    names[number] = runner.product
+        return names
+
     def products(self) -> None:
-        """Each product that the race knows stands under its number, and nothing else does."""
-        key, names = self._keys.products, self._race.products
+        """Each product that the log knows stands under its number, and nothing else does."""
+        key = self._keys.products
+        found = list(self._fields(key))
+        names = self._products()
         wanted = {product.encode(): b"%d" % number for number, product in enumerate(names) if product}
-        for name, value in self._fields(key):
+        for name, value in found:
             right = wanted.pop(name, None)
             known = value.isdigit() and int(value) >= len(names)
             if value != right and (right is not None or not known):
@@ -98,10 +110,11 @@ class _Work:
 
     def wrong_runners(self) -> _Wrong:
         """Numbers whose document is missing, damaged, or another product's."""
-        names = self._race.products
+        found = list(self._fields(self._keys.runners))
+        names = self._products()
         missing = {number for number, product in enumerate(names) if product}
         wrong: _Wrong = {}
-        for name, value in self._fields(self._keys.runners):
+        for name, value in found:
             number = int(name) if name.isdigit() else -1
             known = number < len(names)
             with suppress(CorruptRecordError):
@@ -144,7 +157,7 @@ class _Work:
     def _newest_rule(self) -> int:
         """The newest rule version of the log, folded or not; 0 where none is left of it."""
         return max(
-            (decision.version for _, decision in self._decided() if isinstance(decision, RuleChange)),
+            (decision.version for _, decision in self._decided(START) if isinstance(decision, RuleChange)),
             default=self._race.base.version,
         )
 
@@ -152,7 +165,7 @@ class _Work:
         """Write documents anew as the log has them; what is mended is taken out of runners and rules."""
         said: dict[int, Runner] = {}
         versions: dict[int, bytes] = {}
-        for position, decision in self._decided():
+        for position, decision in self._decided(START):
             if isinstance(decision, RuleChange):
                 versions[decision.version] = encode_version(version_of(decision, position.ms))
             else:

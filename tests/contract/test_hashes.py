@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from racing.decisions import Decision
 from racing.entries import Runner
 from racing.errors import CorruptRecordError
 from racing.rule import parse_rule
@@ -190,6 +191,14 @@ async def test_data_that_nothing_tells_of_is_left_and_told_and_not_shown(
 
 async def test_enrolments_and_rules_that_are_not_folded_yet_are_left_alone(desk: Desk, track: Track) -> None:
     await desk.enrol("hall-1", [Runner("p-9", "m", "Title")])
+    found = await desk.runner("hall-1", "p-1")
+    assert found is not None
+    changed = msgspec.structs.replace(found[0], title="Other")
+    assert await desk.change_runner("hall-1", changed, read=found[1], author="test")
+    found = await desk.runner("hall-1", "p-2")
+    assert found is not None
+    put_in = Runner("p-8", "m", "Title")
+    assert await desk.swap_runner("hall-1", "p-2", put_in, read=found[1], decision=Decision("test", "swap"))
     await desk.put_rule("hall-1", parse_rule(CLICKS), after=2, author="test", note="")
     right = held(track), track.raw.hgetall(track.keys.rules)
     track.owner()

@@ -255,6 +255,8 @@ TABLE = (
             ("PUT", "/phases/{phase}", {"title": "Burst", "rule": RULE, "start": "2036-11-11T00:00:00+08:00"}),
             ("GET", "/phases", None),
             ("GET", "/audit", None),
+            ("GET", "/targets", None),
+            ("PUT", "/targets", {}),
             ("GET", "/conditions", None),
             ("PUT", "/conditions", {}),
             ("GET", "/state", None),

@@ -143,6 +143,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "deletePlan",
             "applyPlan",
             "withdrawPlan",
+            "readTargets",
+            "putTargets",
             "readConditions",
             "putConditions",
             "withdrawRunner",

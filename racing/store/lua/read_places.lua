@@ -3,7 +3,7 @@
 -- KEYS: 1 standings (sorted set)
 -- ARGV: members, each a zero-padded runner number
 -- Reply: ranks from 0, false for one that is not there
--- Cost: O(members * log n). Bound: the caller passes at most 1,000.
+-- Cost: O(members * log n). Bound: the caller passes at most 250.
 local ranks = {}
 for i = 1, #ARGV do
   ranks[i] = redis.call('ZRANK', KEYS[1], ARGV[i])

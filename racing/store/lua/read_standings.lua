@@ -5,7 +5,7 @@
 -- Reply: {commit or '', held or '', runners in the standings, ranks from 0, scores, how many are better, sums of
 --   KEYS[4], sums of KEYS[5], ...}: each a list with one element for each member, false where it is in no such set;
 --   scores and sums are text, as ZMSCORE has them
--- Cost: O(members * log n + members * sets). Bound: the caller passes at most 500.
+-- Cost: O(members * log n + members * sets). Bound: the caller passes at most 100.
 local commit, held = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
 local scores = redis.call('ZMSCORE', KEYS[3], unpack(ARGV))
 local ranks, better = {}, {}

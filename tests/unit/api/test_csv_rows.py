@@ -19,6 +19,7 @@ ROW: dict[str, Any] = {
     "of": 12,
     "percentile": 33.3,
     "score": 1.5,
+    "movement": {"one_min": 2, "five_min": -1, "since_start": None},
     "metrics": {"click": {"window": 4, "base": 1.5, "delta": 2.5, "total": 9}},
     "stock": 3,
     "price": None,
@@ -43,6 +44,7 @@ def test_title_of_any_kind_comes_back_as_it_was() -> None:
 def test_what_is_not_known_is_an_empty_cell() -> None:
     (row,) = read(as_csv([ROW]))
     assert (row["slot"], row["price"]) == ("", "")
+    assert (row["moved_one_min"], row["moved_five_min"], row["moved_since_start"]) == ("2", "-1", "")
     assert (row["standing"], row["click_window"], row["click_base"], row["badges"]) == ("8", "4", "1.5", "board rising")
 
 
@@ -53,4 +55,5 @@ def test_rows_of_venues_with_other_metrics_have_one_header() -> None:
 
 
 def test_no_rows_are_a_header_alone() -> None:
-    assert as_csv([]) == "venue,product,merchant,title,slot,standing,rank,of,percentile,score,stock,price,badges\r\n"
+    first = "venue,product,merchant,title,slot,standing,rank,of,percentile,score"
+    assert as_csv([]) == f"{first},moved_one_min,moved_five_min,moved_since_start,stock,price,badges\r\n"

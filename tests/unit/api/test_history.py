@@ -59,6 +59,18 @@ def test_the_memory_for_frames_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert history.find((7, 20)) is not None
 
 
+def test_what_was_shown_long_ago_is_forgotten_but_for_the_newest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment may have a thousand venues that stand still."""
+    history = History()
+    for number in range(1, 11):
+        monkeypatch.setattr("api.history.time.monotonic", lambda number=number: 10.0 * number)
+        history.add(Shown(frame_of(number, number, 1), {}))
+    history.forget(100.0)
+    assert [history.find((7, number)) is not None for number in (6, 7, 10)] == [False, True, True]
+    history.forget(10_000.0)
+    assert (len(history), history.find((7, 10)) is not None) == (1, True)
+
+
 async def test_a_venue_that_is_new_has_nothing_to_compare_with() -> None:
     assert await references_at(Kept([]), "hall-1", 1_000_000) == NO_REFERENCES  # type: ignore[arg-type]  # a fake
 

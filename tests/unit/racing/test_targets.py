@@ -23,8 +23,8 @@ KINDS = ("impression", "click", "pay")
     ("document", "told"),
     [
         ({"venues": {}}, "venues: no such field"),
-        ({"venue": {"sales": -1}}, "venue.sales: must be at least 0, not -1"),
-        ({"venue": {"conversion": 2.5}}, "venue.conversion: must be at most 1, not 2.5"),
+        ({"whole": {"sales": -1}}, "whole.sales: must be at least 0, not -1"),
+        ({"whole": {"conversion": 2.5}}, "whole.conversion: must be at most 1, not 2.5"),
         ({"phases": {"burst": {"gmv": 1}}}, "gmv: no such field"),
     ],
 )
@@ -53,7 +53,7 @@ def raced(*events: tuple[str, int, int, str, int]) -> Race:
 
 def test_a_race_without_events_has_reached_nothing_and_is_short_of_nothing() -> None:
     found = report(Race(), Targets())
-    assert (found.venue.sales.actual, found.venue.sales.delta, found.venue.short) == (0, None, None)
+    assert (found.whole.sales.actual, found.whole.sales.delta, found.whole.short) == (0, None, None)
     assert (found.sharing.merchants, found.sharing.paid_gini, found.slots) == (0, None, [])
 
 
@@ -67,12 +67,12 @@ def test_the_factor_that_is_furthest_below_its_target_is_told() -> None:
         ("impression", 1, 0, "u4", 2),
     )
     wanted = {"sales": 200, "traffic": 4, "conversion": 0.5, "basket": 100}
-    found = report(race, parse_targets({"venue": wanted, "sources": {"search": {"sales": 90}, "live": {"sales": 5}}}))
-    assert found.venue.sales.delta == pytest.approx(-0.55)
-    assert found.venue.traffic.actual == pytest.approx(4, rel=0.01)
-    assert found.venue.conversion.delta == pytest.approx(-0.5, rel=0.01)
-    assert found.venue.basket.delta == pytest.approx(-0.1, rel=0.02)
-    assert found.venue.short == "conversion"
+    found = report(race, parse_targets({"whole": wanted, "sources": {"search": {"sales": 90}, "live": {"sales": 5}}}))
+    assert found.whole.sales.delta == pytest.approx(-0.55)
+    assert found.whole.traffic.actual == pytest.approx(4, rel=0.01)
+    assert found.whole.conversion.delta == pytest.approx(-0.5, rel=0.01)
+    assert found.whole.basket.delta == pytest.approx(-0.1, rel=0.02)
+    assert found.whole.short == "conversion"
     assert found.sources["search"].sales.delta == 0.0
     assert found.sources["live"].sales.delta == -1.0
     assert [(each.slot, each.impressions, each.paid) for each in found.slots] == [(2, 1, 90)]
