@@ -100,7 +100,7 @@ def test_changes_are_told_once_and_of_own_products_alone(service: Running, venue
 def test_stock_is_told_as_events_state_it(service: Running, venue: str) -> None:
     poll = Poll(service, venue)
     for stock, wanted in ((7, "low_stock"), (0, "sold_out"), (200, "back_in_stock")):
-        sent = service.send(venue, {"type": "stock", "product": "a", "stock": stock})
+        sent = service.send(venue, {"type": "stock", "product": "a", "amount": stock})
         assert sent.status_code == 202, sent.text
         (found,) = poll.told((wanted, "a"))
         assert found["stock"] == stock
