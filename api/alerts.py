@@ -78,13 +78,7 @@ def alerts(old: Scene, new: Scene, page: int) -> list[Alert]:
     found = [*_exclusions(old, new)]
     for product in old.seen.keys() | new.seen.keys():
         was, now = old.seen.get(product), new.seen.get(product)
-        shown = now or was
-        assert shown is not None, "it is on one of the boards"
-        slots = (None if now is None else now.slot, None if was is None else was.slot)
-        found += [
-            Alert(kind, product, shown.title, *slots, None if now is None else now.stock)
-            for kind in (*_places(was, now, page), *_stocks(was, now))
-        ]
+        found += [Alert(kind, product, *_told(was, now)) for kind in (*_places(was, now, page), *_stocks(was, now))]
     return sorted(found, key=lambda alert: (_ORDER[alert.kind], alert.product or WHOLE))
 
 
@@ -92,16 +86,26 @@ def _exclusions(old: Scene, new: Scene) -> Iterator[Alert]:
     for kind, here, there in (("excluded", new, old), ("restored", old, new)):
         for product, order in here.excluded.items():
             if product not in there.excluded:
-                shown = new.seen.get(product) or old.seen.get(product)
                 yield Alert(
                     kind,  # type: ignore[arg-type]  # both are kinds
                     product or None,
-                    None if shown is None else shown.title,
+                    *_told(old.seen.get(product), new.seen.get(product)),
                     order=order.id,
                     reason=order.reason,
                     withdrawn=order.withdrawn,
                     until_ms=order.end_ms,
                 )
+
+
+def _told(was: Seen | None, now: Seen | None) -> tuple[str | None, int | None, int | None, int | None]:
+    """Title, slot, the slot that it had, and stock of a product, as an alert has them."""
+    shown = now or was
+    return (
+        None if shown is None else shown.title,
+        None if now is None else now.slot,
+        None if was is None else was.slot,
+        None if now is None else now.stock,
+    )
 
 
 def _places(was: Seen | None, now: Seen | None, page: int) -> Iterator[Kind]:

@@ -189,16 +189,16 @@ class BulkOut(BaseModel):
 class AlertOut(BaseModel):
     """One change of a merchant's product, or, where product is null, of all that it has."""
 
-    kind: Kind = Field(examples=["low_stock"])
+    kind: Kind = Field(examples=["excluded"])
     product: str | None = Field(examples=["p-1001"], description="null: all of the merchant's")
     title: str | None = Field(examples=["Noise-cancelling earbuds"], description="null: it was on neither board")
     slot: int | None = Field(examples=[8], description="slot on the current board; null: not on it")
     was: int | None = Field(examples=[12], description="slot on the board of since")
     stock: int | None = Field(examples=[7], description="as last stated, of a product on the current board")
-    order: str | None = Field(examples=[None], description="this and the rest: of excluded and restored")
-    reason: str | None = Field(examples=[None], description="why it was excluded")
-    withdrawn: bool | None = Field(examples=[None], description="taken out of the race by its merchant or an operator")
-    until_ms: int | None = Field(examples=[None], description="end of the exclusion; null: for good")
+    order: str | None = Field(examples=["x-1"], description="this and the rest: of excluded and restored")
+    reason: str | None = Field(examples=["price not as agreed"], description="why it was excluded")
+    withdrawn: bool | None = Field(examples=[False], description="taken out of the race by its merchant or an operator")
+    until_ms: int | None = Field(examples=[1763744400000], description="end of the exclusion; null: for good")
 
 
 class AlertsOut(BaseModel):

@@ -80,7 +80,7 @@ def test_each_thing_is_told_where_it_has_changed(was: Seen | None, now: Seen | N
 def test_exclusion_is_told_with_its_order_and_its_end() -> None:
     order = exclusion(end_ms=9)
     (told,) = alerts(Scene({"a": seen(3)}), Scene({"a": seen(3)}, {"a": order}), PAGE)
-    assert told == Alert("excluded", "a", "The a", order="x-1", reason="recall", withdrawn=False, until_ms=9)
+    assert told == Alert("excluded", "a", "The a", 3, 3, order="x-1", reason="recall", withdrawn=False, until_ms=9)
     (told,) = alerts(Scene({}, {WHOLE: order}), NOTHING, PAGE)
     assert (told.kind, told.product, told.title, told.reason) == ("restored", None, None, "recall")
     assert alerts(Scene({}, {"a": order}), Scene({}, {"a": exclusion("x-2")}), PAGE) == []
