@@ -10,7 +10,7 @@ import pytest
 from tests.integration.contract import problem
 from tests.integration.keyed import FOREIGN, OPEN, OWN, Keyed
 from tests.integration.running import Running
-from tests.integration.test_merchants import happen, made, runner
+from tests.integration.test_merchants import got, happen, made, runner
 from tests.waiting import until
 
 Told = dict[str, Any]
@@ -145,6 +145,11 @@ def test_another_merchant_looks_as_one_that_is_not(keyed_service: Keyed) -> None
     )
     assert one.status_code == other.status_code == 404
     assert one.text.replace("m-foreign", "m-nothing") == other.text
-    own = keyed_service.ask("merchant", "GET", f"/v1/merchants/m-own/alerts?venue={OPEN}").json()["alerts"]
+    own = got(
+        lambda: (
+            keyed_service.ask("merchant", "GET", f"/v1/merchants/m-own/alerts?venue={OPEN}").json()["alerts"] or None
+        ),
+        "there is a board",
+    )
     assert {alert["product"] for alert in own} == {OWN}
     assert FOREIGN not in str(own)
