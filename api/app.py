@@ -27,6 +27,7 @@ from api.last_frames import LastFrames
 from api.limits import BodyLimit, SecurityHeaders
 from api.purge import Purger
 from api.routes import (
+    alerts,
     applications,
     audit,
     beacons,
@@ -135,6 +136,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         roster,
         runners,
         merchants,
+        alerts,
         applications,
         orders,
         plans,

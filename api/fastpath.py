@@ -22,7 +22,7 @@ from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.bodies import JSON, NDJSON
-from api.encoded import Slots, newest_named, takes_gzip
+from api.encoded import Slots, coding_for, newest_named
 from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
 from api.packed import MEDIA_TYPE
@@ -68,8 +68,8 @@ TakeOver = Callable[[asyncio.Transport, set[Any]], None]
 class _Read(msgspec.Struct, frozen=True, gc=False):
     """What the head of a GET asks: so many slots, unless they are those that the client names.
 
-    seen: the newest frame that the client names, so that it is not shown an older one. gzip: whether it takes that.
-    tokens: each slot with its token. authorization: its key, where keys are in force.
+    seen: the newest frame that the client names, so that it is not shown an older one. coding: how it takes a body,
+    empty for as it is. tokens: each slot with its token. authorization: its key, where keys are in force.
     """
 
     venue: str
@@ -77,7 +77,7 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     if_none_match: str | None
     authorization: bytes | None
     seen: Place | None = None
-    gzip: bool = False
+    coding: str = ""
     tokens: bool = False
     length: int = 0
 
@@ -332,8 +332,8 @@ class FastProtocol(HttpToolsProtocol):
     def _show(self, service: Service, slots: Slots, asked: _Read, told: bytes) -> None:
         if self.cors or (self.keyed and service.grants_in_force().origins):
             told += _VARY
-        if asked.gzip:
-            slots = slots.packed()
+        if asked.coding:
+            slots = slots.packed(asked.coding)
         self.cycle = _ANSWERED
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, told)
@@ -453,7 +453,7 @@ def _refusal(exc: Exception) -> Response:
 
 def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
     query, tokens = query.removesuffix(_TOKENS), query.endswith(_TOKENS)
-    limit, known, key, gzip = _limit(query), None, None, None
+    limit, known, key, coding = _limit(query), None, None, None
     if limit is None:
         return None
     for name, value in headers:
@@ -462,15 +462,15 @@ def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) 
                 return None
             known = value.decode("latin-1")
         elif name == b"accept-encoding":
-            if gzip is not None:
+            if coding is not None:
                 return None
-            gzip = takes_gzip(value.decode("latin-1"))
+            coding = coding_for(value.decode("latin-1"))
         elif name in odd:
             if name != b"authorization" or key is not None:
                 return None
             key = value
     seen = None if known is None else newest_named(known)
-    return _Read(venue, limit, known, key, seen, gzip=gzip or False, tokens=tokens)
+    return _Read(venue, limit, known, key, seen, coding=coding or "", tokens=tokens)
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:

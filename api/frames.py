@@ -324,6 +324,14 @@ class Frames:
             frame = recent.frame if recent is not None else await self.kept.named(view.venue.venue, place)
             return None if frame is None else await self._fetch_all(view, frame)
 
+    async def frame(self, view: VenueView, place: Place) -> Frame | None:
+        """As find, the frame alone: nothing that is shown with it is read."""
+        recent = view.history.find(place) or view.older.get(place)
+        if recent is not None:
+            return recent.frame
+        async with self._few_at_once():
+            return await self.kept.named(view.venue.venue, place)
+
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""
         if view.frame.frame and view.frame.at_ms < at_ms:

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from api.alerts import Kind
 from api.schemas import BULK_MAX, Id, TermOut
 from racing.documents import Strict
 
@@ -183,3 +184,36 @@ class BulkOut(BaseModel):
     frames: list[FrameOut]
     runners: list[StandingOut] = Field(description="in the order asked for, each once")
     absent: list[str] = Field(examples=[["p-1002"]], description="not enrolled, or not for this key")
+
+
+class AlertOut(BaseModel):
+    """One change of a merchant's product, or, where product is null, of all that it has."""
+
+    kind: Kind = Field(examples=["excluded"])
+    product: str | None = Field(examples=["p-1001"], description="null: all of the merchant's")
+    title: str | None = Field(examples=["Noise-cancelling earbuds"], description="null: it was on neither board")
+    slot: int | None = Field(examples=[8], description="slot on the current board; null: not on it")
+    was: int | None = Field(examples=[12], description="slot on the board of since")
+    stock: int | None = Field(examples=[7], description="as last stated, of a product on the current board")
+    order: str | None = Field(examples=["x-1"], description="this and the rest: of excluded and restored")
+    reason: str | None = Field(examples=["price not as agreed"], description="why it was excluded")
+    withdrawn: bool | None = Field(examples=[False], description="taken out of the race by its merchant or an operator")
+    until_ms: int | None = Field(examples=[1763744400000], description="end of the exclusion; null: for good")
+
+
+class AlertsOut(BaseModel):
+    """What changed for a merchant's products in one venue, or what holds now."""
+
+    merchant: str = Field(examples=["m-7"])
+    venue: str = Field(examples=["hall-1"])
+    frame: int = Field(examples=[48210], description="the current frame, up to which alerts are told")
+    epoch: int = Field(examples=[1763740800000])
+    at_ms: int = Field(examples=[1763740800123], description="moment of the frame")
+    stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
+    page: int = Field(examples=[10], description="slots of the first page")
+    full: bool = Field(
+        examples=[False],
+        description="true: since was not given, or is not known (any more): alerts are all that holds now",
+    )
+    next: str = Field(examples=["1763740800000-48210.1763740800150"], description="since of the next request")
+    alerts: list[AlertOut]

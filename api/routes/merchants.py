@@ -45,7 +45,8 @@ OneVenue = Annotated[str | None, Query(pattern=ID_PATTERN, description="of this 
 Format = Annotated[Literal["json", "csv"] | None, Query(description="of the answer; by Accept where absent, else JSON")]
 Sort = Literal["standing", "enrolment"]
 Key = tuple[float, str, int]
-_PRIVATE = {"Cache-Control": "private, no-store"}
+PRIVATE = {"Cache-Control": "private, no-store"}
+"""Headers of an answer that no cache may keep."""
 _encode = msgspec.json.Encoder().encode
 _decode_cursor = msgspec.json.Decoder(tuple[float | None, str, int]).decode
 
@@ -61,8 +62,8 @@ _CSV_EXAMPLE = "venue,product,slot,standing,score\r\nhall-1,p-1001,8,8,12.31\r\n
 def answered(body: dict[str, Any], rows: list[Row], wanted: str | None, accept: str | None) -> Response:
     """Rows as CSV where that is asked for, else the whole body as JSON; never to be kept by a shared cache."""
     if wanted == "csv" or (wanted is None and accept is not None and CSV in accept):
-        return Response(as_csv(rows), headers=_PRIVATE, media_type=f"{CSV}; charset=utf-8")
-    return Response(_encode(body), headers=_PRIVATE, media_type="application/json")
+        return Response(as_csv(rows), headers=PRIVATE, media_type=f"{CSV}; charset=utf-8")
+    return Response(_encode(body), headers=PRIVATE, media_type="application/json")
 
 
 async def reached(service: Service, caller: Grant, venue: str | None) -> list[VenueView]:
@@ -222,4 +223,4 @@ async def read_standing(  # each is a part of the request
         raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
     refs, rows = zip(*there, strict=True)
     body = {"merchant": merchant, "product": product, "frames": refs, "venues": rows}
-    return Response(_encode(body), headers=_PRIVATE, media_type="application/json")
+    return Response(_encode(body), headers=PRIVATE, media_type="application/json")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
-from api.encoded import VARY, Slots, newest_named, takes_gzip
+from api.encoded import VARY, Slots, coding_for, newest_named
 from api.guard import Caller, GuardedRoute, needs, needs_more
 from api.plain import plain_slots
 from api.reading import Asked, SlotsQuery, asked_of, found, known_segment, plain_part, state_of
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=Guarded
 HEADERS = {
     "ETag": header("name of the frame, with a digest of all that is told: product data, state and choice too"),
     "Cache-Control": header("how long a shared cache may keep it"),
-    "Vary": header("Accept-Encoding: gzip is sent to who takes it"),
+    "Vary": header("Accept-Encoding: br or gzip is sent to who takes it"),
     "Saima-Now-Ms": header("clock of the server, ms: what countdowns are told from", kind="integer"),
     "Saima-Age-Ms": header("age of the data, ms; absent before the first commit", kind="integer", required=False),
     "Saima-Stale": header("true while the data does not move", required=False),
@@ -104,8 +104,7 @@ def answered(
     request: Request, service: Service, made: Slots, *, age_ms: int | None, if_none_match: str | None
 ) -> Response:
     """The answer as it is sent: compressed for who takes it, and not at all to who has it."""
-    if takes_gzip(", ".join(request.headers.getlist("accept-encoding"))):
-        made = made.packed()
+    made = made.packed(coding_for(", ".join(request.headers.getlist("accept-encoding"))))
     headers = {**made.headers, "saima-now-ms": str(service.now_ms())}
     if age_ms is not None:
         headers["saima-age-ms"] = str(age_ms)

@@ -73,6 +73,21 @@ class Audit:
             if cursor is None:
                 return
 
+    async def since(self, venue: str, from_ms: int, *, at_most: int) -> tuple[list[Told], bool]:
+        """(decisions of a moment (ms) and later, newest first, whether these are all of them).
+
+        Raises StoreError. Cost: a round trip to 200 decisions; none before the moment is read.
+        """
+        found: list[Told] = []
+        before: str | None = None
+        while len(found) <= at_most:
+            some = await self._read(venue, before, from_ms=from_ms)
+            found += some
+            if len(some) < _READ:
+                break
+            before = some[-1].entry
+        return found[:at_most], len(found) <= at_most
+
     async def find(self, venue: str, entry: str) -> Told | None:
         """The decision of a log entry; None where there is none."""
         found = await self._read(venue, entry, exactly=True)
@@ -85,9 +100,12 @@ class Audit:
             return told if Position.parse(told.entry) > end else None
         return None
 
-    async def _read(self, venue: str, before: str | None, *, exactly: bool = False) -> list[Told]:
+    async def _read(
+        self, venue: str, before: str | None, *, exactly: bool = False, from_ms: int | None = None
+    ) -> list[Told]:
         key = VenueKeys(venue).decisions
-        last, first = ("+", "-") if before is None else (before, before) if exactly else (f"({before}", "-")
+        oldest = "-" if from_ms is None else str(from_ms)
+        last, first = ("+", oldest) if before is None else (before, before) if exactly else (f"({before}", oldest)
         async with store_errors_async():
             raws = await self._client.execute_command("XREVRANGE", key, last, first, "COUNT", _READ)
         return [_told(as_text(entry), fields) for entry, fields in raws]

@@ -218,6 +218,19 @@ async def test_a_page_of_the_audit_goes_on_where_the_one_before_ended(venue: Des
     assert seen == [f"pin-{number}" for number in range(7, 0, -1)]
 
 
+async def test_decisions_since_a_moment_are_told_unless_they_are_too_many(venue: Desk) -> None:
+    audit = Audit(venue.client)
+    for number in range(1, 6):
+        await put(venue, pin(f"pin-{number}", number))
+    every = (await audited(venue))[::-1]
+    assert await audit.since(VENUE, 0, at_most=len(every)) == (every, True)
+    assert await audit.since(VENUE, 0, at_most=3) == (every[:3], False)
+    assert await audit.since(VENUE, every[0].at_ms + 1, at_most=3) == ([], True)
+    later, whole = await audit.since(VENUE, every[2].at_ms, at_most=100)
+    assert whole
+    assert later == [told for told in every if told.at_ms >= every[2].at_ms]
+
+
 # -- undo -----------------------------------------------------------------------------------------------------
 
 

@@ -187,6 +187,14 @@ TABLE = (
         row(merchant=201, other_merchant=404, operator=201, other_operator=404, admin=201),
         body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
     ),
+    *(
+        Line("GET", f"{A}/alerts", told, venue=venue, merchant=merchant, query="?venue={venue}")
+        for venue, merchant, told in (
+            (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (OPEN, "m-none", row(merchant=404, other_merchant=404, operator=200, other_operator=404)),
+            (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
     Line("GET", f"{A}/applications", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
     Line(
         "GET",

@@ -3,32 +3,48 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.encoded import Slots, newest_named, parse_place, takes_gzip
+from api.encoded import CODINGS, Slots, coding_for, newest_named, parse_place
 
 
 @pytest.mark.parametrize(
     "says",
-    ["", "br", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "gzip;q=0, *", "x", "gzip;q=", "gzipped", "é", ",;,"],
+    ["", "identity", "gzip;q=0", "gzip; q=0.000", "*;q=0", "gzip;q=0, br;q=0, *", "x", "gzipped", "é", ",;,"],
 )
-def test_who_does_not_say_so_is_not_sent_gzip(says: str) -> None:
-    assert takes_gzip(says) is False
+def test_who_does_not_say_so_is_sent_the_body_as_it_is(says: str) -> None:
+    assert coding_for(says) == ""
 
 
 @pytest.mark.parametrize(
-    "says", ["gzip", "GZip", "br, gzip", "deflate, gzip;q=1.0, *;q=0.5", "*", "gzip;q=0.001", "x-gzip", " gzip ; q=1 "]
+    ("says", "coding"),
+    [
+        ("gzip", "gzip"),
+        ("GZip", "gzip"),
+        ("gzip, deflate, br", "br"),
+        ("br", "br"),
+        ("br;q=0.5, gzip", "gzip"),
+        ("deflate, gzip;q=1.0, *;q=0.5", "gzip"),
+        ("*", "br"),
+        ("gzip;q=0, *", "br"),
+        ("gzip;q=0.001", "gzip"),
+        ("gzip;q=", "gzip"),
+        ("x-gzip", "gzip"),
+        (" gzip ; q=1 ", "gzip"),
+    ],
 )
-def test_who_says_so_is_sent_gzip(says: str) -> None:
-    assert takes_gzip(says) is True
+def test_who_says_so_is_sent_what_it_likes_best(says: str, coding: str) -> None:
+    assert coding_for(says) == coding
 
 
 @given(st.text(max_size=60))
 def test_whatever_is_said_of_encodings_is_understood_somehow(says: str) -> None:
-    assert takes_gzip(says) in {True, False}
+    assert coding_for(says) in {"", *CODINGS}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +56,7 @@ def test_what_names_no_frame_has_no_place(name: str) -> None:
 
 def test_a_frame_is_found_in_the_etags_that_name_it() -> None:
     made = Slots.of(b"{}", "1763740800000-48210", stale=False)
-    assert newest_named(made.etag) == newest_named(made.packed().etag) == (1763740800000, 48210)
+    assert newest_named(made.etag) == newest_named(made.packed("br").etag) == (1763740800000, 48210)
     assert newest_named(f'W/"3-1-ab", {made.etag} , "4-9"') == (1763740800000, 48210)
     for other in ("*", '"abc"', "", '"0123456789abcdef"', "W/"):
         assert newest_named(other) is None
@@ -58,11 +74,13 @@ def test_an_etag_covers_every_byte_that_is_told() -> None:
     assert one.etag == Slots.of(b'{"price":1}', "7-1", stale=True).etag, "the same body is the same answer"
 
 
-def test_a_body_is_packed_once() -> None:
+@pytest.mark.parametrize(("coding", "unpacked"), [("gzip", gzip.decompress), ("br", brotli.decompress)])
+def test_a_body_is_packed_once_in_each_way(coding: str, unpacked: Callable[[bytes], bytes]) -> None:
     made = Slots.of(b'{"slots":[]}' * 100, "7-1", stale=True)
-    packed = made.packed()
-    assert packed is made.packed()
-    assert gzip.decompress(packed.body) == made.body
+    packed = made.packed(coding)
+    assert packed is made.packed(coding)
+    assert unpacked(packed.body) == made.body
+    assert packed.etag == f'{made.etag[:-1]}-{coding}"'
     assert packed.headers["saima-stale"] == "true"
-    assert b"content-encoding: gzip\r\n" in packed.length
+    assert f"content-encoding: {coding}\r\n".encode() in packed.length
     assert b"content-encoding" not in made.length + made.head + packed.head
