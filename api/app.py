@@ -46,6 +46,7 @@ from api.routes import (
     runners,
     scorers,
     slots,
+    stock,
     targets,
     venues,
 )
@@ -145,6 +146,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         beacons,
         slots,
         targets,
+        stock,
         boards,
         live,
         questions,

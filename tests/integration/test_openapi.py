@@ -145,6 +145,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "applyPlan",
             "withdrawPlan",
             "readTargets",
+            "listStockAlerts",
             "putTargets",
             "readConditions",
             "putConditions",
