@@ -72,6 +72,13 @@ class AskAdvice(msgspec.Struct, frozen=True, tag="advice"):
     mode: Literal["coarse", "exact"]
 
 
+class AskPlain(msgspec.Struct, frozen=True, tag="plain"):
+    """So many of the first products by score alone, as a frame: what the race would show without the desk."""
+
+    venue: str
+    limit: int
+
+
 class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     """How far a venue has come towards its targets, a document of racing/targets.py."""
 
@@ -79,7 +86,9 @@ class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     targets: dict[str, Any]
 
 
-Question = AskPreview | AskWhatIf | AskExplain | AskSlot | AskAdvice | AskTargets
+OfNow = AskPreview | AskAdvice | AskPlain | AskTargets
+"""What is asked of a race as it stands."""
+Question = OfNow | AskWhatIf | AskExplain | AskSlot
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -10,7 +10,7 @@ WORDS = "must be a time with its offset from UTC, as 2025-11-11T00:00:00+08:00"
 
 
 def parse_moment(text: str) -> int:
-    """The ms since 1970 of a time such as 2025-11-11T00:00:00+08:00.
+    """The ms since 1970 of a time such as 2025-11-11T00:00:00+08:00; finer parts, as clocks write them, are cut off.
 
     Raises ValueError, in words, for any other text, and for one without an offset: whose midnight it is decides.
     """
@@ -23,10 +23,7 @@ def parse_moment(text: str) -> int:
         moment = datetime.fromisoformat(text.upper().replace(" ", "T"))
     except ValueError as exc:
         raise ValueError(f"{WORDS}: {exc}") from exc
-    whole_ms, micros = divmod(moment.microsecond, 1000)
-    if micros:
-        raise ValueError("must have no finer part than milliseconds")
-    return int(moment.replace(microsecond=0).timestamp()) * 1000 + whole_ms
+    return int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
 
 
 def moment_text(at_ms: int) -> str:

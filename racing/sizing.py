@@ -22,8 +22,8 @@ _CELL_BYTES = 16
 _ID_BYTES = 20
 _RECORDS = 4
 """All checkpoints together weigh about so many full ones."""
-_EVENT_BYTES, _ENTRY_BYTES = 25, 150
-"""Of the log: 22 with a user, 25 with an id as well."""
+_EVENT_BYTES, _ENTRY_BYTES = 25, 200
+"""Of the log: 22 with a user, 25 with an id as well; an entry names the one before it."""
 _KEY_BYTES = 320
 """An Idempotency-Key and its answer: 226, and its expiry."""
 _FRAMES, _FRAME_BYTES, _SLOT_BYTES = 3_000, 400, 430

@@ -297,7 +297,7 @@ def test_venue_that_races_on_while_it_is_exported_is_whole_in_the_file(
 
     monkeypatch.setattr(track.client, "hscan_iter", meanwhile)
     there = moved(track, target, tmp_path)
-    assert len(scans) == 8, "read twice: the tables had changed the first time"
+    assert len(scans) == 2 * len(set(scans)), "read twice: the tables had changed the first time"
     assert there.raw.hget(there.keys.products, "late") == b"5"
     assert state(there.owner().race) == state(track.owner().race)
 

@@ -258,6 +258,7 @@ TABLE = (
         )
     ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
+    Line("GET", f"{V}/slots", OPERATE, query="?rules=off"),
     # -- the desk: operators of the venue steer it, nobody else sees how
     *(
         Line(method, f"{V}{path}", told, venue=venue, body=body)

@@ -92,7 +92,7 @@ def test_wrong_rows_of_a_file_are_told_and_the_others_enrolled(service: Running)
     ]
     assert [(each["row"], [error["field"] for error in each["errors"]]) for each in found["refused"]] == [
         (3, ["product"]),
-        (4, ["merchant", "price", "stock"]),
+        (4, ["price", "stock", "merchant"]),
         (5, ["product"]),
         (7, ["row"]),
     ]
@@ -110,7 +110,7 @@ def test_a_file_changes_what_it_has_columns_for_and_leaves_the_rest(service: Run
     text = "product,stock,tier,attributes.rating\np-new,7,,4.5\np-none,1,,\n"
     found = sent(service, venue, text).json()
     assert [each["state"] for each in found["runners"]] == ["changed"]
-    assert [error["field"] for error in found["refused"][0]["errors"]] == ["merchant", "title"]
+    assert [error["field"] for error in found["refused"][0]["errors"]] == ["title", "merchant"]
     kept = runners(service, venue)["p-new"]
     assert (kept["price"], kept["stock"], kept.get("tier")) == (100, 7, None)
     assert kept["attributes"] == {"rating": 4.5, "x": 1}
