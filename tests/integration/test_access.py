@@ -188,6 +188,18 @@ TABLE = (
         body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
     ),
     *(
+        Line("GET", f"{M}/{{product}}/history", told, venue=venue, merchant=merchant, query="?venue={venue}")
+        for venue, merchant, told in (
+            (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                OPEN,
+                "m-foreign",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
         Line("GET", f"{A}/alerts", told, venue=venue, merchant=merchant, query="?venue={venue}")
         for venue, merchant, told in (
             (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),

@@ -108,6 +108,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "lookUpStandings",
             "readStanding",
             "readAlerts",
+            "readHistory",
             "apply",
             "listOwnApplications",
             "readOwnApplication",
@@ -430,7 +431,7 @@ def aim(case: schemathesis.Case[Any]) -> None:
         return
     there = {"venue": VENUE, "product": PRODUCT, "merchant": MERCHANT}
     case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
-    if "advice" in case.path or "alerts" in case.path:
+    if case.path.endswith(("/advice", "/alerts", "/history")):
         case.query["venue"] = VENUE
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way; rules=off names none
         out = {"cursor", "at_ms"}
