@@ -47,6 +47,7 @@ from api.routes import (
     runners,
     scorers,
     slots,
+    stock,
     targets,
     venues,
 )
@@ -147,6 +148,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         beacons,
         slots,
         targets,
+        stock,
         boards,
         live,
         questions,

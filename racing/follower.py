@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from racing.advice import advise
+from racing.alerts import stock_alerts
 from racing.entries import Entry
 from racing.errors import (
     BoundError,
@@ -38,6 +39,7 @@ from racing.inquiries import (
     AskPlain,
     AskPreview,
     AskSlot,
+    AskStock,
     AskTargets,
     AskWhatIf,
     OfNow,
@@ -232,6 +234,13 @@ class Followed:
             case AskPlain():
                 shown = plain_board(race, question.limit)._asdict()
                 return Frame(**head, runners=len(race.products), roster=race.roster.entries, **shown)
+            case AskStock():
+                return stock_alerts(
+                    race,
+                    safety_stock=question.safety_stock,
+                    lead_time_s=question.lead_time_s,
+                    limit=question.limit,
+                )
             case AskTargets():
                 return report(race, parse_targets(question.targets))
 

@@ -79,6 +79,15 @@ class AskPlain(msgspec.Struct, frozen=True, tag="plain"):
     limit: int
 
 
+class AskStock(msgspec.Struct, frozen=True, tag="stock"):
+    """Which products sell out before new goods can come; the first limit of them."""
+
+    venue: str
+    safety_stock: int
+    lead_time_s: int
+    limit: int
+
+
 class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     """How far a venue has come towards its targets, a document of racing/targets.py."""
 
@@ -86,7 +95,7 @@ class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     targets: dict[str, Any]
 
 
-OfNow = AskPreview | AskAdvice | AskPlain | AskTargets
+OfNow = AskPreview | AskAdvice | AskPlain | AskStock | AskTargets
 """What is asked of a race as it stands."""
 Question = OfNow | AskWhatIf | AskExplain | AskSlot
 

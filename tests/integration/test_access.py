@@ -277,6 +277,7 @@ TABLE = (
             ("GET", "/phases", None),
             ("GET", "/audit", None),
             ("GET", "/targets", None),
+            ("GET", "/stock-alerts", None),
             ("PUT", "/targets", {}),
             ("GET", "/conditions", None),
             ("PUT", "/conditions", {}),

@@ -158,6 +158,23 @@ def test_with_rules_off_products_come_by_score_alone_and_the_board_stays(service
     assert [slot.keys() for slot in bare] == [{"slot", "product", "score"}] * 3
 
 
+def test_stock_alerts_name_who_sells_out_before_goods_come(service: Running) -> None:
+    """p-1 has 2 pieces and sold 3 in the window; p-2 has plenty, of p-3 nothing is known."""
+    made = service.made_venue("p-1", "p-2", "p-3")
+    stocks = [{"type": "stock", "product": "p-1", "amount": 2}, {"type": "stock", "product": "p-2", "amount": 9000}]
+    pays = [{"type": "pay", "product": product, "amount": 100} for product in ("p-1", "p-1", "p-1", "p-2")]
+    service.folded(made, service.send(made, *stocks, *pays).json()["position"])
+    path = f"venues/{made}/stock-alerts"
+    assert "limit: must be at least 1" in problem(ask(service, path, limit=0), 422, "invalid")["detail"]
+    found = ask(service, path, lead_time_s=3600).json()
+    (alert,) = found["alerts"]
+    pace = 3 / found["window_s"]
+    assert (found["watched"], found["more"], alert["product"], alert["stock"]) == (2, 0, "p-1", 2)
+    assert (alert["per_hour"], alert["threshold"]) == (pytest.approx(3600 * pace), pytest.approx(3600 * pace))
+    assert alert["sells_out_at_ms"] - found["at_ms"] == pytest.approx(2000 / pace, abs=1)
+    assert ask(service, path, safety_stock=9000, limit=1).json()["more"] == 1
+
+
 def test_preview_shows_who_would_move_and_changes_nothing(service: Running, venue: str) -> None:
     before = service.slots(venue).json()
     turned = {**PLAIN_RULE, "terms": [{"metric": "order", "signal": "level", "weight": -1}], "board": {"slots": 2}}

@@ -146,6 +146,7 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "applyPlan",
             "withdrawPlan",
             "readTargets",
+            "listStockAlerts",
             "putTargets",
             "readConditions",
             "putConditions",
