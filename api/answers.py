@@ -260,3 +260,26 @@ class AdviceOut(At):
         examples=[48000], description="until the standing is worse if nothing more happens; null: it stays"
     )
     assumed: list[str] = Field(examples=[["nothing else happens meanwhile: others keep their scores"]])
+
+
+class StockAlertOut(BaseModel):
+    """A product that sells out before new goods can come."""
+
+    product: str = Field(examples=["p-1001"])
+    runner: int = Field(examples=[17], description="enrolment number")
+    stock: int = Field(examples=[120], description="pieces, as last stated")
+    per_hour: float = Field(examples=[36.0], description="pieces: the window's payments, each taken for one")
+    threshold: float = Field(examples=[864.0], description="safety stock + velocity x lead time; stock is no more")
+    sells_out_in_s: float | None = Field(examples=[12000.0], description="at this pace; null while nothing sells")
+    sells_out_at_ms: int | None = Field(examples=[1763752800123], description="ms of log time")
+
+
+class StockAlertsOut(At):
+    """Products to restock now, the first to sell out first; those that do not sell come last."""
+
+    safety_stock: int = Field(examples=[0])
+    lead_time_s: int = Field(examples=[86400])
+    window_s: int = Field(examples=[600], description="the window that velocity is told from")
+    watched: int = Field(examples=[1180], description="products whose stock is known and that are not excluded")
+    alerts: list[StockAlertOut]
+    more: int = Field(examples=[0], description="alerts beyond limit")

@@ -32,7 +32,7 @@ from racing.rule import parse_rule
 from racing.store.commit import FramePlace, decode_commit, decode_frame, placed_in
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
-from racing.store.kept import KeptFrames, Raw
+from racing.store.kept import KeptFrames, Raw, T
 from racing.store.numbers import Numbers
 from racing.store.protocol import AsyncClient
 
@@ -331,6 +331,13 @@ class Frames:
             return recent.frame
         async with self._few_at_once():
             return await self.kept.named(view.venue.venue, place)
+
+    async def each(
+        self, view: VenueView, from_ms: int, count: int, step_ms: int, read: Callable[[Frame], T]
+    ) -> list[T | None]:
+        """As KeptFrames.each, few at once. Raises OverloadedError where too many wait, StoreError."""
+        async with self._few_at_once():
+            return await self.kept.each(view.venue.venue, from_ms, count, step_ms, read)
 
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""

@@ -133,10 +133,7 @@ async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
     _within_quota(request, grant)
     if need == "slots:read" and (venue is None or await is_open(service, venue)):
         return grant
-    if need is None or need not in grant.needs:
-        raise ProblemError("forbidden", f"the key {grant.name!r} does not grant this: it needs {need or 'another'}")
-    if venue is not None and not grant.reaches(venue):
-        raise no_venue(venue)
+    _granted(grant, need, venue)
     if venue is not None and need in _READS and "operate" not in grant.needs and await is_hidden(service, venue):
         raise no_venue(venue)
     merchant = request.path_params.get("merchant")
@@ -145,6 +142,20 @@ async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:
     if grant.origins and request.headers.get("origin") not in grant.origins:
         raise ProblemError("forbidden", "this key is for the pages of its own origins: Origin names none of them")
     return grant
+
+
+def _granted(grant: Grant, need: Need | None, venue: str | None) -> None:
+    if need is None or need not in grant.needs:
+        raise ProblemError("forbidden", f"the key {grant.name!r} does not grant this: it needs {need or 'another'}")
+    if venue is not None and not grant.reaches(venue):
+        raise no_venue(venue)
+
+
+def needs_more(grant: Grant, need: Need, venue: str) -> None:
+    """Refuse a call that asks for more than its route needs to who may not, as a route with this need would."""
+    if grant is NOTHING:
+        raise needs_key()
+    _granted(grant, need, venue)
 
 
 async def admit_ticket(request: Request) -> Grant:

@@ -217,3 +217,16 @@ class AlertsOut(BaseModel):
     )
     next: str = Field(examples=["1763740800000-48210.1763740800150"], description="since of the next request")
     alerts: list[AlertOut]
+
+
+class HistoryOut(BaseModel):
+    """How a product stood: a column each, of the same length. Null: it was not on the board, or no board is kept."""
+
+    merchant: str = Field(examples=["m-7"])
+    product: str = Field(examples=["p-1001"])
+    venue: str = Field(examples=["hall-1"])
+    from_ms: int = Field(examples=[1763737200000], description="moment of the first point, log time")
+    every_s: int = Field(examples=[10], description="between two points")
+    slot: list[int | None] = Field(examples=[[8, 7, 7]])
+    standing: list[int | None] = Field(examples=[[8, 7, 6]])
+    score: list[float | None] = Field(examples=[[12.31, 12.4, 12.6]])

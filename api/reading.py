@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -64,6 +65,11 @@ class SlotsQuery(BaseModel):
     tokens: bool | None = Field(
         None, description="each slot with a token, which ties what happens to it to its slot and frame"
     )
+    rules: Literal["off"] | None = Field(
+        None,
+        description="off, for operators: products by score alone, without boosts and steps of the board, to compare "
+        "with; goes with limit and fields only",
+    )
     seen: str | None = Field(
         None,
         pattern=FRAME_PATTERN,
@@ -95,6 +101,14 @@ def asked_of(venue: str, query: SlotsQuery) -> Asked:
     fields = fields_of(query.fields)
     part = Part(query.limit, 0, query.category, query.tier, fields, query.tokens or False, query.segment)
     return Asked(part, None if query.frame is None else parse_place(query.frame), query.at_ms, seen)
+
+
+def plain_part(query: SlotsQuery) -> Part:
+    """What a read with rules=off asks for. Raises ProblemError (422) for what is of frames alone."""
+    for name in ("cursor", "frame", "at_ms", "category", "tier", "segment", "tokens", "seen"):
+        if getattr(query, name) is not None:
+            raise _wrong(name, "does not go with rules=off: leave it out", getattr(query, name))
+    return Part(query.limit, fields=fields_of(query.fields))
 
 
 def fields_of(given: str | None) -> tuple[str, ...]:

@@ -395,7 +395,7 @@ class HeadOut(BaseModel):
     runners: int | None = Field(None, examples=[1200], description="as score")
     served: str = Field(
         examples=["race"],
-        description="where the order comes from: race, opening, operators; last_frame while it is stale",
+        description="where the order comes from: race, opening, operators, standings (rules=off); last_frame if stale",
     )
     phase: str = Field(examples=["burst"], description="id of the phase that holds; empty without one")
     phase_ends_ms: int | None = Field(None, examples=[1763827200000])

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from racing.advice import advise
+from racing.alerts import stock_alerts
 from racing.entries import Entry
 from racing.errors import (
     BoundError,
@@ -35,15 +36,19 @@ from racing.inquiries import (
     Answer,
     AskAdvice,
     AskExplain,
+    AskPlain,
     AskPreview,
     AskSlot,
+    AskStock,
     AskTargets,
     AskWhatIf,
+    OfNow,
     Question,
     decode_question,
     packed,
 )
 from racing.model import START, Frame, Position
+from racing.plain import plain_board
 from racing.preview import preview
 from racing.questions import drafted, number_of
 from racing.race import Race
@@ -207,9 +212,6 @@ class Followed:
     def answer(self, question: Question) -> dict[str, Any]:
         """The answer to a question about this venue. Raises RacingError."""
         match question:
-            case AskPreview():
-                race, head = self.at(None, None)
-                return {**head, **_plain(preview(race, question.draft, hidden=question.hidden))}
             case AskWhatIf():
                 return self._what_if(question)
             case AskExplain():
@@ -217,14 +219,30 @@ class Followed:
                 return {**head, **_plain(explained(race, self._number(race, question.product)))}
             case AskSlot():
                 return self._slot(question)
+            case _:
+                race, head = self.at(None, None)
+                return {**head, **_plain(self._now(race, head, question))}
+
+    def _now(self, race: Race, head: dict[str, Any], question: OfNow) -> msgspec.Struct:
+        """The answer of the race as it stands. head: what every answer says first."""
+        match question:
+            case AskPreview():
+                return preview(race, question.draft, hidden=question.hidden)
             case AskAdvice():
-                race, head = self.at(None, None)
                 number = self._number(race, question.product)
-                found = advise(race, number, question.target, price=question.price, mode=question.mode)
-                return {**head, **_plain(found)}
+                return advise(race, number, question.target, price=question.price, mode=question.mode)
+            case AskPlain():
+                shown = plain_board(race, question.limit)._asdict()
+                return Frame(**head, runners=len(race.products), roster=race.roster.entries, **shown)
+            case AskStock():
+                return stock_alerts(
+                    race,
+                    safety_stock=question.safety_stock,
+                    lead_time_s=question.lead_time_s,
+                    limit=question.limit,
+                )
             case AskTargets():
-                race, head = self.at(None, None)
-                return {**head, **_plain(report(race, parse_targets(question.targets)))}
+                return report(race, parse_targets(question.targets))
 
     def _number(self, race: Race, product: str) -> int:
         number = number_of(race, product)

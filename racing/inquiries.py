@@ -72,6 +72,22 @@ class AskAdvice(msgspec.Struct, frozen=True, tag="advice"):
     mode: Literal["coarse", "exact"]
 
 
+class AskPlain(msgspec.Struct, frozen=True, tag="plain"):
+    """So many of the first products by score alone, as a frame: what the race would show without the desk."""
+
+    venue: str
+    limit: int
+
+
+class AskStock(msgspec.Struct, frozen=True, tag="stock"):
+    """Which products sell out before new goods can come; the first limit of them."""
+
+    venue: str
+    safety_stock: int
+    lead_time_s: int
+    limit: int
+
+
 class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     """How far a venue has come towards its targets, a document of racing/targets.py."""
 
@@ -79,7 +95,9 @@ class AskTargets(msgspec.Struct, frozen=True, tag="targets"):
     targets: dict[str, Any]
 
 
-Question = AskPreview | AskWhatIf | AskExplain | AskSlot | AskAdvice | AskTargets
+OfNow = AskPreview | AskAdvice | AskPlain | AskStock | AskTargets
+"""What is asked of a race as it stands."""
+Question = OfNow | AskWhatIf | AskExplain | AskSlot
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):

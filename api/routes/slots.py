@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from api.encoded import VARY, Slots, coding_for, newest_named
-from api.guard import Caller, GuardedRoute, needs
-from api.reading import Asked, SlotsQuery, asked_of, found, known_segment, state_of
+from api.guard import Caller, GuardedRoute, needs, needs_more
+from api.plain import plain_slots
+from api.reading import Asked, SlotsQuery, asked_of, found, known_segment, plain_part, state_of
 from api.schemas import SlotsOut, header
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
@@ -47,8 +48,12 @@ async def read_slots(
 
     The current frame is served from memory, also while Redis is away. A page, an ETag and `seen` name a frame: no
     process answers them with an older one. Scores, terms, stock and counts are left out where the venue keeps them to
-    its operators.
+    its operators. With `rules=off` operators get the first products by score alone, excluded and sold-out ones too.
     """
+    if query.rules is not None:
+        needs_more(caller, "operate", view.venue.venue)
+        made = await plain_slots(service, view, plain_part(query))
+        return answered(request, service, made, age_ms=view.age(), if_none_match=if_none_match)
     asked, details = asked_of(view.venue.venue, query), view.public_details or caller.sees_details(view.venue.venue)
     known_segment(view, query.segment)
     newer = await _newer_answer(service, view, asked, if_none_match)

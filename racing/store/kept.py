@@ -6,9 +6,9 @@ What is found depends on log time and names alone, so every process finds the sa
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,7 +17,9 @@ from racing.store.client import store_errors_async
 from racing.store.commit import FramePlace, decode_frame, placed_in
 from racing.store.keys import VenueKeys
 from racing.store.protocol import AsyncClient
-from racing.store.reel import frame_in_files
+from racing.store.reel import frame_in_files, frames_between
+
+T = TypeVar("T")
 
 _READ_MAX = 64
 """Frames of one read: 50 slots are about 20 kB."""
@@ -85,6 +87,31 @@ class KeptFrames:
                 found.append(await self._in_files(venue, at_ms))
         return found
 
+    async def each(
+        self, venue: str, from_ms: int, count: int, step_ms: int, read: Callable[[Frame], T]
+    ) -> list[T | None]:
+        """What is read of the last frame before each of some moments, step_ms apart; None where none so old is kept.
+
+        from_ms: the first moment, a multiple of step_ms, which is whole seconds. Cost: files of that time once, in a
+        thread; three short reads of Redis for each of the moments that are not in files yet, those of a minute or two.
+        """
+        last_ms = from_ms + (count - 1) * step_ms
+        ends: dict[int, T] = {}
+        if self._folder is not None:
+            ends = await asyncio.to_thread(_ends, self._folder, venue, from_ms, last_ms, step_ms, read)
+        in_files_ms = max(ends, default=0)
+        moments = [from_ms + index * step_ms for index in range(count)]
+        asked = [moment for moment in reversed(moments) if moment == from_ms or moment >= in_files_ms]
+        frames = await self.before_each(venue, asked)
+        found = {moment: frame for moment, frame in zip(asked, frames, strict=True) if frame is not None}
+        points: list[T | None] = []
+        for moment in moments:
+            if moment in found:
+                points.append(read(found[moment]))
+            else:
+                points.append(ends.get(moment, points[-1] if points else None))
+        return points
+
     async def _in_files(self, venue: str, at_ms: int) -> Frame | None:
         if self._folder is None:
             return None
@@ -142,6 +169,14 @@ class KeptFrames:
         async with store_errors_async():
             found: list[Any] = await self._client.xrevrange(keys.frames, max=last, count=1)
         return (found[0][0], _raw(found[0][1])) if found else None
+
+
+def _ends(
+    folder: Path, venue: str, from_ms: int, last_ms: int, step_ms: int, read: Callable[[Frame], T]
+) -> dict[int, T]:
+    """What is read of the last frame in files of each step, by the moment at which the step ends."""
+    frames = frames_between(folder, venue, from_ms, last_ms, step_ms)
+    return {(frame.at_ms // step_ms + 1) * step_ms: read(frame) for frame in frames}
 
 
 def _raw(fields: dict[bytes, bytes]) -> bytes:

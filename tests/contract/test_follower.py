@@ -11,7 +11,7 @@ import pytest
 from racing.advice import Target
 from racing.errors import BoundError, DocumentError, GoneError, NotFoundError, StoreError, StoreUnavailableError
 from racing.follower import VENUES_MAX, Followed, Follower
-from racing.inquiries import Answer, AskAdvice, AskExplain, AskPreview, AskSlot, AskWhatIf, Question
+from racing.inquiries import Answer, AskAdvice, AskExplain, AskPlain, AskPreview, AskSlot, AskWhatIf, Question
 from racing.model import START, Position
 from racing.questions import Draft, rule_document
 from racing.scorer import VenueScorer
@@ -94,6 +94,7 @@ def test_it_writes_nothing(track: Track, owner: VenueScorer) -> None:
         AskExplain(track.venue, "product-1"),
         AskSlot(track.venue, 1),
         AskAdvice(track.venue, "product-1", Target(), None, "exact"),
+        AskPlain(track.venue, 4),
     ]
     for question in questions:
         assert followed(track).answer(question)["position"]

@@ -131,6 +131,27 @@ async def test_what_has_left_redis_is_found_in_files_the_same(
     assert await KeptFrames(reader).before(track.venue, START_MS + 5_000) is None
 
 
+async def test_frames_of_a_stretch_are_those_before_each_moment(
+    reader: AsyncClient, track: Track, tmp_path: Path
+) -> None:
+    """Wherever they are kept: in Redis, in both, and in files with those that are newer in Redis."""
+    owner, kept, step_ms = track.owner(), KeptFrames(reader, tmp_path), 2_000
+    reel = Reel(track.client, track.keys, tmp_path)
+    for seconds, files, forget in ((9, False, False), (9, True, False), (0, False, True), (9, False, False)):
+        race_for(track, owner, seconds)
+        if files:
+            reel.keep(owner.epoch, track.now_ms)
+        if forget:
+            forgotten(track)
+        first_ms = START_MS // step_ms * step_ms - step_ms
+        moments = range(first_ms, track.now_ms + 1, step_ms)
+        each = [(await kept.before_each(track.venue, (moment,)))[0] for moment in moments]
+        found = await kept.each(track.venue, first_ms, len(moments), step_ms, lambda frame: frame)
+        assert [frame and frame.place for frame in found] == [frame and frame.place for frame in each]
+        assert found[0] is None
+        assert found[-1] is not None
+
+
 async def test_newest_frame_and_those_after_one(reader: AsyncClient, track: Track) -> None:
     race_for(track, track.owner(), 5)
     frames, kept = track.frames(), KeptFrames(reader)

@@ -188,6 +188,18 @@ TABLE = (
         body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
     ),
     *(
+        Line("GET", f"{M}/{{product}}/history", told, venue=venue, merchant=merchant, query="?venue={venue}")
+        for venue, merchant, told in (
+            (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (
+                OPEN,
+                "m-foreign",
+                row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
+            ),
+            (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
+    *(
         Line("GET", f"{A}/alerts", told, venue=venue, merchant=merchant, query="?venue={venue}")
         for venue, merchant, told in (
             (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
@@ -246,6 +258,7 @@ TABLE = (
         )
     ),
     Line("PUT", f"{V}/access", row(other_operator=200, operator=404), venue=OTHER, body={"slots_public": False}),
+    Line("GET", f"{V}/slots", OPERATE, query="?rules=off"),
     # -- the desk: operators of the venue steer it, nobody else sees how
     *(
         Line(method, f"{V}{path}", told, venue=venue, body=body)
@@ -264,6 +277,7 @@ TABLE = (
             ("GET", "/phases", None),
             ("GET", "/audit", None),
             ("GET", "/targets", None),
+            ("GET", "/stock-alerts", None),
             ("PUT", "/targets", {}),
             ("GET", "/conditions", None),
             ("PUT", "/conditions", {}),

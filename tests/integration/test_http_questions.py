@@ -110,6 +110,71 @@ def test_wrong_advice_is_refused_with_its_reason(
 # -- answers ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({"rules": "on"}, "query.rules: must be one of 'off'"),
+        ({"rules": "off", "at_ms": 5}, "query.at_ms: does not go with rules=off: leave it out"),
+        ({"rules": "off", "tokens": "true"}, "query.tokens: does not go with rules=off"),
+        ({"rules": "off", "category": "audio"}, "query.category: does not go with rules=off"),
+        ({"rules": "off", "fields": "colour"}, "query.fields: must be out of"),
+    ],
+)
+def test_rules_are_off_of_the_race_as_it_stands_only(
+    service: Running, venue: str, query: dict[str, Any], words: str
+) -> None:
+    assert words in problem(ask(service, f"venues/{venue}/slots", **query), 422, "invalid")["detail"]
+
+
+def test_with_rules_off_products_come_by_score_alone_and_the_board_stays(service: Running) -> None:
+    """p-1 is pinned first and boosted, p-2, the best, is excluded: the plain order knows nothing of it."""
+    steered = service.made_venue("p-1", "p-2", "p-3")
+    position = service.send(steered, *events(p_1=1, p_2=5, p_3=2)).json()["position"]
+    service.folded(steered, position)
+    pin = {"kind": "pin", "id": "first", "product": "p-1", "slot": 1}
+    more = {"kind": "boost", "id": "more", "product": "p-1", "factor": 9}
+    away = {"kind": "exclude", "id": "away", "product": "p-2", "reason": "recall"}
+    assert service.post(f"/v1/venues/{steered}/orders", {"put": [pin, more, away]}).is_success
+    board = service.slots(steered).json()
+    assert [(slot["product"], slot["score"]) for slot in board["slots"]] == [("p-1", 9), ("p-3", 2)]
+
+    answer = ask(service, f"venues/{steered}/slots", rules="off", limit=2)
+    found = answer.json()
+    assert (found["served"], found["runners"], found["next"], found["stale"]) == ("standings", 3, None, False)
+    assert [(slot["slot"], slot["product"], slot["score"], slot["title"]) for slot in found["slots"]] == [
+        (1, "p-2", 5, "The p-2"),
+        (2, "p-3", 2, "The p-3"),
+    ]
+    assert [slot.get("badges") for slot in found["slots"]] == [["excluded"], None]
+    assert answer.headers["cache-control"].startswith("private")
+    again = service.http.get(
+        f"/v1/venues/{steered}/slots?rules=off&limit=2",
+        headers={"if-none-match": answer.headers["etag"]},
+        timeout=SLOW_S,
+    )
+    assert (again.status_code, again.content) == (304, b"")
+    assert service.slots(steered).json()["slots"] == board["slots"]
+    bare = ask(service, f"venues/{steered}/slots", rules="off", fields="score").json()["slots"]
+    assert [slot.keys() for slot in bare] == [{"slot", "product", "score"}] * 3
+
+
+def test_stock_alerts_name_who_sells_out_before_goods_come(service: Running) -> None:
+    """p-1 has 2 pieces and sold 3 in the window; p-2 has plenty, of p-3 nothing is known."""
+    made = service.made_venue("p-1", "p-2", "p-3")
+    stocks = [{"type": "stock", "product": "p-1", "amount": 2}, {"type": "stock", "product": "p-2", "amount": 9000}]
+    pays = [{"type": "pay", "product": product, "amount": 100} for product in ("p-1", "p-1", "p-1", "p-2")]
+    service.folded(made, service.send(made, *stocks, *pays).json()["position"])
+    path = f"venues/{made}/stock-alerts"
+    assert "limit: must be at least 1" in problem(ask(service, path, limit=0), 422, "invalid")["detail"]
+    found = ask(service, path, lead_time_s=3600).json()
+    (alert,) = found["alerts"]
+    pace = 3 / found["window_s"]
+    assert (found["watched"], found["more"], alert["product"], alert["stock"]) == (2, 0, "p-1", 2)
+    assert (alert["per_hour"], alert["threshold"]) == (pytest.approx(3600 * pace), pytest.approx(3600 * pace))
+    assert alert["sells_out_at_ms"] - found["at_ms"] == pytest.approx(2000 / pace, abs=1)
+    assert ask(service, path, safety_stock=9000, limit=1).json()["more"] == 1
+
+
 def test_preview_shows_who_would_move_and_changes_nothing(service: Running, venue: str) -> None:
     before = service.slots(venue).json()
     turned = {**PLAIN_RULE, "terms": [{"metric": "order", "signal": "level", "weight": -1}], "board": {"slots": 2}}

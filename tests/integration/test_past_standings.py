@@ -1,0 +1,49 @@
+"""How a product stood over an hour, from kept boards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.integration.contract import problem
+from tests.integration.running import Running
+from tests.integration.test_merchants import happen, made, runner
+from tests.waiting import until
+
+
+def told(service: Running, venue: str, product: str, **query: Any) -> dict[str, Any]:
+    answer = service.http.get(
+        f"/v1/merchants/m-1/runners/{product}/history", params={"venue": venue, **query}, timeout=20
+    )
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    assert len(found["slot"]) == len(found["standing"]) == len(found["score"])
+    return found
+
+
+def test_product_of_another_and_steps_that_cannot_be_are_refused(service: Running) -> None:
+    venue = made(service, runner("a", "m-1"), runner("b", "m-2"))
+    path = "/v1/merchants/m-1/runners/{}/history"
+    for product in ("b", "nothing"):
+        problem(service.http.get(path.format(product), params={"venue": venue}), 404, "not_found")
+    for query in ({"every_s": 9}, {"every_s": 601}, {"from_ms": -1}):
+        problem(service.http.get(path.format("a"), params={"venue": venue, **query}), 422, "invalid")
+
+
+def test_points_are_of_the_boards_that_stood_then(service: Running) -> None:
+    """Null before there was a board, and for a product that had no slot."""
+    venue = made(service, runner("a", "m-1"), runner("b", "m-2"), runner("c", "m-1"))
+    happen(service, venue, a=9, b=4, c=1)
+
+    def has_stood() -> dict[str, Any] | None:
+        service.send(venue, {"type": "click", "product": "a"})
+        found = told(service, venue, "a")
+        return found if found["slot"] and found["slot"][-1] == 1 else None
+
+    found = until(has_stood, within_s=30, what="a whole ten seconds have passed")
+    assert found is not None
+    assert (found["every_s"], found["from_ms"] % 10_000) == (10, 0)
+    assert len(found["slot"]) in {360, 361}
+    assert found["slot"][0] is None
+    assert (found["standing"][-1], found["score"][-1] > 0) == (1, True)
+    assert set(told(service, venue, "c")["slot"]) <= {None, 3}
+    assert told(service, venue, "a", from_ms=2**42)["slot"] == []
