@@ -74,7 +74,7 @@ class ReportOut(BaseModel):
         description="relative standard error of traffic; of payers, in conversion and basket, too",
     )
     whole: ReachedOut = Field(description="the whole venue")
-    phases: dict[str, ReachedOut]
-    sources: dict[str, ReachedOut]
+    phases: dict[str, ReachedOut] = Field(examples=[{}], description="by id of the phase")
+    sources: dict[str, ReachedOut] = Field(examples=[{}], description="by name of the entrance")
     slots: list[SlotOutputOut]
     sharing: SharingOut

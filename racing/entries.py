@@ -46,6 +46,10 @@ class Coupon(msgspec.Struct, frozen=True, omit_defaults=True):
         return max(0, price - self.off) if price >= self.above else None
 
 
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""Money and pieces: what JSON carries exactly. A damaged log may hold more, which no column of the race could."""
+
+
 class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     """A product enrolled in a venue (参赛商品), as its operator gave it.
 
@@ -59,9 +63,9 @@ class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
     category: str | None = None
     series: str | None = None
     tier: str | None = None
-    price: int | None = None
-    list_price: int | None = None
-    stock: int | None = None
+    price: Whole | None = None
+    list_price: Whole | None = None
+    stock: Whole | None = None
     image: str | None = None
     url: str | None = None
     entry_score: float | None = None

@@ -121,3 +121,11 @@ def test_decision_logged_before_there_were_formats_is_of_the_first_and_scored_by
 def test_the_numbers_of_a_runner_are_what_terms_can_weigh(fields: dict[str, Any], numbers: dict[str, float]) -> None:
     """Texts and truth values are none, nor is what would make a score infinite."""
     assert numbers == _runner(**fields).numbers()
+
+
+@pytest.mark.parametrize("field", ["price", "list_price", "stock"])
+@pytest.mark.parametrize("value", [-1, 2**53 + 1, 2**63, 10**40])
+def test_a_number_that_no_column_could_hold_makes_an_enrolment_unreadable(field: str, value: int) -> None:
+    """A damaged log may hold one; the race passes over it, and goes on."""
+    raw = f'{{"type":"enrol","runners":[[0,{{"product":"p","merchant":"m","title":"t","{field}":{value}}}]]}}'.encode()
+    assert isinstance(decode_body({b"decision": raw}), Unreadable)
