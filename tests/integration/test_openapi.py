@@ -249,6 +249,9 @@ TAKEN = ["2xx", "304", "404", "409", "410"]
 REFUSED = ["400", "401", "404", "405", "409", "410", "412", "413", "415", "422", "431"]
 CASES = int(os.environ.get("OPENAPI_CASES", "10"))
 """Of each of some 130 operations, beside the examples; python -m tests.faults fuzz tries 2,000."""
+COVERAGE = "OPENAPI_CASES" in os.environ
+"""Whether each bound of each field is tried as well, some 50 cases of an operation: with 130 of them that takes longer
+than all other tests together, so it belongs to the long form."""
 CONFIG: dict[str, Any] = {
     "seed": 1,
     "generation": {
@@ -257,6 +260,7 @@ CONFIG: dict[str, Any] = {
         "deterministic": True,
         "database": "none",
     },
+    "phases": {"coverage": {"enabled": COVERAGE}},
     "checks": {
         "positive_data_acceptance": {"expected-statuses": TAKEN},
         "negative_data_rejection": {"expected-statuses": REFUSED},
