@@ -87,6 +87,7 @@ class Ladder:
 
     def likely(self, score: float, variance: float) -> tuple[int, int]:
         """The best and the worst standing of a product with this score that chance allows, in SHARE of all cases."""
+        score = float(np.clip(score, self.grid[0], self.grid[-1]))  # beyond its ends the grid knows nobody
         own = WIDENED * WIDENED * variance
         usual = float(np.interp(score, self.grid, self.deviation)) ** 2
         deviation = np.sqrt((own + usual) / 2)
