@@ -281,6 +281,7 @@ CONFIG: dict[str, Any] = {
                 "createVenue",
                 "deleteVenue",
                 "putRule",
+                "restoreRule",
                 "enrolRunner",
                 "changeRunner",
                 "apply",
@@ -333,7 +334,7 @@ CONFIG: dict[str, Any] = {
         },
         {
             # Refuses events one by one and takes the others: 202 is the answer to a batch with a wrong event.
-            "include-operation-id": ["sendEvents", "sendBeacons"],
+            "include-operation-id": ["sendEvents", "sendEventsEverywhere", "sendBeacons"],
             "checks": {"negative_data_rejection": {"enabled": False}},
         },
     ],
@@ -445,7 +446,7 @@ def aim(case: schemathesis.Case[Any]) -> None:
     if case.path.endswith(("/advice", "/alerts", "/history")):
         case.query["venue"] = VENUE
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way; rules=off names none
-        out = {"cursor", "at_ms"}
+        out = {"cursor", "at_ms", "segment"}  # and this venue declares no segments
         if "rules" in case.query:
             out |= case.query.keys() - {"rules", "limit", "fields"}
         case.query = {name: value for name, value in case.query.items() if name not in out}
