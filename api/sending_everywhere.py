@@ -28,6 +28,7 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
     event is refused where every venue refuses it. Raises ProblemError for a body that is none, and
     StoreUnavailableError where a venue did not append: sent again, the others answer as they did.
     """
+    sent = Sent(body, media_type, key)  # a wrong key is refused also where no venue is meant
     lines = batch_of_lines(body) if media_type == NDJSON else body
     try:
         came = decode(lines, events_max=service.settings.batch_max_events)
@@ -42,7 +43,7 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
             numbers = await service.frames.numbers(view, products)
             if not products & numbers.keys():
                 return None
-            answer: dict[str, Any] = msgspec.json.decode(await send(service, view, Sent(body, media_type, key)))
+            answer: dict[str, Any] = msgspec.json.decode(await send(service, view, sent))
             return answer
 
     views = _venues(service, caller)

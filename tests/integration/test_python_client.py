@@ -13,6 +13,7 @@ import pytest
 from api.client import AsyncVenue, Board, SaimaError, Venue, name_of
 from tests.integration.keyed import OPEN, ORIGIN, OWN, Keyed
 from tests.integration.running import Running
+from tests.waiting import until
 
 PRODUCTS = [f"p-{number}" for number in range(1, 31)]
 
@@ -31,6 +32,7 @@ def name(service: Running) -> str:
     made = service.made_venue(*PRODUCTS)
     sent = service.send(made, *map(order, PRODUCTS))
     service.folded(made, sent.json()["position"])
+    until(lambda: len(service.slots(made).json()["slots"]) == len(PRODUCTS), within_s=5, what="all have slots")
     return made
 
 
