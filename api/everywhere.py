@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any
@@ -15,10 +14,9 @@ from api.view import VenueView
 from api.visible import frame_from
 from racing.errors import NotFoundError, RacingError
 from racing.orders import Exclusion
+from racing.store.abreast import abreast
 from racing.store.orders import Book, Decided, Wanted
 
-_AT_ONCE = 16
-"""Venues that are asked at once: as many connections of the pool at most."""
 _ID_MAX = 64
 
 
@@ -76,14 +74,13 @@ One = Callable[[VenueView], Coroutine[Any, Any, Decided | None]]
 async def _in_all(service: Service, caller: Grant, one: One) -> list[InVenue]:
     """What became of it in each venue, by id; each by itself, so that one that fails hinders no other."""
     await service.frames.refresh()
-    turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def each(name: str, view: VenueView) -> InVenue:
-        async with turns:
-            try:
-                decided = await one(view)
-            except RacingError as exc:
-                return InVenue(venue=name, result="failed", why=str(exc))
+    async def each(view: VenueView) -> InVenue:
+        name = view.venue.venue
+        try:
+            decided = await one(view)
+        except RacingError as exc:
+            return InVenue(venue=name, result="failed", why=str(exc))
         if decided is None:
             return InVenue(venue=name, result="not there")
         frame = await frame_from(view, decided.entry, service.settings)
@@ -95,5 +92,4 @@ async def _in_all(service: Service, caller: Grant, one: One) -> list[InVenue]:
             frame=frame.frame if frame else None,
         )
 
-    views = sorted((name, view) for name, view in service.frames.views.items() if caller.reaches(name))
-    return list(await asyncio.gather(*(each(name, view) for name, view in views)))
+    return await abreast(each, [view for name, view in sorted(service.frames.views.items()) if caller.reaches(name)])

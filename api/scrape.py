@@ -9,13 +9,12 @@ import structlog
 from api.service import Service
 from racing.errors import RacingError
 from racing.metrics import METRICS
+from racing.store.abreast import abreast
 from racing.store.crew_view import VenueRun
 from racing.store.flight import Books
 
 log = structlog.get_logger("saima.scrape")
 
-_AT_ONCE = 16
-"""Venues read at a time: a quarter of the process's connections."""
 _WITHIN_S = 1.0
 """A scrape waits so long for Redis at most; then it shows what was known before."""
 
@@ -50,16 +49,14 @@ async def look(service: Service) -> None:
 
 async def _read_books(service: Service, books: dict[str, Books], troubles: list[str]) -> None:
     """Read the books of all venues, some at a time: with many venues one after the other would take too long."""
-    turns = asyncio.Semaphore(_AT_ONCE)
 
     async def one(venue: str) -> None:
-        async with turns:
-            try:
-                books[venue] = await service.desk.books(venue)
-            except RacingError as exc:
-                troubles.append(str(exc))
+        try:
+            books[venue] = await service.desk.books(venue)
+        except RacingError as exc:
+            troubles.append(str(exc))
 
-    await asyncio.gather(*(one(venue) for venue in list(service.frames.views)))
+    await abreast(one, list(service.frames.views))
 
 
 async def _read_runs(service: Service, runs: list[VenueRun], troubles: list[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
@@ -15,9 +14,8 @@ from api.sending import Sent, send
 from api.service import Service
 from api.view import VenueView
 from racing.errors import StoreUnavailableError
+from racing.store.abreast import abreast
 
-_AT_ONCE = 16
-"""Venues that a batch goes to at once."""
 _encode = msgspec.json.Encoder().encode
 
 
@@ -36,35 +34,33 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
         raise ProblemError(exc.code, str(exc)) from exc
     products = set(came.rows.product)
     size = len(came.rows.product) + len(came.refused)
-    turns = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(view: VenueView) -> dict[str, Any] | None:
-        async with turns:
+    async def one(view: VenueView) -> dict[str, Any] | StoreUnavailableError | None:
+        try:
             numbers = await service.frames.numbers(view, products)
             if not products & numbers.keys():
                 return None
             answer: dict[str, Any] = msgspec.json.decode(await send(service, view, sent))
-            return answer
+        except StoreUnavailableError as exc:
+            return exc
+        return answer
 
-    views = _venues(service, caller)
-    found = await asyncio.gather(*(one(view) for _, view in views), return_exceptions=True)
-    failed = {name: exc for (name, _), exc in zip(views, found, strict=True) if isinstance(exc, BaseException)}
-    for why in failed.values():
-        if not isinstance(why, StoreUnavailableError):
-            raise why
+    venues = _venues(service, caller)
+    found = dict(zip(venues, await abreast(one, venues.values()), strict=True))
+    failed = {name: told for name, told in found.items() if isinstance(told, StoreUnavailableError)}
     if failed:
         raise StoreUnavailableError(
             f"venues {', '.join(failed)} have not appended ({next(iter(failed.values()))}):"
             " send the same body again with the same Idempotency-Key, the others count it once"
         )
-    answers = {name: told for (name, _), told in zip(views, found, strict=True) if isinstance(told, dict)}
+    answers = {name: told for name, told in found.items() if isinstance(told, dict)}
     return _encode(_answer(answers, size))
 
 
-def _venues(service: Service, caller: Grant) -> list[tuple[str, VenueView]]:
+def _venues(service: Service, caller: Grant) -> dict[str, VenueView]:
     """Where the events may go: venues that take some now, within the caller's scope, by id."""
     views = service.frames.views
-    return sorted((name, view) for name, view in views.items() if view.shut is None and caller.reaches(name))
+    return {name: view for name, view in sorted(views.items()) if view.shut is None and caller.reaches(name)}
 
 
 def _answer(answers: dict[str, dict[str, Any]], size: int) -> dict[str, Any]:

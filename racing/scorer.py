@@ -495,7 +495,6 @@ class VenueThread(threading.Thread):
         METRICS.count("saima_commits_total", venue)
         METRICS.observe("saima_commit_seconds", venue, (now_ms - begun_ms) / 1000)
         METRICS.set("saima_fold_lag_ms", venue, now_ms - record.as_of_ms)
-        METRICS.race_counts(venue, record.counts)
         report = self.report
         report.commits, report.lag_ms, report.commit_ms = record.number, now_ms - record.as_of_ms, now_ms - begun_ms
 

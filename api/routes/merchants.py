@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
@@ -24,6 +23,7 @@ from api.schemas import BULK_MAX
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
 from racing.model import ID_PATTERN
+from racing.store.abreast import abreast
 from racing.store.standings import OWNED_MAX
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=GuardedRoute)
@@ -103,7 +103,7 @@ async def list_standings(  # each is a part of the request
     service.merchant_quotas.take(caller.merchant)
     views = {view.venue.venue: view for view in await reached(service, caller, venue)}
     after = _after(cursor)
-    found = await asyncio.gather(*(_ordered(service, name, merchant, sort, after, limit) for name in views))
+    found = await abreast(lambda name: _ordered(service, name, merchant, sort, after, limit), views)
     keys = sorted(key for each in found for key in each if key > after)
     page = keys[:limit]
     rows, refs = await _rows(service, views, merchant, page, sort)
@@ -217,7 +217,7 @@ async def read_standing(  # each is a part of the request
     service.merchant_quotas.take(caller.merchant)
     views = await reached(service, caller, venue)
     asked = Asked(merchant, product, neighbours, lead_time_s)
-    found = await asyncio.gather(*(looked_at(service, view, asked, caller) for view in views))
+    found = await abreast(lambda view: looked_at(service, view, asked, caller), views)
     there = [each for each in found if each is not None]
     if not there:
         raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")

@@ -6,12 +6,12 @@ its true owner also when that one reports nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from racing.errors import CorruptRecordError, StoreError
+from racing.store.abreast import abreast
 from racing.store.client import as_text, store_errors_async
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
 from racing.store.crew import ScorerReport, Trouble, VenueReport, decode_reports
@@ -21,8 +21,6 @@ from racing.store.protocol import AsyncClient
 ScorerState = Literal["live", "silent"]
 VenueState = Literal["racing", "restoring", "waiting", "unknown"]
 """waiting: nobody holds its lease. unknown: the node that holds its keys does not answer."""
-_AT_ONCE = 16
-"""Venues read at a time: many enough that a node which does not answer costs little, few enough for the pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +77,7 @@ async def read_crew(client: AsyncClient, *, lease_ms: int) -> CrewView:
         ((seconds, micros),) = await clock.execute()
         raws = await client.hvals(SCORERS)
         names = sorted(as_text(name) for name in await client.hkeys(VENUES))
-    gate = asyncio.Semaphore(_AT_ONCE)
-    held = await asyncio.gather(*(_held(client, name, gate) for name in names))
+    held = await abreast(lambda name: _held(client, name), names)
     now_ms, reports = int(seconds) * 1000 + int(micros) // 1000, decode_reports(raws)
     runs = [_run(name, found, reports, now_ms) for name, found in zip(names, held, strict=True)]
     return CrewView([_scorer(report, runs, now_ms, lease_ms) for report in reports], runs)
@@ -95,10 +92,10 @@ class _Held:
     away: str | None = None
 
 
-async def _held(client: AsyncClient, venue: str, gate: asyncio.Semaphore) -> _Held:
+async def _held(client: AsyncClient, venue: str) -> _Held:
     keys = VenueKeys(venue)
     try:
-        async with gate, store_errors_async():
+        async with store_errors_async():
             lease, raw = await client.get(keys.lease), await client.get(keys.commit)
     except StoreError as exc:
         return _Held(away=str(exc))
