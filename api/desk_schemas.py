@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from api.schemas import BULK_MAX, EnrolledOut, Id, RunnerIn, Text
@@ -480,3 +481,9 @@ class UndoIn(Strict):
     """Why a decision is taken back."""
 
     note: Note = Field("", examples=["wrong product"])
+
+
+MaybeNote = Annotated[UndoIn, Body(default_factory=UndoIn)]
+MaybeFreeze = Annotated[FreezeIn, Body(default_factory=FreezeIn)]
+MaybeFinalists = Annotated[FinalistsIn, Body(default_factory=FinalistsIn)]
+"""Bodies that need not be sent: without one, all is by default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.desk_schemas import Cloned, CloneIn, Finalists, FinalistsIn, Heat, StateIn, StateOut
+from api.desk_schemas import Cloned, CloneIn, Finalists, Heat, MaybeFinalists, StateIn, StateOut
 from api.enrolling import enrol
 from api.guard import Caller, GuardedRoute, needs
 from api.schemas import BULK_MAX
@@ -109,7 +109,7 @@ async def _copied_orders(service: Service, source: str, venue: str, author: str)
 
 @router.post("/{venue}/finalists", operation_id="takeFinalists")
 @needs("operate")
-async def take_finalists(view: Viewed, wanted: FinalistsIn, service: Serving, caller: Caller) -> Finalists:
+async def take_finalists(view: Viewed, wanted: MaybeFinalists, service: Serving, caller: Caller) -> Finalists:
     """Enrol the leaders of sub venues, by their frames as they stand, in this main venue. Safe to repeat.
 
     Their data are those of the sub venue; who is enrolled here already keeps its own.
