@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas import BULK_MAX, EnrolledOut, Id, RunnerIn, Text
+from api.schemas import BULK_MAX, EnrolledOut, Id, RefusedProduct, RunnerIn, Text
 from racing.conditions import Conditions
 from racing.decisions import What
 from racing.documents import Strict, wrong
@@ -334,6 +334,7 @@ class Cloned(BaseModel):
     state: State = Field(examples=["draft"])
     runners: int = Field(examples=[1200])
     orders: int = Field(examples=[12], description="those that had not ended, and phases that had not begun")
+    refused: list[RefusedProduct] = Field([], examples=[[]], description="products that fail the entry conditions")
 
 
 class FinalistsIn(Strict):
@@ -359,6 +360,7 @@ class Finalists(BaseModel):
 
     heats: list[Heat]
     runners: list[EnrolledOut]
+    refused: list[RefusedProduct] = Field([], examples=[[]], description="leaders that fail the entry conditions")
 
 
 class EverywhereIn(Strict):
