@@ -11,10 +11,17 @@ from tests.integration.running import Running, running
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A deployment that runs for the whole session; each test makes its own venues."""
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A deployment that runs for the whole session."""
     with running(tmp_path_factory.mktemp("service")) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def service(deployment: Running) -> Iterator[Running]:
+    """That deployment; each test makes its own venues, which go with the module: races of others cost time."""
+    yield deployment
+    deployment.clear()
 
 
 @pytest.fixture(scope="session")

@@ -92,6 +92,13 @@ class Running:
             self.enrol(name, *products)
         return name
 
+    def clear(self) -> None:
+        """Delete every venue."""
+        for venue in self.http.get("/v1/venues").json()["venues"]:
+            name = venue["venue"]
+            gone = self.http.delete(f"/v1/venues/{name}", params={"confirm": name})
+            assert gone.is_success, gone.text
+
     def enrol(self, venue: str, *products: str) -> None:
         """Enrol products under data made of their ids."""
         runners = [{"product": product, "merchant": "m-1", "title": f"The {product}"} for product in products]
