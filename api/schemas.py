@@ -261,6 +261,13 @@ class RefusedRow(BaseModel):
     errors: list[FieldOut]
 
 
+class RefusedProduct(BaseModel):
+    """A product that does not meet the entry conditions of a venue, and which."""
+
+    product: str = Field(examples=["p-9"])
+    errors: list[FieldOut]
+
+
 class EnrolledList(BaseModel):
     """What became of each product, in the order sent; of a file also of the rows that were not taken."""
 
