@@ -97,7 +97,7 @@ class Running:
 
     def clear(self) -> None:
         """Delete every venue where there are many, all at once: each deletion waits until nothing has come back."""
-        names = [venue["venue"] for venue in self.http.get("/v1/venues", params={"limit": 1000}).json()["venues"]]
+        names = [venue["venue"] for venue in self.http.get("/v1/venues", params={"limit": 200}).json()["venues"]]
         if len(names) > _MANY:
             with ThreadPoolExecutor(8) as deleting:
                 gone = deleting.map(lambda name: self.http.delete(f"/v1/venues/{name}?confirm={name}"), names)
