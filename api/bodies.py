@@ -62,15 +62,19 @@ class _StrictRequest(Request):
 
 
 class StrictRoute(APIRoute):
-    """A route whose body, where it takes one, must be plain JSON and is read strictly."""
+    """A route whose body, where it takes one, must be plain JSON and is read strictly.
+
+    Where none is required, an empty one is none, whatever type is stated for it.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler, over a request that reads strictly."""
-        handle, takes_body = super().get_route_handler(), self.body_field is not None
+        handle, body = super().get_route_handler(), self.body_field
 
         async def strictly(request: Request) -> Response:
-            if takes_body:
+            strict = _StrictRequest(request.scope, request.receive)
+            if body is not None and (body.field_info.is_required() or await strict.body()):
                 media_type_of(request.headers)  # FastAPI reads the body before it looks at dependencies
-            return await handle(_StrictRequest(request.scope, request.receive))
+            return await handle(strict)
 
         return strictly

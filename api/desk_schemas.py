@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
+from fastapi import Body
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from api.schemas import BULK_MAX, EnrolledOut, Id, RunnerIn, Text
+from api.schemas import BULK_MAX, EnrolledOut, Id, RefusedProduct, RunnerIn, Text
 from racing.conditions import Conditions
 from racing.decisions import What
 from racing.documents import Strict, wrong
@@ -333,6 +334,7 @@ class Cloned(BaseModel):
     state: State = Field(examples=["draft"])
     runners: int = Field(examples=[1200])
     orders: int = Field(examples=[12], description="those that had not ended, and phases that had not begun")
+    refused: list[RefusedProduct] = Field([], examples=[[]], description="products that fail the entry conditions")
 
 
 class FinalistsIn(Strict):
@@ -358,6 +360,7 @@ class Finalists(BaseModel):
 
     heats: list[Heat]
     runners: list[EnrolledOut]
+    refused: list[RefusedProduct] = Field([], examples=[[]], description="leaders that fail the entry conditions")
 
 
 class EverywhereIn(Strict):
@@ -480,3 +483,9 @@ class UndoIn(Strict):
     """Why a decision is taken back."""
 
     note: Note = Field("", examples=["wrong product"])
+
+
+MaybeNote = Annotated[UndoIn, Body(default_factory=UndoIn)]
+MaybeFreeze = Annotated[FreezeIn, Body(default_factory=FreezeIn)]
+MaybeFinalists = Annotated[FinalistsIn, Body(default_factory=FinalistsIn)]
+"""Bodies that need not be sent: without one, all is by default."""

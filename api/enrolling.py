@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from fastapi import Query
 from pydantic import ValidationError
 
 from api.grants import Grant
-from api.schemas import BULK_MAX, EnrolledList, EnrolledOut, FieldOut, RefusedRow, RunnerIn
+from api.schemas import BULK_MAX, EnrolledList, EnrolledOut, FieldOut, RefusedProduct, RefusedRow, RunnerIn
 from api.service import Service
 from api.view import VenueView
 from racing.conditions import Conditions, parse_conditions, refuse, unmet
@@ -17,6 +18,8 @@ from racing.documents import wrong_field
 from racing.entries import Runner
 from racing.errors import OverloadedError
 from racing.rows import Row
+
+Waive = Annotated[bool, Query(description="let new products in that do not meet the venue's entry conditions")]
 
 
 async def enrol(
@@ -67,6 +70,22 @@ async def enrol_rows(
                 each.model_copy(update={"row": row.number}) for each, (row, _) in zip(enrolled, good, strict=True)
             ]
     return found
+
+
+def admitted(
+    conditions: Conditions, runners: Iterable[Runner], *, waive: bool
+) -> tuple[list[Runner], list[RefusedProduct]]:
+    """The products that may enter a venue, in their order, and those that may not, each with what it lacks."""
+    good: list[Runner] = []
+    refused: list[RefusedProduct] = []
+    for runner in runners:
+        missing = [] if waive else unmet(conditions, runner)
+        if missing:
+            errors = [FieldOut(field=each.field, expected=each.expected, value=each.value) for each in missing]
+            refused.append(RefusedProduct(product=runner.product, errors=errors))
+        else:
+            good.append(runner)
+    return good, refused
 
 
 async def _present(service: Service, view: VenueView, products: Sequence[str]) -> dict[str, Runner]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from api.bodies import NDJSON
-from api.desk_schemas import ENTRY_PATTERN, AuditOut, DecisionOut, UndoIn, Visible
+from api.desk_schemas import ENTRY_PATTERN, AuditOut, DecisionOut, MaybeNote, Visible
 from api.guard import GuardedRoute, needs
 from api.routes.orders import accepted
 from api.service import Serving, Viewed
@@ -122,7 +122,7 @@ def _line(cells: tuple[str, ...]) -> bytes:
 
 @router.post("/{venue}/audit/{entry}/undo", operation_id="undoDecision", responses=accepted(Visible))
 @needs("operate")
-async def undo_decision(entry: EntryName, undo: UndoIn, steer: Steering) -> Visible:
+async def undo_decision(entry: EntryName, undo: MaybeNote, steer: Steering) -> Visible:
     """Take a decision back by a new one; or 409, which says why not: by which entry it was changed since.
 
     New products are withdrawn from the board: a number that was given stays given.

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.desk_schemas import Cloned, CloneIn, Finalists, FinalistsIn, Heat, StateIn, StateOut
-from api.enrolling import enrol
+from api.desk_schemas import Cloned, CloneIn, Finalists, Heat, MaybeFinalists, StateIn, StateOut
+from api.enrolling import Waive, admitted, enrol
 from api.guard import Caller, GuardedRoute, needs
-from api.schemas import BULK_MAX
+from api.schemas import BULK_MAX, RefusedProduct
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
+from racing.conditions import parse_conditions
 from racing.entries import Runner
 from racing.errors import ConflictError
 from racing.lifecycle import may_become
@@ -46,20 +47,23 @@ async def put_state(view: Viewed, wanted: StateIn, service: Serving, caller: Cal
 
 @router.post("/{venue}/clone", status_code=201, operation_id="cloneVenue")
 @needs("admin")
-async def clone_venue(view: Viewed, clone: CloneIn, service: Serving, caller: Caller) -> Cloned:
+async def clone_venue(
+    view: Viewed, clone: CloneIn, service: Serving, caller: Caller, *, waive: Waive = False
+) -> Cloned:
     """Make a venue with this one's rule, products in their order, orders, conditions and access; none of its events.
 
+    Products that fail the entry conditions stay behind, each with what it lacks.
     It is a draft until it is complete. After a fault the same call completes it; 409 for any other venue of that id.
     """
     source = view.venue
     made = await _begun(service, source, clone, caller.name)
-    runners = await _copied_runners(service, source.venue, clone.venue, caller.name)
+    runners, refused = await _copied_runners(service, source, clone.venue, caller.name, waive=waive)
     orders = await _copied_orders(service, source.venue, clone.venue, caller.name)
     if clone.state != made.state:
         made, _ = await service.desk.move(clone.venue, clone.state, author=caller.name, note="complete")
     await service.frames.refresh()
     service.frames.take(made)
-    return Cloned(venue=clone.venue, state=made.state, runners=runners, orders=orders)
+    return Cloned(venue=clone.venue, state=made.state, runners=runners, orders=orders, refused=refused)
 
 
 async def _begun(service: Service, source: Venue, clone: CloneIn, author: str) -> Venue:
@@ -77,14 +81,21 @@ async def _begun(service: Service, source: Venue, clone: CloneIn, author: str) -
         return found
 
 
-async def _copied_runners(service: Service, source: str, venue: str, author: str) -> int:
-    """How many products were enrolled, in the order of their numbers."""
-    count = await service.desk.runner_count(source)
+async def _copied_runners(
+    service: Service, source: Venue, venue: str, author: str, *, waive: bool
+) -> tuple[int, list[RefusedProduct]]:
+    """How many products were enrolled, in the order of their numbers, and which were not."""
+    conditions = parse_conditions(source.conditions)
+    copied, refused = 0, list[RefusedProduct]()
+    count = await service.desk.runner_count(source.venue)
     for first in range(0, count, BULK_MAX):
-        found = await service.desk.runners(source, range(first, min(first + BULK_MAX, count)))
-        if found:
-            await service.desk.enrol(venue, [runner for _, runner in sorted(found.items())], author=author)
-    return count
+        found = await service.desk.runners(source.venue, range(first, min(first + BULK_MAX, count)))
+        good, lacking = admitted(conditions, [runner for _, runner in sorted(found.items())], waive=waive)
+        refused += lacking
+        copied += len(good)
+        if good:
+            await service.desk.enrol(venue, good, author=author)
+    return copied, refused
 
 
 async def _copied_orders(service: Service, source: str, venue: str, author: str) -> int:
@@ -109,10 +120,13 @@ async def _copied_orders(service: Service, source: str, venue: str, author: str)
 
 @router.post("/{venue}/finalists", operation_id="takeFinalists")
 @needs("operate")
-async def take_finalists(view: Viewed, wanted: FinalistsIn, service: Serving, caller: Caller) -> Finalists:
+async def take_finalists(
+    view: Viewed, wanted: MaybeFinalists, service: Serving, caller: Caller, *, waive: Waive = False
+) -> Finalists:
     """Enrol the leaders of sub venues, by their frames as they stand, in this main venue. Safe to repeat.
 
-    Their data are those of the sub venue; who is enrolled here already keeps its own.
+    Their data are those of the sub venue; who is enrolled here already keeps its own. Leaders that fail this venue's
+    entry conditions are told, each with what it lacks, and the others enter.
     """
     name = view.venue.venue
     subs = wanted.venues or sorted(each for each, sub in service.frames.views.items() if sub.venue.parent == name)
@@ -125,15 +139,17 @@ async def take_finalists(view: Viewed, wanted: FinalistsIn, service: Serving, ca
     for sub in views:
         first = sub.frame.slots[: wanted.take]
         heats.append(Heat(venue=sub.venue.venue, frame=sub.frame.frame, products=[slot.product for slot in first]))
-        runners = {sub.runners[slot.runner].product: sub.runners[slot.runner] for slot in first} | runners
+        data = await service.desk.runners(sub.venue.venue, [slot.runner for slot in first])
+        runners = {data[slot.runner].product: data[slot.runner] for slot in first if slot.runner in data} | runners
     there = await service.desk.numbers(name, list(runners))
-    fresh = [runner for product, runner in runners.items() if product not in there]
+    new = [runner for product, runner in runners.items() if product not in there]
+    fresh, refused = admitted(parse_conditions(view.venue.conditions), new, waive=waive)
     enrolled = [
         each
         for first in range(0, len(fresh), BULK_MAX)
         for each in await enrol(service, view, caller, fresh[first : first + BULK_MAX], waive=True)
     ]
-    return Finalists(heats=heats, runners=enrolled)
+    return Finalists(heats=heats, runners=enrolled, refused=refused)
 
 
 async def _sub(service: Service, venue: str) -> VenueView:

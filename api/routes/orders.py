@@ -10,7 +10,7 @@ from api.desk_schemas import (
     BoostIn,
     EmergencyIn,
     ExclusionIn,
-    FreezeIn,
+    MaybeFreeze,
     OrderIn,
     OrderList,
     OrderOut,
@@ -175,7 +175,7 @@ async def exclude(exclusion: ExclusionIn, steer: Steering) -> OrdersChanged:
 
 @router.put("/{venue}/freeze", operation_id="freeze", responses=CHANGED)
 @needs("operate")
-async def freeze(freeze: FreezeIn, steer: Steering) -> OrdersChanged:
+async def freeze(freeze: MaybeFreeze, steer: Steering) -> OrdersChanged:
     """Keep the board, or its first slots, as they stand (冻结); the order's id is freeze."""
     return await steer.put(order_of(freeze, "freeze"))
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Response
 
-from api.desk_schemas import OrdersChanged, PlanIn, PlanList, PlanOut, UndoIn, Visible
+from api.desk_schemas import MaybeNote, OrdersChanged, PlanIn, PlanList, PlanOut, Visible
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.orders import CHANGED, accepted, order_of
 from api.service import Serving, Viewed
@@ -86,7 +86,7 @@ async def delete_plan(view: Viewed, plan: PlanName, service: Serving, caller: Ca
 
 @router.post("/{venue}/plans/{plan}/apply", operation_id="applyPlan", responses=CHANGED)
 @needs("operate")
-async def apply_plan(plan: PlanName, sent: UndoIn, steer: Steering) -> OrdersChanged:
+async def apply_plan(plan: PlanName, sent: MaybeNote, steer: Steering) -> OrdersChanged:
     """Put, withdraw and change all that the plan says, as one decision.
 
     409 names the product that was withdrawn since, or the order that is in its way.
@@ -109,7 +109,7 @@ async def apply_plan(plan: PlanName, sent: UndoIn, steer: Steering) -> OrdersCha
 
 @router.post("/{venue}/plans/{plan}/withdraw", operation_id="withdrawPlan", responses=accepted(Visible))
 @needs("operate")
-async def withdraw_plan(plan: PlanName, sent: UndoIn, steer: Steering) -> Visible:
+async def withdraw_plan(plan: PlanName, sent: MaybeNote, steer: Steering) -> Visible:
     """Take back, as one decision, all that applying the plan did; 409 where it is not applied, or was changed since."""
     entry = await _applied(steer.service, steer.venue, plan)
     if entry is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 import structlog
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Body, Path, Query, Response
 
 from api.answers import AdviceOut, DraftIn, ExplainOut, PreviewOut, SlotExplainOut, WhatIfIn, WhatIfOut
 from api.errors import ProblemError
@@ -52,7 +52,7 @@ def _one_of(**given: object) -> None:
 @needs("operate")
 async def preview_rule(
     view: Viewed,
-    draft: DraftIn,
+    draft: Annotated[DraftIn, Body(default_factory=DraftIn)],
     service: Serving,
     *,
     hidden: Annotated[bool, Query(description="also who is excluded or sold out")] = False,

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from api.bodies import JSON, NOT_JSON, media_type_of, why_not_json
 from api.desk_schemas import ConditionsOut, OrdersChanged, SwapIn, Swapped
-from api.enrolling import enrol, enrol_rows
+from api.enrolling import Waive, enrol, enrol_rows
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.orders import CHANGED, accepted
@@ -29,7 +29,6 @@ from racing.store.undo import withdrawal_of, withdrawn
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 
 CSV = "text/csv"
-Waive = Annotated[bool, Query(description="let new products in that do not meet the venue's entry conditions")]
 _RUNNER = {"product": "p-1001", "merchant": "m-7", "title": "Noise-cancelling earbuds", "price": 19900, "stock": 500}
 _FILE = "product,merchant,title,price,stock,attributes.rating\np-1001,m-7,Noise-cancelling earbuds,19900,500,4.8\n"
 _BULK = {

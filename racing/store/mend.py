@@ -33,7 +33,7 @@ def unchecked_run(client: SyncClient, keys: VenueKeys) -> str | None:
     """The id of the server's run if the sets were not compared in it yet, else None; empty where it is not told."""
     try:
         with store_errors():
-            run = as_text(client.info().get("run_id", ""))
+            run = as_text(client.info("server").get("run_id", ""))
     except StoreUnavailableError:
         raise
     except StoreError:  # no INFO on this server, or not for us: compare at every take-over

@@ -17,6 +17,8 @@ from tests.simulation.run import simulate
 from tests.stack import ROOT
 
 SEEDS = 500
+PART = 100
+"""Seeds of one test, so that processes of a test run share them."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # processes that are killed close nothing
 
@@ -28,13 +30,15 @@ def _nothing_left() -> Iterator[None]:
     gc.collect()
 
 
-def test_no_seed_breaks_an_invariant_and_equal_seeds_give_equal_traces() -> None:
-    result = run(SEEDS)
+@pytest.mark.parametrize("first", range(1, SEEDS + 1, PART))
+def test_no_seed_breaks_an_invariant_and_equal_seeds_give_equal_traces(first: int) -> None:
+    result = run(PART, seed=first)
 
     assert result.holds, result.failed
-    assert result.repeated == SEEDS // 20
-    assert result.acknowledged > 20 * SEEDS
-    assert result.take_overs > 2 * SEEDS
+    assert result.rounds == PART
+    assert result.repeated == PART // 20
+    assert result.acknowledged > 20 * PART
+    assert result.take_overs > 2 * PART
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
@@ -52,15 +56,16 @@ def test_different_seeds_give_different_traces() -> None:
     assert len({simulate(seed).trace for seed in range(1, 6)}) == 5
 
 
-def _broken(seeds: range) -> bool:
-    return any(not simulate(seed).holds for seed in seeds)
+def _broken(likely: int, most: int) -> bool:
+    """Whether a seed finds it: first the one that did when this was written, then as many as it takes."""
+    return any(not simulate(seed).holds for seed in (likely, *range(1, most)))
 
 
 def test_an_owner_that_does_not_look_at_the_epoch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulation can fail: without the check before a fold, and the watch on the key, commits of two mix."""
     monkeypatch.setattr(Committer, "begin", lambda self: self._pipe.reset())
 
-    assert _broken(range(1, 200))
+    assert _broken(24, 200)
 
 
 def test_an_owner_that_looks_but_does_not_watch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +76,7 @@ def test_an_owner_that_looks_but_does_not_watch_is_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Committer, "begin", begin)
 
-    assert _broken(range(1, 400))
+    assert _broken(17, 400)
 
 
 def test_an_append_that_does_not_know_its_key_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,4 +87,4 @@ def test_an_append_that_does_not_know_its_key_again_is_found(monkeypatch: pytest
 
     monkeypatch.setattr("racing.store.desk.source", told)
 
-    assert _broken(range(1, 20))
+    assert _broken(2, 20)

@@ -35,6 +35,7 @@ from racing.store.scripts import Script, source
 from tests.contract.track import START_MS, packed
 from tests.faults.mortal import Died, Fate, MortalLine, memory_server, mortal_async_client, mortal_client
 from tests.laws.oracle import Body, Recount
+from tests.untold import untold
 
 VENUE = "hall-1"
 KEYS = VenueKeys(VENUE)
@@ -288,6 +289,7 @@ def our_clock(scripts: Callable[[Script], str] = dated) -> Iterator[str]:
     """The URL of a server whose log entries come at the time of our clock, however long the machine makes us wait."""
     version = redis.__version__  # looked up on disk for every client otherwise, which took a fifth of the time
     with (
+        untold(),
         memory_server() as url,
         mock.patch("racing.store.desk.source", scripts),
         mock.patch("racing.store.client.SOCKET_TIMEOUT_S", _PATIENT_S),

@@ -78,9 +78,9 @@ def test_a_clone_has_all_but_what_was_raced(service: Running) -> None:
         {**phase, "start": "2036-11-11T00:00:00+08:00"},
     ]
     assert service.http.post(f"{base}/orders", json={"put": orders}).is_success
-    made = service.post(f"{base}/clone", {"venue": "clone-1", "state": "rehearsal"})
+    made = service.post(f"{base}/clone?waive=true", {"venue": "clone-1", "state": "rehearsal"})
     assert made.status_code == 201, made.text
-    assert made.json() == {"venue": "clone-1", "state": "rehearsal", "runners": 2, "orders": 2}
+    assert made.json() == {"venue": "clone-1", "state": "rehearsal", "runners": 2, "orders": 2, "refused": []}
     there = "/v1/venues/clone-1"
     assert [each["product"] for each in service.http.get(f"{there}/runners").json()["runners"]] == ["p-2", "p-1"]
     assert [each["id"] for each in service.http.get(f"{there}/orders").json()["orders"]] == ["burst", "hero"]
@@ -90,6 +90,29 @@ def test_a_clone_has_all_but_what_was_raced(service: Running) -> None:
     assert set(service.scores("clone-1").values()) == {0}
     again = service.post(f"{base}/clone", {"venue": "clone-1"})
     assert "exists already" in problem(again, 409, "conflict")["detail"]
+
+
+def test_a_product_that_fails_the_entry_conditions_stays_behind_and_stops_nobody(service: Running) -> None:
+    """In a clone and in a final alike: it is told with what it lacks."""
+    venue = service.made_venue("p-1", "p-2")
+    base = f"/v1/venues/{venue}"
+    service.http.patch(f"{base}/runners/p-2", json={"stock": 5})
+    conditions = {"stock_min": 1}
+    service.http.put(f"{base}/conditions", json=conditions)
+    missing = [{"field": "stock", "expected": "must be stated, and must be at least 1", "value": None}]
+    until(
+        lambda: service.post(f"{base}/clone", {"venue": "clone-of-those"}).json().get("runners") == 1,
+        within_s=5,
+        what="a clone leaves out who fails",
+    )
+    told = service.post(f"{base}/clone", {"venue": "clone-of-those"}).json()
+    assert (told["runners"], told["refused"]) == (1, [{"product": "p-1", "errors": missing}])
+    until(lambda: service.slots(venue).json()["slots"], within_s=5, what="the heat has a board")
+    final = service.made_venue()
+    service.http.put(f"/v1/venues/{final}/conditions", json=conditions)
+    found = service.post(f"/v1/venues/{final}/finalists", {"venues": [venue]}).json()
+    assert [each["product"] for each in found["runners"]] == ["p-2"]
+    assert found["refused"] == [{"product": "p-1", "errors": missing}]
 
 
 def test_a_clone_that_was_begun_is_completed_by_the_same_call(service: Running) -> None:

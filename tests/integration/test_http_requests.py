@@ -103,6 +103,20 @@ def test_a_body_of_another_type_is_not_read(
     assert words.format(types=types) in problem(answer, 415, "unsupported_media_type")["detail"]
 
 
+@pytest.mark.parametrize("media_type", ["", "application/x-www-form-urlencoded"])
+def test_a_request_that_needs_no_field_needs_no_body(service: Running, media_type: str) -> None:
+    """As `curl -X POST` sends it, or `curl -d ''`; one that has a body must say that it is JSON."""
+    venue = service.made_venue("p-1")
+    headers = {"Content-Type": media_type} if media_type else {}
+    frozen = service.http.put(f"/v1/venues/{venue}/freeze", headers=headers)
+    assert frozen.is_success, frozen.text
+    path = f"/v1/venues/{venue}/audit/{frozen.json()['entry']}/undo"
+    problem(service.http.post(path, content=b"{}", headers=headers), 415, "unsupported_media_type")
+    undone = service.http.post(path, headers=headers)
+    assert undone.is_success, undone.text
+    problem(service.http.put(f"/v1/venues/{venue}/targets", headers=headers), 415, "unsupported_media_type")
+
+
 @pytest.mark.parametrize("media_type", ["application/vnd.msgpack", "application/x-ndjson"])
 @pytest.mark.parametrize("path", [path for path in BODIES if not path.endswith("/events")])
 def test_lines_and_columns_are_only_read_where_events_are_sent(

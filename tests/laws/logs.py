@@ -94,19 +94,26 @@ _ATTRIBUTES = st.fixed_dictionaries({"attribute": st.sampled_from(["entry_score"
 TERMS = st.one_of(_PLAIN, _RISES, _RISES, _UPLIFTS, _RATIOS, _ATTRIBUTES)
 
 
+_CUT = st.sampled_from(CUTS)
+_LATENESS_S = {window_s: st.sampled_from([None, None, 2 * window_s, window_s, 1, 0]) for window_s, _ in CUTS}
+_SKEWS_S = st.sampled_from([0, 1, 300])
+_TERM_LISTS = st.lists(TERMS, min_size=1, max_size=4)
+_SLOTS = st.sampled_from([1, 2, 50])
+
+
 @st.composite
 def rules(draw: st.DrawFn, terms: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """A tiny rule over every metric, of these terms or of any."""
-    window_s, bucket_s = draw(st.sampled_from(CUTS))
+    window_s, bucket_s = draw(_CUT)
     return _without_none(
         {
             "window_s": window_s,
             "bucket_s": bucket_s,
-            "lateness_s": draw(st.sampled_from([None, None, 2 * window_s, window_s, 1, 0])),
-            "clock_skew_s": draw(st.sampled_from([0, 1, 300])),
+            "lateness_s": draw(_LATENESS_S[window_s]),
+            "clock_skew_s": draw(_SKEWS_S),
             "metrics": METRICS,
-            "terms": draw(st.lists(TERMS, min_size=1, max_size=4)) if terms is None else terms,
-            "board": {"slots": draw(st.sampled_from([1, 2, 50]))},
+            "terms": draw(_TERM_LISTS) if terms is None else terms,
+            "board": {"slots": draw(_SLOTS)},
         }
     )
 
@@ -148,6 +155,9 @@ _AGES_MS = st.sampled_from(
 )
 _AMOUNTS = st.sampled_from([None, 0, 1, 7, 100, 250, 99_999_999_999])
 _IDS = st.sampled_from([None, "a", "a", "b", "c"])
+_RUNNERS, _KINDS = st.sampled_from([0, 0, 0, 1, 1, 2, 3]), st.sampled_from(KINDS)
+_PAYEES, _PAYMENTS = st.sampled_from([0, 0, 0, 0, 0, 1]), st.sampled_from(["pay", "refund"])
+_PAYMENT_IDS = st.sampled_from("abcd")
 
 
 @st.composite
@@ -155,12 +165,28 @@ def event(draw: st.DrawFn, moment_ms: int, *, money: bool) -> dict[str, Any]:
     """An event around a moment: any age, kind, runner, amount and id; or a payment or refund, of a few ids."""
     age_ms = draw(_AGES_MS)
     return {
-        "runner": draw(st.sampled_from([0, 0, 0, 0, 0, 1] if money else [0, 0, 0, 1, 1, 2, 3])),
-        "type": draw(st.sampled_from(["pay", "refund"] if money else KINDS)),
+        "runner": draw(_PAYEES if money else _RUNNERS),
+        "type": draw(_PAYMENTS if money else _KINDS),
         "ts_ms": None if age_ms is None else moment_ms - age_ms,
         "amount": draw(_AMOUNTS),
-        "id": draw(st.sampled_from("abcd") if money else _IDS),
+        "id": draw(_PAYMENT_IDS if money else _IDS),
     }
+
+
+def at_moment(event: dict[str, Any], moment_ms: int) -> dict[str, Any]:
+    """An event that was drawn around 0, around this moment."""
+    return event if event["ts_ms"] is None else {**event, "ts_ms": moment_ms + event["ts_ms"]}
+
+
+_EVENT_LISTS = {money: st.lists(event(0, money=money), max_size=4) for money in (False, True)}
+"""Made once: a strategy that is made anew for each draw is checked anew, which cost more than the draws."""
+_OFFSETS_MS = st.sampled_from([0, 1, 50, 999])
+_OTHERS: tuple[st.SearchStrategy[Body], ...] = (
+    st.just({"tick": True}),
+    st.just({"tick": True}),
+    st.just({"unreadable": True}),
+    st.sampled_from([{"enrol": {1: {"margin": 3.0}}}, {"enrol": {2: {"entry_score": 8.0}}}]),
+)
 
 
 @st.composite
@@ -173,23 +199,17 @@ def logs(
     money: bool = False,
 ) -> Log:
     """A log that begins with a rule and enrolments and goes on with anything; or its events are all of money."""
-    moment_ms = START_MS + draw(st.sampled_from([0, 1, 50, 999]))
+    moment_ms = START_MS + draw(_OFFSETS_MS)
     attributes = {0: {"entry_score": 2.5}, 1: {}, 2: {"entry_score": -1.0, "margin": 0.25}}
     log: Log = [(moment_ms, {"rule": draw(rules(terms))}), (moment_ms, {"enrol": attributes})]
-    others: list[st.SearchStrategy[Body]] = [
-        st.just({"tick": True}),
-        st.just({"tick": True}),
-        st.just({"unreadable": True}),
-        st.sampled_from([{"enrol": {1: {"margin": 3.0}}}, {"enrol": {2: {"entry_score": 8.0}}}]),
-    ]
-    if rule_changes:
-        others += [rules(terms).map(lambda rule: {"rule": rule})] * 4
+    changed = [rules(terms).map(lambda rule: {"rule": rule})] * 4 if rule_changes else []
+    others = st.one_of(*_OTHERS, *changed)
     for _ in range(draw(st.integers(1, entries))):
         moment_ms += draw(_LONG_STEPS_MS if draw(st.integers(0, 15)) == 0 else _STEPS_MS)
         if draw(st.integers(0, 3)):
-            body: Body = {"events": draw(st.lists(event(moment_ms, money=money), max_size=4))}
+            body: Body = {"events": [at_moment(one, moment_ms) for one in draw(_EVENT_LISTS[money])]}
         else:
-            body = draw(st.one_of(others))
+            body = draw(others)
         log.append((moment_ms, body))
     return log
 

@@ -7,10 +7,15 @@ event) hands over to the loop until virtual time has come. So the code under tes
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from contextvars import Context
+from heapq import heappop, heappush
+from typing import Any, Protocol, TypeVarTuple
 
 import greenlet
+
+_Ts = TypeVarTuple("_Ts")
 
 
 class Dialled(Protocol):
@@ -19,30 +24,21 @@ class Dialled(Protocol):
     def __call__(self, protocol: asyncio.Protocol, host: str) -> Awaitable[asyncio.Transport]: ...
 
 
-class _Clockwork:
-    """Stands where a loop has its selector: nothing comes from outside, so waiting is a jump to the next timer."""
-
-    def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        if timeout is None:
-            raise RuntimeError("the simulation stands still: nothing is scheduled any more")
-        if timeout > 0:
-            self._loop.jump()
-        return []
-
-
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Callbacks in the order of their moments; those of one moment in an order that depends on nothing else."""
+    """Callbacks in the order of their moments; those of one moment in the order in which they were asked for.
 
-    _scheduled: list[asyncio.TimerHandle]
+    Nothing comes from outside, so waiting is a jump to the next timer. asyncio's own round does the same for sockets
+    and real time, and was a sixth of a simulation's cost.
+    """
+
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
 
     def __init__(self) -> None:
         super().__init__()
         self._now_s = 0.0
-        self._clock_resolution = 1e-9
-        self._selector = _Clockwork(self)
+        self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
+        self._asked = 0
         self.dial: Dialled | None = None
         self.hub = greenlet.getcurrent()  # runs the loop: every thread hands over to it
 
@@ -50,18 +46,52 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Virtual seconds since the beginning."""
         return self._now_s
 
-    def jump(self) -> None:
-        """Let time pass until the next timer."""
-        self._now_s = max(self._now_s, self._scheduled[0].when())
+    def call_at(
+        self, when: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio has it."""
+        timer = asyncio.TimerHandle(when, callback, args, self, context)
+        self._asked += 1
+        heappush(self._timers, (when, self._asked, timer))
+        return timer
+
+    def call_later(
+        self, delay: float, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As asyncio has it."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
+
+    def call_soon(
+        self, callback: Callable[[*_Ts], object], *args: *_Ts, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As asyncio has it."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def _run_once(self) -> None:
+        """Run until the loop is stopped: what is ready, then the next timer, for as long as there is one."""
+        ready, timers = self._ready, self._timers
+        while not self._stopping:
+            if ready:
+                handle = ready.popleft()
+            elif timers:
+                when, _, handle = heappop(timers)
+                if not handle.cancelled():
+                    self._now_s = max(self._now_s, when)
+            else:
+                raise RuntimeError("the simulation stands still: nothing is scheduled any more")
+            if not handle.cancelled():
+                handle._run()
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """It is passed over when its moment comes."""
 
     async def create_connection(self, protocol_factory: Any, host: Any = None, port: Any = None, **_: Any) -> Any:
         """A connection through the simulated network; host names the process that makes it."""
         assert self.dial is not None
         protocol = protocol_factory()
         return await self.dial(protocol, host), protocol
-
-    def _process_events(self, event_list: list[Any]) -> None:
-        """There are none."""
 
     def _write_to_self(self) -> None:
         """Nobody sleeps."""

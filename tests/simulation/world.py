@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import cache
 from hashlib import blake2b
 from typing import Any
 from unittest import mock
@@ -37,6 +38,7 @@ from tests.simulation.loop import Event, Process, Thread, VirtualLoop
 from tests.simulation.network import Network, Session, SimSocket, SimTransport, Weather
 from tests.simulation.plan import Plan
 from tests.simulation.server import Args, Server
+from tests.untold import untold
 
 BEGIN_MS = 1_800_000_000_000
 """The server's clock at the beginning of every run."""
@@ -108,8 +110,7 @@ class World:
 
     def settings(self) -> Settings:
         """What every process is set to."""
-        settings = Settings(redis_url="redis://server", lease_ms=LEASE_MS, frame_ms=self.plan.frame_ms)
-        return settings.model_copy(update={"log_keep_s": 1})
+        return _settings(self.plan.frame_ms)
 
     def scorer(self, name: str) -> Process:
         """A scorer process, as the command line runs one."""
@@ -161,6 +162,12 @@ class World:
         await asyncio.sleep(after_s)
         if not self.network.server_up:
             self.network.server_back()
+
+
+@cache
+def _settings(frame_ms: int) -> Settings:
+    settings = Settings(redis_url="redis://server", lease_ms=LEASE_MS, frame_ms=frame_ms)
+    return settings.model_copy(update={"log_keep_s": 1})
 
 
 class Api:
@@ -284,6 +291,7 @@ class _Socket:
 def simulated(world: World) -> Iterator[list[Any]]:
     """While this holds, Saima's modules and redis-py live in the world; gives what Saima logs."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(untold())
         for target, attribute, replacement in (*_modules(world), *_threads(), *_connections(world)):
             stack.enter_context(mock.patch.object(target, attribute, replacement))
         yield stack.enter_context(structlog.testing.capture_logs())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import quote
@@ -314,6 +314,13 @@ async def answered(protocol: HttpToolsProtocol, transport: FakeTransport, answer
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Service, "now_ms", lambda _: NOW_MS)
     monkeypatch.setattr("api.frames.time.monotonic", lambda: 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _unprinted() -> Iterator[None]:
+    """Unexpected errors are wanted here; to print each with its coloured traceback took most of the time."""
+    with capture_logs():
+        yield
 
 
 def reading(name: str, *, fast: bool = True, query: str = "", **headers: str) -> Case:
