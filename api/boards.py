@@ -25,6 +25,7 @@ encode = msgspec.json.Encoder().encode
 
 def board_of(view: VenueView, shown: Shown, sight: Sight) -> Board:
     """A frame of a venue as it is seen."""
+    shown = shown.of_segment(sight.segment)
     rows = view.rows_of(shown, details=sight.details)[: sight.limit]
     slots = [{name: value for name, value in row.items() if name != "terms"} for row in rows]
     if sight.tokens and view.tokens is not None:

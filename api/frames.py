@@ -33,6 +33,7 @@ from racing.store.commit import FramePlace, decode_commit, decode_frame, placed_
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
 from racing.store.kept import KeptFrames, Raw, T
+from racing.store.minutes import Point
 from racing.store.numbers import Numbers
 from racing.store.protocol import AsyncClient
 
@@ -338,6 +339,11 @@ class Frames:
         """As KeptFrames.each, few at once. Raises OverloadedError where too many wait, StoreError."""
         async with self._few_at_once():
             return await self.kept.each(view.venue.venue, from_ms, count, step_ms, read)
+
+    async def minutes(self, view: VenueView, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
+        """As KeptFrames.minutes, few at once. Raises OverloadedError where too many wait, StoreError."""
+        async with self._few_at_once():
+            return await self.kept.minutes(view.venue.venue, runner, from_ms, to_ms)
 
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""

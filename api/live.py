@@ -53,11 +53,15 @@ May = Callable[[VenueView, str], bool]
 
 
 class Kind(NamedTuple):
-    """What the clients of a group see: so many slots; detailed: with scores also where they are not public."""
+    """What the clients of a group see: so many slots; detailed: with scores also where they are not public.
+
+    tokens, segment: as Part has them; there are as many segments as rules declare.
+    """
 
     limit: int
     detailed: bool
     tokens: bool
+    segment: str | None = None
 
 
 class Asked(NamedTuple):
@@ -91,7 +95,7 @@ class Group:
         self._frame, self._flags = view.frame, self._flags_at(now_ms)
         details, stale, _ = self._flags
         issued = issued_s(view.frame.at_ms, now_ms) if self._kind.tokens else 0
-        self._sight = Sight(self._kind.limit, details, stale, self._kind.tokens, issued)
+        self._sight = Sight(self._kind.limit, details, stale, self._kind.tokens, issued, self._kind.segment)
         self._board = board_of(view, view.now, self._sight)
         self._full: bytes | None = None
         self._since: dict[Place, bytes] = {}

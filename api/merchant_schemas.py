@@ -220,7 +220,10 @@ class AlertsOut(BaseModel):
 
 
 class HistoryOut(BaseModel):
-    """How a product stood: a column each, of the same length. Null: it was not on the board, or no board is kept."""
+    """How a product stood: a column each, of the same length. Null: it was not on the board, or among the first 10,000.
+
+    Also where nothing is kept of that moment.
+    """
 
     merchant: str = Field(examples=["m-7"])
     product: str = Field(examples=["p-1001"])

@@ -50,7 +50,7 @@ class State:
 class Sight:
     """What those see who follow a venue: so many slots; details: with scores, stock and counts; stale: told to be so.
 
-    tokens: as Part has it; issued_s: as State has it.
+    tokens, segment: as Part has them; issued_s: as State has it.
     """
 
     limit: int
@@ -58,6 +58,7 @@ class Sight:
     stale: bool
     tokens: bool
     issued_s: int
+    segment: str | None = None
 
 
 def body_of(shown: Shown, rows: list[Row], part: Part, state: State, tokens: VenueTokens | None = None) -> bytes:

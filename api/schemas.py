@@ -412,12 +412,12 @@ class HeadOut(BaseModel):
         None, examples=[1763740739980], description="moment of the board that movement is told from: 60 to 70 s before"
     )
     stale: bool = Field(examples=[False], description="true while Redis or the scorer is away")
+    segment: str | None = Field(None, examples=["new"], description="the segment whose board it is, where one is asked")
 
 
 class SlotsOut(HeadOut):
     """The first slots of one frame (帧)."""
 
-    segment: str | None = Field(None, examples=["new"], description="the segment whose board it is, where one is asked")
     evolved: bool = Field(examples=[False], description="whether there is a newer frame than this one")
     slots: list[SlotOut]
     next: str | None = Field(

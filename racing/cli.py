@@ -6,7 +6,9 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
@@ -18,7 +20,7 @@ from rich.table import Table
 
 from racing import cli_desk, cli_keys
 from racing.apikeys import KeyRecord, Role
-from racing.errors import RacingError, StoreUnavailableError
+from racing.errors import NotFoundError, RacingError, StoreUnavailableError
 from racing.logs import set_up
 from racing.settings import Settings, load_settings
 from racing.store.protocol import SyncClient
@@ -181,7 +183,6 @@ def demo(
         daemon=True,
     )
     out.print(f"The race is on: [bold]{address}/[/]  (slots: {address}/v1/venues/demo/slots, Ctrl-C ends it)")
-    out.print(f"As shoppers see it: {address}/pages/storefront.html")
     traffic.start()
     supervisor.serve(settings, halt, tell=_tell)
     traffic.join(timeout=5)
@@ -192,7 +193,27 @@ def _demo_race(settings: Settings, address: str, halt: threading.Event, *, seed:
 
     keyed = settings.keys == "on"
     headers = admin_key.await_headers(address, settings.data_dir, halt.wait) if keyed else {}
+    page = f"{address}/pages/storefront.html?venue={demo_traffic.VENUE}"
+    if headers:
+        page += f"&key={_demo_key(settings, demo_traffic.VENUE, address)}"
+    out.print(f"As shoppers see it: {page}", soft_wrap=True)
     demo_traffic.race(address, seed=seed, products=products, halt=halt, headers=headers)
+
+
+def _demo_key(settings: Settings, venue: str, address: str) -> str:
+    """A new key of role beacon for the demo's page, which tells what is seen there; that of a former run ends."""
+    from racing.store import keyring  # as above
+    from racing.store.client import connect  # as above
+
+    client, name, at_ms = connect(_url(settings)), f"{venue} storefront", time.time_ns() // 1_000_000
+    try:
+        with suppress(NotFoundError):
+            keyring.revoke(client, name, who="demo", now_ms=at_ms)
+        origins = (address, f"http://localhost:{settings.port}")
+        wanted = KeyRecord("", name, "beacon", at_ms, venues=(venue,), origins=origins)
+        return keyring.create(client, wanted, who="demo", now_ms=at_ms)[0]
+    finally:
+        client.close()
 
 
 def _until_halt(work: Callable[[], None], halt: threading.Event) -> Callable[[], None]:

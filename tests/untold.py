@@ -1,7 +1,7 @@
 """redis-py without what it tells about itself, for exercises that send millions of commands through it.
 
-Its telemetry is asked for by nobody here, no pool is carried over a fork, and no deprecated argument is looked for: a
-third of what a command costs. What it sends, reads and raises is as ever.
+Its telemetry is asked for by nobody here, no pool is carried over a fork, and no deprecated argument is looked for.
+What it sends, reads and raises is as ever.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ const AHEAD = "800px"; // the next page is read before its place is in sight
 
 const by = (id) => document.getElementById(id);
 const address = new URL(location.href);
-const { base: told, beaconKey } = document.body.dataset;
+const { base: told, beaconKey = "" } = document.body.dataset; // a key of role beacon is no secret: an address may hold it
 const base = new URL(told || "..", location.href);
 const limit = Number(address.searchParams.get("limit")) || 50; // slots of a page, and of the order that is live
 
@@ -128,7 +128,7 @@ async function open() {
   const venue = await venueOf();
   put(by("title"), venue.title);
   document.title = venue.title;
-  saima = new Saima(venue.venue, { base, key: beaconKey || undefined, limit });
+  saima = new Saima(venue.venue, { base, key: beaconKey || address.searchParams.get("key") || undefined, limit });
   goLive();
   setInterval(tick, TICK_MS);
 }

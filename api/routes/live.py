@@ -17,7 +17,7 @@ from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
 from api.live import LIMITS, Asked, Kind
 from api.parts import Sight
-from api.reading import FRAME_PATTERN
+from api.reading import FRAME_PATTERN, known_segment
 from api.routes.slots import HEADERS, UNCHANGED, Known, answered
 from api.schemas import FOLLOWED, ChangesOut, TicketOut
 from api.service import Service, Serving, Viewed
@@ -26,7 +26,7 @@ from api.tokens import issued_s
 from api.view import VenueView
 from racing.documents import wrong
 from racing.errors import StoreError
-from racing.model import Place
+from racing.model import ID_PATTERN, Place
 
 router = APIRouter(prefix="/v1/venues", tags=["front ends"], route_class=GuardedRoute)
 
@@ -40,6 +40,15 @@ def _one_of_few(limit: int) -> int:
 Since = Annotated[
     str | None,
     Query(pattern=FRAME_PATTERN, description="name of the frame that the client has", examples=["1763740800000-48210"]),
+]
+OfSegment = Annotated[
+    str | None,
+    Query(
+        alias="segment",
+        pattern=ID_PATTERN,
+        examples=["new"],
+        description="the board as this segment of shoppers has it, one of those that the rule declares",
+    ),
 ]
 Tokens = Annotated[bool, Query(description="each slot with a token, as in GET slots; one that stays keeps its token")]
 
@@ -82,6 +91,7 @@ async def follow_slots(
         Query(description="first slots of the board", json_schema_extra={"enum": list(LIMITS)}),
     ] = 50,
     tokens: Tokens = False,
+    segment: OfSegment = None,
     since: Since = None,
     last_event_id: Annotated[
         str | None, Header(description="as since; browsers send it by themselves", examples=["1763740800000-48210"])
@@ -97,13 +107,14 @@ async def follow_slots(
     """
     if service.draining:
         raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
+    known_segment(view, segment)
     name = view.venue.venue
     place = parse_place(since or last_event_id or "")
     if place is not None:
         await caught_up(service, view, place)
     peer = request.client.host if request.client is not None else "unknown"
     asked = Asked(
-        Kind(limit, caller.sees_details(name), tokens),
+        Kind(limit, caller.sees_details(name), tokens, segment),
         place,
         f"the key {caller.name!r}" if caller.id else f"the address {peer}",
         caller.id,
@@ -127,18 +138,20 @@ async def read_changes(
     since: Since = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="first slots of the board")] = 50,
     tokens: Tokens = False,
+    segment: OfSegment = None,
     if_none_match: Known = None,
 ) -> Response:
     """What has changed in the first slots since a frame, for those who cannot hold a stream: mini programs, scripts.
 
     Where since is left out, or names a frame that this process does not have (any more), full is the whole board.
     """
+    known_segment(view, segment)
     place = parse_place(since or "")
     if place is not None:
         await caught_up(service, view, place)
     issued = issued_s(view.frame.at_ms, service.now_ms()) if tokens else 0
     details = view.public_details or caller.sees_details(view.venue.venue)
-    sight = Sight(limit, details=details, stale=view.stale(), tokens=tokens, issued_s=issued)
+    sight = Sight(limit, details, view.stale(), tokens, issued, segment)
     made = changes_since(view, place, sight, service.settings.token_lives_s)
     return answered(request, service, made, age_ms=view.age(), if_none_match=if_none_match)
 

@@ -1,4 +1,4 @@
-"""Merchants: how a product stood over an hour, from the boards that are kept."""
+"""Merchants: how a product stood: an hour by boards that are kept, the whole race by the standings of each minute."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Response
+from pydantic import AfterValidator
 
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
 from api.merchant_schemas import HistoryOut
 from api.routes.merchants import PRIVATE, MerchantName, reached
 from api.routes.runners import ProductName
-from api.service import Serving
+from api.service import Service, Serving
+from api.view import VenueView
+from racing.documents import wrong
 from racing.model import ID_PATTERN, Frame
+from racing.store.minutes import MINUTE_MS
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=GuardedRoute)
 
 HOUR_MS = 3_600_000
+POINTS_MAX = 1_440
+"""By the minute: a day, of which some 60 MB are read; more is asked for piece by piece, or by longer steps."""
 _encode = msgspec.json.Encoder().encode
 Point = tuple[int | None, int | None, float | None]
 """Slot, standing and score."""
 _OFF: Point = (None, None, None)
+
+
+def _whole_minutes(every_s: int) -> int:
+    if every_s >= MINUTE_MS // 1000 and every_s * 1000 % MINUTE_MS:
+        raise wrong("must be whole minutes, in seconds, where it is 60 or more")
+    return every_s
 
 
 def _point_of(product: str) -> Callable[[Frame], Point]:
@@ -35,11 +47,32 @@ def _point_of(product: str) -> Callable[[Frame], Point]:
     return point
 
 
-def _moments(now_ms: int, from_ms: int | None, step_ms: int) -> tuple[int, int]:
-    """(the first moment, how many): whole steps of an hour from a moment on, or of the last one, up to now."""
-    begin_ms = max(0, now_ms - HOUR_MS) if from_ms is None else from_ms
-    first, last = -(-begin_ms // step_ms), min(now_ms, begin_ms + HOUR_MS) // step_ms
-    return first * step_ms, max(0, last - first + 1)
+def _moments(now_ms: int, begin_ms: int, step_ms: int, most: int) -> tuple[int, int]:
+    """(the first moment, how many): whole steps from a moment on, at most so many, up to now."""
+    first, last = -(-begin_ms // step_ms), now_ms // step_ms
+    return first * step_ms, max(0, min(last - first + 1, most))
+
+
+async def _by_boards(
+    service: Service, view: VenueView, product: str, number: int, moments: tuple[int, int, int]
+) -> list[Point]:
+    """Points of an hour, of the board that stood then; off the board at whole minutes, of the standings."""
+    first_ms, count, step_ms = moments
+    points = await service.frames.each(view, first_ms, count, step_ms, _point_of(product))
+    minutes = await service.frames.minutes(view, number, first_ms, first_ms + count * step_ms)
+    told: list[Point] = []
+    for index, point in enumerate(points):
+        off_board = point is None or point == _OFF
+        found = minutes.get(first_ms + index * step_ms) if off_board else None
+        told.append((None, *found[1:]) if found is not None else point or _OFF)
+    return told
+
+
+async def _by_minutes(service: Service, view: VenueView, number: int, moments: tuple[int, int, int]) -> list[Point]:
+    """Points of the standings that are kept of each minute, on the board and off it."""
+    first_ms, count, step_ms = moments
+    minutes = await service.frames.minutes(view, number, first_ms, first_ms + count * step_ms)
+    return [minutes.get(first_ms + index * step_ms) or _OFF for index in range(count)]
 
 
 @router.get("/merchants/{merchant}/runners/{product}/history", operation_id="readHistory", response_model=HistoryOut)
@@ -53,24 +86,38 @@ async def read_history(  # each is a part of the request
     venue: Annotated[str, Query(pattern=ID_PATTERN, description="the venue in which it races", examples=["hall-1"])],
     from_ms: Annotated[
         int | None,
-        Query(
-            ge=0, le=2**42, description="an hour from this moment on; the last one without", examples=[1763737200000]
-        ),
+        Query(ge=0, le=2**42, description="from this moment on; up to now without", examples=[1763737200000]),
     ] = None,
-    every_s: Annotated[int, Query(ge=10, le=600, description="between two points")] = 10,
+    every_s: Annotated[
+        int,
+        AfterValidator(_whole_minutes),
+        Query(ge=10, le=3600, description="between two points; of 60 and more whole minutes"),
+    ] = 10,
 ) -> Response:
-    """Slot, standing and score of a product over an hour, while it was on the board. Null: it was not, or none is kept.
+    """Slot, standing and score of a product: an hour by every_s below 60, else 1,440 points by the minute or more.
 
-    Points are at whole every_s of log time, of the board that stood then.
+    Points are at whole every_s of log time. By boards: of the board that stood then, and off the board at whole minutes
+    of the standings. By the minute: of the first 10,000 standings, taken within moments after it. Null: it was not
+    among them, or none is kept.
     """
     service.merchant_quotas.take(caller.merchant)
     (view,) = await reached(service, caller, venue)
     found = await service.desk.runner(venue, product)
-    if found is None or found[0].merchant != merchant:
+    number = (await service.desk.numbers(venue, [product])).get(product)
+    if found is None or number is None or found[0].merchant != merchant:
         raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
-    first_ms, count = _moments(view.frame.at_ms, from_ms, 1000 * every_s)
-    points = await service.frames.each(view, first_ms, count, 1000 * every_s, _point_of(product)) if count else []
-    told = [point or _OFF for point in points]
+    step_ms, now_ms = 1000 * every_s, view.frame.at_ms
+    by_minutes = step_ms >= MINUTE_MS
+    most = POINTS_MAX if by_minutes else HOUR_MS // step_ms + 1
+    begin_ms = max(0, now_ms - (most - 1) * step_ms) if from_ms is None else from_ms
+    if by_minutes and from_ms is None:
+        begin_ms = max(begin_ms, view.venue.created_ms // step_ms * step_ms)
+    first_ms, count = _moments(now_ms, begin_ms, step_ms, most)
+    moments, told = (first_ms, count, step_ms), list[Point]()
+    if count and by_minutes:
+        told = await _by_minutes(service, view, number, moments)
+    elif count:
+        told = await _by_boards(service, view, product, number, moments)
     body = {
         "merchant": merchant,
         "product": product,

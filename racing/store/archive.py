@@ -1,4 +1,6 @@
-"""The archive: takes what Redis is about to lose to files, in a thread of its own: log entries, and a frame a second.
+"""The archive: takes what Redis is about to lose to files, in a thread of its own.
+
+That is log entries, a frame a second, and the standings once a minute.
 
 A segment goes from one full checkpoint to the next. The owner trims the log, and drops full checkpoints, only up to
 where segments have been written, so a full disk makes both wait and never stops a race. Whoever writes reads the log
@@ -22,6 +24,7 @@ from racing.store.client import connect, server_ms, store_errors
 from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
 from racing.store.log import raw_between
+from racing.store.minutes import MINUTE_MS, MinuteBook
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
@@ -117,6 +120,7 @@ class ArchiveThread(threading.Thread):
         self._keys = VenueKeys(venue)
         self._folder = folder
         self._reel = Reel(self._client, self._keys, folder)
+        self._minutes = MinuteBook(self._client, self._keys, folder)
         self._epoch: int | None = None
         self._seen = 0
         self._wake = threading.Event()
@@ -161,7 +165,8 @@ class ArchiveThread(threading.Thread):
             with store_errors():
                 now_ms = server_ms(self._client)
             METRICS.count("saima_kept_frames_total", venue, self._reel.keep(epoch, now_ms))
-            return self._due_s(now_ms)
+            self._minutes.keep(epoch)
+            return min(self._due_s(now_ms), (MINUTE_MS - now_ms % MINUTE_MS) / 1000 + _LOOK_MIN_S)
         except (RacingError, OSError) as exc:
             log.warning("segment or frames not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))
         except Exception:

@@ -17,6 +17,7 @@ from racing.store.blocks import Block, write_blocks
 from racing.store.client import as_text, store_errors
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.log import raw_between
+from racing.store.minutes import minute_bytes, minute_files
 from racing.store.protocol import SyncClient
 from racing.store.reel import reel_bytes, reels_of
 from racing.store.segments import pack_entries, read_segment, segments_of
@@ -150,6 +151,8 @@ def _blocks(client: SyncClient, keys: VenueKeys, snapshot: _Snapshot, folder: Pa
     if folder is not None:
         for reel in reels_of(folder, keys.venue):
             yield REEL, _encode(ReelFile(reel.path.name, reel_bytes(reel.path)))
+        for minutes in minute_files(folder, keys.venue):
+            yield REEL, _encode(ReelFile(minutes.path.name, minute_bytes(minutes.path)))
         yield from _segments(keys, folder, Position.parse(snapshot.header.log.last))
 
 

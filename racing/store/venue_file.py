@@ -53,7 +53,7 @@ class HashRows(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReelFile(msgspec.Struct, frozen=True, array_like=True):
-    """A file of kept frames (racing/store/reel.py), byte for byte."""
+    """A file of kept frames (racing/store/reel.py) or of standings by the minute (minutes.py), byte for byte."""
 
     name: str
     data: bytes

@@ -18,6 +18,7 @@ from racing.store.blocks import write_blocks
 from racing.store.exports import export_venue
 from racing.store.imports import import_venue
 from racing.store.log import first_position
+from racing.store.minutes import MinuteBook
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
 from racing.store.segments import archived_until, segments_of, venue_folder
@@ -71,6 +72,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
         archive(track.client, track.keys, home(tmp_path), owner.epoch)
         owner.archived = archived_until(home(tmp_path), track.venue)
     assert Reel(track.client, track.keys, home(tmp_path)).keep(owner.epoch, track.now_ms)
+    assert MinuteBook(track.client, track.keys, home(tmp_path)).keep(owner.epoch)
     return owner
 
 

@@ -19,7 +19,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def service(deployment: Running) -> Iterator[Running]:
-    """That deployment; each test makes its own venues, which go with the module: races of others cost time."""
+    """That deployment; each test makes its own venues, which go with their module once they are many."""
     yield deployment
     deployment.clear()
 

@@ -10,6 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from api.changes import applied
+from tests.integration.following import Follower
 from tests.integration.running import PLAIN_RULE, Running, another_api, running
 from tests.unit.api.test_purge import Hook, hook
 from tests.waiting import until
@@ -377,5 +379,24 @@ def test_a_segment_is_served_its_own_board_on_every_page(service: Running) -> No
     assert "segment" not in read(service, made)
     assert products() == ["p-01", "p-02", "p-00", "p-03"]
 
-    refused = service.http.get(f"/v1/venues/{made}/slots", params={"segment": "old"})
-    assert (refused.status_code, refused.json()["errors"][0]["expected"]) == (422, "must be one of new, returning")
+    for path in ("slots", "changes", "live"):
+        refused = service.http.get(f"/v1/venues/{made}/{path}", params={"segment": "old"})
+        assert (refused.status_code, refused.json()["errors"][0]["expected"]) == (422, "must be one of new, returning")
+
+
+def test_a_segments_board_is_followed_as_the_whole_venues_is(service: Running) -> None:
+    """By a stream and by changes: old and delta make what GET slots answers."""
+    made = service.made_venue("p-1", "p-2", rule={**PLAIN_RULE, "segments": {"names": ["new"], "prior": 1}})
+    until(lambda: len(read(service, made, segment="new")["slots"]) == 2, within_s=5, what="all were shown")
+    old = service.http.get(f"/v1/venues/{made}/changes", params={"segment": "new"}).json()["full"]
+    whole = service.http.get(f"/v1/venues/{made}/changes").json()["full"]
+    assert (old["segment"], "segment" in whole) == ("new", False)
+    with Follower(service.url, f"/v1/venues/{made}/live?segment=new") as follower:
+        service.send(made, *[{"type": "order", "product": "p-2", "segment": "new"}] * 3)
+        live = follower.until(lambda board: board["slots"][0]["product"] == "p-2")
+    assert live["segment"] == "new"
+    query = {"segment": "new", "since": name_of(old)}
+    told = service.http.get(f"/v1/venues/{made}/changes", params=query).json()
+    board = applied(old, told)
+    wanted = read(service, made, segment="new", frame=told["next"])
+    assert board["slots"] == [{name: slot[name] for name in slot.keys() - {"terms"}} for slot in wanted["slots"]]

@@ -445,8 +445,9 @@ def aim(case: schemathesis.Case[Any]) -> None:
     case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
     if case.path.endswith(("/advice", "/alerts", "/history")):
         case.query["venue"] = VENUE
+    case.query.pop("segment", None)  # this venue declares none
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way; rules=off names none
-        out = {"cursor", "at_ms", "segment"}  # and this venue declares no segments
+        out = {"cursor", "at_ms"}
         if "rules" in case.query:
             out |= case.query.keys() - {"rules", "limit", "fields"}
         case.query = {name: value for name, value in case.query.items() if name not in out}

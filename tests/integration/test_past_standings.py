@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from racing.store.minutes import Minute, write_minute
 from tests.integration.contract import problem
 from tests.integration.running import Running
 from tests.integration.test_merchants import happen, made, runner
@@ -47,3 +50,19 @@ def test_points_are_of_the_boards_that_stood_then(service: Running) -> None:
     assert (found["standing"][-1], found["score"][-1] > 0) == (1, True)
     assert set(told(service, venue, "c")["slot"]) <= {None, 3}
     assert told(service, venue, "a", from_ms=2**42)["slot"] == []
+
+
+def test_whole_race_is_told_by_the_minute_also_off_the_board(service: Running) -> None:
+    """Of b the board never told; of c the record does not tell either."""
+    venue = made(service, runner("a", "m-2"), runner("b", "m-1"), runner("c", "m-1"))
+    problem(service.http.get(f"/v1/merchants/m-1/runners/b/history?venue={venue}&every_s=90"), 422, "invalid")
+    happen(service, venue, a=9, b=4)
+    folder = service.settings.segments_folder
+    assert folder is not None
+    at_ms = service.http.get(f"/v1/venues/{venue}").json()["created_ms"] - 60_000  # its scorer keeps the later ones
+    kept = Minute(at_ms, 3, np.array([0]), np.array([0, 1]), np.array([7.5, 2.25]))
+    write_minute(folder, venue, kept, epoch=7)
+    found = told(service, venue, "b", every_s=60, from_ms=at_ms // 60_000 * 60_000)
+    assert (found["every_s"], found["from_ms"]) == (60, at_ms // 60_000 * 60_000)
+    assert (found["slot"][0], found["standing"][0], found["score"][0]) == (None, 2, 2.25)
+    assert told(service, venue, "c", every_s=60, from_ms=found["from_ms"])["standing"][0] is None

@@ -6,10 +6,17 @@ from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.boards import board_of, changes_since, encode
 from api.changes import applied, changes
+from api.parts import Sight
+from api.view import VenueView
+from racing.model import Frame, Slot
+from racing.rule import DEFAULT_RULE
+from racing.store.desk import Venue
 
 VALUES = st.one_of(st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=3))
 FIELDS = st.dictionaries(
@@ -77,3 +84,28 @@ def test_tokens_are_told_of_what_comes_or_moves_and_of_all_when_due(
         stays = (slot["product"], slot["slot"]) in before
         assert told["token"].startswith("old" if stays and not renew else "new")
         assert {**told, "token": ""} == {**slot, "token": ""}
+
+
+ORDERS = st.permutations(range(5)).flatmap(lambda order: st.integers(0, 5).map(lambda most: order[:most]))
+
+
+def slots_of(order: list[int]) -> tuple[Slot, ...]:
+    return tuple(Slot(place + 1, runner, f"p-{runner}", float(9 - place)) for place, runner in enumerate(order))
+
+
+@given(st.lists(st.tuples(ORDERS, st.none() | ORDERS), min_size=2, max_size=4))
+def test_changes_of_a_segments_board_make_it_of_the_one_before(seen: list[tuple[list[int], list[int] | None]]) -> None:
+    """Also where the venue declares the segment only between two frames, or no longer does: then it is the whole's."""
+    view = VenueView(Venue("hall-1", "", 0), Frame("hall-1", 0, 1, "0-0", 0, 1, 5, 0, ()), DEFAULT_RULE, 1)
+    sight = Sight(50, details=True, stale=False, tokens=False, issued_s=0, segment="new")
+    made = []
+    for number, (order, segment) in enumerate(seen, 1):
+        segments = {} if segment is None else {"new": slots_of(segment)}
+        frame = Frame("hall-1", number, 1, "5-0", 5, 1, 5, 0, slots_of(order), segments=segments)
+        view.show(frame, {})
+        made.append(msgspec.json.decode(encode(board_of(view, view.now, sight))))
+        shown = order if segment is None else segment
+        assert [slot["product"] for slot in made[-1]["slots"]] == [f"p-{runner}" for runner in shown]
+        for older, board in enumerate(made, 1):
+            told = msgspec.json.decode(changes_since(view, (1, older), sight, 3_600).body)
+            assert applied(board, told) == made[-1]

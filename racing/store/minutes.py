@@ -1,0 +1,242 @@
+"""Standings by the minute: where the first 10,000 runners of a venue stood, in files for as long as the venue is.
+
+Beside the frames that are kept (racing/store/reel.py), in ``frames/<hour>_<epoch>.minutes``: one file for each hour and
+owner, a block for each whole minute, written once in the first look after it. A record is what a commit had written:
+the board's slots, and the first runners of the standings with their scores, deflated.
+
+A minute in which no owner looked, or in which the disk was full, has none.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from racing.errors import StoreError
+from racing.model import FloatArray, IntArray
+from racing.store.blocks import DamagedFileError, read_blocks, read_blocks_of, write_blocks
+from racing.store.client import store_errors
+from racing.store.commit import decode_commit, decode_frame, placed_in
+from racing.store.keys import VenueKeys
+from racing.store.protocol import SyncClient
+from racing.store.reel import reel_folder
+
+MINUTE_MS = 60_000
+KEPT_MAX = 10_000
+"""Standings of one record: the read of them holds the server for some 3 ms, once a minute."""
+_MAGIC = b"SAIMAMIN"
+_HEADER, _MINUTE = b"H", b"M"
+_FORMAT = 1
+"""Version of this form; a file of a newer one is refused."""
+_PERIOD_MS = 3_600_000
+_LEVEL = 6
+_HEAD = struct.Struct("<QIII")
+"""Moment (ms, log time), runners in the standings, slots of the board, standings that are kept."""
+_NAME = re.compile(r"(\d{15})_(\d+)\.minutes")
+
+Point = tuple[int | None, int, float]
+"""Slot, standing and score; the score to seven digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minute:
+    """The standings as a commit wrote them. board: runners by slot. runners, score: from the first standing on."""
+
+    at_ms: int
+    field: int
+    board: IntArray
+    runners: IntArray
+    score: FloatArray
+
+    def point(self, runner: int) -> Point | None:
+        """Where a runner stood; None where it was not among those kept. Cost: O(kept)."""
+        found = np.flatnonzero(self.runners == runner)
+        if not len(found):
+            return None
+        place, slots = int(found[0]), np.flatnonzero(self.board == runner)
+        return int(slots[0]) + 1 if len(slots) else None, place + 1, float(f"{self.score[place]:.7g}")
+
+
+# -- the form ------------------------------------------------------------------------------------------------
+
+
+def pack(minute: Minute) -> bytes:
+    """A record. Scores fall, so what is written of them is how far their bits (float32) lie apart."""
+    bits = _turned(minute.score.astype(np.float32).view(np.int32))
+    wide = np.concatenate([np.zeros(1, np.int64), bits.astype(np.int64)])
+    apart = wide[:-1] - wide[1:]
+    head = _HEAD.pack(minute.at_ms, minute.field, len(minute.board), len(minute.runners))
+    columns = (minute.board, minute.runners, apart)
+    return head + zlib.compress(b"".join(_planes(column) for column in columns), _LEVEL)
+
+
+def unpack(data: bytes) -> Minute:
+    """The record. Raises DamagedFileError."""
+    try:
+        at_ms, field, slots, kept = _HEAD.unpack_from(data)
+        body = zlib.decompress(data[_HEAD.size :])
+        if len(body) != 4 * (slots + 2 * kept):
+            raise DamagedFileError(f"a minute of {len(body)} bytes that promises {slots} slots and {kept} standings")
+    except (struct.error, zlib.error) as exc:
+        raise DamagedFileError(f"a minute that cannot be decoded: {exc}") from exc
+    board, runners, apart = (
+        _column(body[4 * first : 4 * (first + count)], count)
+        for first, count in ((0, slots), (slots, kept), (slots + kept, kept))
+    )
+    bits = _turned((-np.cumsum(apart)).astype(np.uint32).view(np.int32))  # sums wrap around as the differences did
+    return Minute(at_ms, field, board, runners, bits.view(np.float32).astype(np.float64))
+
+
+def _turned(bits: np.ndarray[tuple[int], np.dtype[np.int32]]) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """Bits of floats as whole numbers in the order of the floats, and back."""
+    return np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int32)
+
+
+def _planes(column: IntArray) -> bytes:
+    """Whole numbers as u32, all first bytes first: the high ones are alike and take no room."""
+    return column.astype(np.uint32).view(np.uint8).reshape(-1, 4).T.tobytes()
+
+
+def _column(data: bytes, count: int) -> IntArray:
+    return np.frombuffer(data, np.uint8).reshape(4, count).T.copy().view(np.uint32).reshape(count).astype(np.int64)
+
+
+# -- writing -------------------------------------------------------------------------------------------------
+
+
+class MinuteBook:
+    """Keeps a venue's standings of each minute while this process owns it."""
+
+    def __init__(self, client: SyncClient, keys: VenueKeys, folder: Path) -> None:
+        self._client = client
+        self._keys = keys
+        self._folder = folder
+        self._last_ms: int | None = None
+
+    def keep(self, epoch: int) -> bool:
+        """Write the standings of the present minute if none of them are kept; whether they were written.
+
+        Call soon after each whole minute. Raises StoreError, OSError; then the next call does it. Cost: one read of
+        KEPT_MAX members, and the file of the hour written anew, 3 MB at most.
+        """
+        if self._last_ms is None:
+            self._last_ms = self._last_kept()
+        found = self._present()
+        if found is None or found.at_ms // MINUTE_MS <= self._last_ms // MINUTE_MS:
+            return False
+        write_minute(self._folder, self._keys.venue, found, epoch)
+        self._last_ms = found.at_ms
+        return True
+
+    def _last_kept(self) -> int:
+        """The moment of the newest record; 0 without one."""
+        names = minute_files(self._folder, self._keys.venue)
+        newest = [unpack(data).at_ms for kind, data in _sound(names[-1].path) if kind == _MINUTE] if names else []
+        return max(newest, default=0)
+
+    def _present(self) -> Minute | None:
+        """The board and the standings, of one moment; None before the first commit and frame."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.get(self._keys.commit)
+        pipe.execute_command("ZCARD", self._keys.standings)
+        pipe.xrevrange(self._keys.frames, count=1)
+        pipe.zrange(self._keys.standings, 0, KEPT_MAX - 1, withscores=True)
+        with store_errors():
+            commit, field, frames, rows = pipe.execute()
+        raw = frames[0][1].get(b"frame", b"") if frames else b""
+        if not commit or placed_in(raw) is None:
+            return None
+        board = np.array([slot.runner for slot in decode_frame(raw).slots], np.int64)
+        runners = np.array([int(name) for name, _ in rows], np.int64)
+        scores = 0.0 - np.array([score for _, score in rows], np.float64)
+        return Minute(decode_commit(commit).as_of_ms, int(field), board, runners, scores)
+
+
+def write_minute(folder: Path, venue: str, minute: Minute, epoch: int) -> None:
+    """Put a record into the file of its hour and owner. Raises StoreError where that is damaged, OSError."""
+    home = reel_folder(folder, venue)
+    home.mkdir(parents=True, exist_ok=True)
+    path = home / f"{minute.at_ms // _PERIOD_MS * _PERIOD_MS:015d}_{epoch}.minutes"
+    before = [block for block in _sound(path) if block[0] == _MINUTE] if path.exists() else []
+    header = msgspec.json.encode({"format": _FORMAT})
+    write_blocks(path, _MAGIC, [(_HEADER, header), *before, (_MINUTE, pack(minute))])
+
+
+# -- reading -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class MinuteFile:
+    """A file as its name tells it."""
+
+    period_ms: int
+    epoch: int
+    path: Path
+
+
+def minute_files(folder: Path, venue: str) -> list[MinuteFile]:
+    """The files of a venue, oldest first. Raises StoreError."""
+    try:
+        paths = list(reel_folder(folder, venue).iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise StoreError(f"{str(reel_folder(folder, venue))!r} cannot be read: {exc.strerror}") from exc
+    found = [(match, path) for path in paths if (match := _NAME.fullmatch(path.name))]
+    return sorted(MinuteFile(int(match[1]), int(match[2]), path) for match, path in found)
+
+
+def minute_bytes(path: Path) -> bytes:
+    """A whole file that is right to its last byte. Raises StoreError."""
+    _sound(path)
+    return path.read_bytes()
+
+
+def points_between(folder: Path, venue: str, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
+    """Where a runner stood, by the whole minute, within [from_ms, to_ms); None: not among those kept.
+
+    Minutes of which there is no record are left out. Raises StoreError, which names a damaged file. Cost: some 1 ms for
+    each record of 10,000.
+    """
+    return {
+        minute.at_ms // MINUTE_MS * MINUTE_MS: minute.point(runner)
+        for minute in _minutes_between(folder, venue, from_ms, to_ms)
+    }
+
+
+def _minutes_between(folder: Path, venue: str, from_ms: int, to_ms: int) -> Iterator[Minute]:
+    for name in minute_files(folder, venue):
+        if not from_ms - _PERIOD_MS < name.period_ms < to_ms:
+            continue
+        try:
+            for data in read_blocks_of(name.path, _MAGIC, _MINUTE):
+                at_ms, *_ = _HEAD.unpack_from(data)
+                if from_ms <= at_ms // MINUTE_MS * MINUTE_MS < to_ms:
+                    yield unpack(data)
+        except DamagedFileError as exc:
+            raise _damaged(name.path, str(exc)) from exc
+
+
+def _sound(path: Path) -> list[tuple[bytes, bytes]]:
+    """The blocks of a file that is right to its last byte. Raises StoreError for a newer form."""
+    try:
+        blocks = list(read_blocks(path, _MAGIC))
+        found = msgspec.json.decode(blocks[0][1])["format"]
+    except (DamagedFileError, msgspec.MsgspecError, LookupError) as exc:
+        raise _damaged(path, str(exc)) from exc
+    if found > _FORMAT:
+        raise StoreError(
+            f"{str(path)!r} has format {found}, this Saima reads up to {_FORMAT}: read it with a newer one"
+        )
+    return blocks
+
+
+def _damaged(path: Path, how: str) -> DamagedFileError:
+    return DamagedFileError(f"kept standings {str(path)!r} are damaged ({how}): put back a copy, or move the file away")

@@ -1,0 +1,53 @@
+"""Standings by the minute: written once a minute, read back by runner, and none where a file is damaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from racing.errors import StoreError
+from racing.store.minutes import MINUTE_MS, MinuteBook, minute_files, points_between
+from racing.store.protocol import SyncClient
+from tests.contract.test_reel import race_for
+from tests.contract.track import START_MS, Track
+
+pytestmark = pytest.mark.parametrize("store", ["embedded"], indirect=True)
+"""One kind of server: what is asked of it here, the other suites ask of all."""
+
+
+@pytest.fixture
+def track(client: SyncClient, tmp_path: Path) -> Track:
+    made = Track(client, segments_dir=tmp_path)
+    made.begin()
+    return made
+
+
+def test_damaged_file_is_named_and_not_written_over(track: Track, tmp_path: Path) -> None:
+    owner = track.owner()
+    race_for(track, owner, 3)
+    assert MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+    (name,) = minute_files(tmp_path, track.venue)
+    whole = name.path.read_bytes()
+    name.path.write_bytes(whole[:-60] + bytes([whole[-60] ^ 1]) + whole[-59:])
+    with pytest.raises(StoreError, match=name.path.name):
+        points_between(tmp_path, track.venue, 0, 0, 2**62)
+    with pytest.raises(StoreError, match=name.path.name):
+        MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+
+
+def test_each_minute_is_kept_once_also_by_the_next_owner(track: Track, tmp_path: Path) -> None:
+    owner, kept = track.owner(), 0
+    for _ in range(8):
+        race_for(track, owner, 20)
+        kept += MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+    points = points_between(tmp_path, track.venue, 0, START_MS, START_MS + 5 * MINUTE_MS)
+    assert kept == len(points) == 3
+    assert list(points) == sorted(points)
+    assert all(moment % MINUTE_MS == 0 for moment in points)
+    score = -track.client.zrange(track.keys.standings, 0, 0, withscores=True)[0][1]
+    best = points_between(tmp_path, track.venue, owner.race.order()[0], START_MS, START_MS + 5 * MINUTE_MS)
+    slot, standing, told = list(best.values())[-1] or (None, 0, 0.0)
+    assert (slot, standing) == (1, 1)
+    assert told == pytest.approx(score, rel=1e-6)
+    assert set(points_between(tmp_path, track.venue, 999, START_MS, START_MS + 5 * MINUTE_MS).values()) == {None}
