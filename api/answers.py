@@ -157,7 +157,8 @@ class WhatIfOut(At):
     """The last minutes under a draft, beside what was served."""
 
     from_ms: int = Field(examples=[1763740200000])
-    until_ms: int = Field(examples=[1763740800123])
+    until_ms: int = Field(examples=[1763740800123], description="the last commit, or as far as it came")
+    whole: bool = Field(examples=[True], description="false: its time ran out at until_ms; ask for fewer minutes")
     every_ms: int = Field(examples=[5000])
     events: int = Field(examples=[180204], description="events folded")
     boards: list[ComparedOut]

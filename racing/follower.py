@@ -75,6 +75,8 @@ _FAR_MS = 60_000
 _TRIES = 5
 _FIRST_S, _LOOK_S = 2.0, 0.02
 """How long a first commit is waited for, and how often it is looked for."""
+_WHAT_IF_S = 45.0
+"""A what-if that has folded for so long answers with as far as it came: the API waits for 60 s."""
 _BOARDS = 120
 """Boards that a what-if compares where the question leaves it open."""
 _BOARDS_MAX = 2_000
@@ -265,6 +267,7 @@ class Followed:
         return found
 
     def _what_if(self, question: AskWhatIf) -> dict[str, Any]:
+        ends_s = time.monotonic() + _WHAT_IF_S
         record = self._record()
         until = Position.parse(record.position)
         from_ms = until.ms - 60_000 * question.minutes
@@ -276,7 +279,8 @@ class Followed:
             right = f"must leave at most {_BOARDS_MAX} boards to compare"
             raise DocumentError(f"every_s: {right}", [("every_s", right, str(question.every_s))])
         span = Span(from_ms, until.ms, every_ms, self._settings.follower_events_max)
-        found = what_if(race, question.draft, past.between(race.position, until), span)
+        entries = past.between(race.position, until)
+        found = what_if(race, question.draft, entries, span, in_time=lambda: time.monotonic() < ends_s)
         return {**self._head(race, record.epoch, record.frame), **_plain(found)}
 
     def _before(self, past: Past, from_ms: int, question: AskWhatIf) -> Race:

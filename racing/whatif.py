@@ -6,7 +6,7 @@ done before another board is not simulated, and nothing is said of sales.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -25,6 +25,10 @@ ASSUMED = (
     "the same events, as they came: what shoppers would have done before another board is not simulated",
     "no sales are forecast",
 )
+
+
+InTime = Callable[[], bool]
+"""Whether there is time to go on."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -53,6 +57,7 @@ class WhatIf(msgspec.Struct, frozen=True):
     """Boards compared every every_ms within [from_ms, until_ms]; means over them, None where there are none.
 
     same: how many were the same, slot by slot. warm_from_ms: from when the draft's windows were whole.
+    whole: False where the time for it ran out: then until_ms is as far as it came.
     """
 
     from_ms: int
@@ -65,6 +70,7 @@ class WhatIf(msgspec.Struct, frozen=True):
     rank_change: float | None
     terms: tuple[TermShare, ...]
     warm_from_ms: int
+    whole: bool = True
     assumed: tuple[str, ...] = ASSUMED
 
 
@@ -99,18 +105,29 @@ class _Means:
         return self.sums[name] / max(self.slots, 1) if name in self.sums else None
 
 
-def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Span) -> WhatIf:
+def what_if(
+    served: Race,
+    draft: Draft,
+    entries: Iterable[list[Entry]],
+    span: Span,
+    *,
+    in_time: Callable[[], bool] = lambda: True,
+) -> WhatIf:
     """The boards of a draft beside those that were served, from a race before the span and the entries after it.
 
     served is folded on. The draft holds from the start: where it has a rule, later versions in the log are as if they
-    had not been; changes of orders and phases are as they were. Raises BoundError past span.events_max, OrderError.
+    had not been; changes of orders and phases are as they were. in_time: asked before each batch of entries; where
+    it says no, the boards so far are the answer. Raises BoundError past span.events_max, OrderError.
     """
     beside = _Beside(served, draft)
     boards: list[Compared] = []
     stops = span.stops()
     stop = next(stops, None)
-    events = 0
+    events, whole, until_ms = 0, True, span.until_ms
     for batch in entries:
+        if not in_time():
+            whole, until_ms = False, min(max(served.moment_ms, span.from_ms), span.until_ms)
+            break
         events += sum(len(entry.body) for entry in batch if isinstance(entry.body, EventBatch))
         if events > span.events_max:
             raise BoundError(f"more than {span.events_max:,} events lie in that time: ask for fewer minutes")
@@ -121,12 +138,12 @@ def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Sp
             boards += beside.compared(stop)
             rest, stop = rest[cut:], next(stops, None)
         beside.fold(rest)
-    while stop is not None:
+    while whole and stop is not None:
         boards += beside.compared(stop)
         stop = next(stops, None)
     return WhatIf(
         from_ms=span.from_ms,
-        until_ms=span.until_ms,
+        until_ms=until_ms,
         every_ms=span.every_ms,
         events=events,
         boards=tuple(boards),
@@ -135,6 +152,7 @@ def what_if(served: Race, draft: Draft, entries: Iterable[list[Entry]], span: Sp
         rank_change=_mean([board.rank_change for board in boards]),
         terms=beside.terms(),
         warm_from_ms=beside.warm_from_ms,
+        whole=whole,
     )
 
 

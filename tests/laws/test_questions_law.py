@@ -252,3 +252,22 @@ def test_a_standing_lasts_as_long_as_is_said(log: Log, runner: int) -> None:
             assert found.lasts_ms == at_ms - race.moment_ms
             return
     assert found.lasts_ms is None
+
+
+@law(20)
+@given(desked(), st.integers(0, 6))
+def test_a_what_if_whose_time_runs_out_tells_the_boards_so_far_and_how_far_it_came(log: Log, batches: int) -> None:
+    """They are the first boards of the whole answer; none is told of a moment that was not reached."""
+    entries = entries_of(log)
+    span = Span(START_MS, entries[-1].position.ms, 500, 10_000)
+    draft = Draft(put=[{"kind": "pin", "id": "z", "product": "product-1", "slot": 1}])
+    one_by_one = [[entry] for entry in entries]
+    left = iter([True] * batches)
+    whole = what_if(Race(), draft, one_by_one, span)
+    some = what_if(Race(), draft, one_by_one, span, in_time=lambda: next(left, False))
+    assert whole.whole
+    assert some.whole == (batches >= len(entries))
+    assert some.boards == whole.boards[: len(some.boards)]
+    assert all(board.at_ms <= some.until_ms for board in some.boards)
+    if some.whole:
+        assert some == whole
