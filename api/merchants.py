@@ -19,7 +19,7 @@ from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of
-from racing.model import FloatArray, Frame, Position
+from racing.model import FloatArray, Frame, Position, Term
 from racing.rule import AttributeTerm, Rule, parse_rule
 from racing.store.desk import Desk
 from racing.store.held import HeldRecord
@@ -84,8 +84,11 @@ async def told(
     known = await desk.runners(venue, numbers)
     runners = {number: runner for number, runner in known.items() if owns(runner.merchant)}
     found = Told(ref, runners=runners)
+    scoring: Scoring | None = None
     for some, read in await desk.standings.read(venue, sorted(runners), sets_of(view.rule)):
-        piece = Piece(await rule_of(desk, view, read.held), read, [runners[number] for number in some])
+        if scoring is None or scoring.held != read.held:  # made once, but where a bucket ends between two pieces
+            scoring = Scoring(await rule_of(desk, view, read.held), read.held)
+        piece = Piece(scoring, read, [runners[number] for number in some])
         found.ref = msgspec.structs.replace(
             ref, settled=found.ref.settled and piece.settled, position=read.commit.position
         )
@@ -106,21 +109,35 @@ async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
     return parse_rule((await desk.rule(view.venue.venue, held.rule_version)).rule)
 
 
-class Piece:
-    """Some runners of one venue with what the sets say of them, and their scores taken apart.
+class Scoring:
+    """What scores are made with. held: None before a scorer has said so; then there is no formula."""
 
-    held: None before a scorer has said what it scores with; then there are no terms.
-    """
-
-    def __init__(self, rule: Rule, read: Field, runners: Sequence[Runner]) -> None:
-        self.rule, self.read, self.runners = rule, read, runners
+    def __init__(self, rule: Rule, held: HeldRecord | None) -> None:
+        self.rule, self.held = rule, held
+        self.kinds = {} if held is None else held.kind_index()
         self.formula: Formula | None = None
-        self.sums: Sums | None = None
-        held = read.held
         if held is not None:
-            kinds = held.kind_index()
-            self.formula = formula_of(held.formula)(rule, kinds, held.held())
-            self.sums = sums_of(rule, read, kinds, runners)
+            self.formula = formula_of(held.formula)(rule, self.kinds, held.held())
+
+
+class SumsOf(msgspec.Struct, frozen=True, gc=False):
+    """The sums of a metric. Kept from the garbage collector, which thousands of them would set to work."""
+
+    window: float
+    base: float
+    delta: float
+    total: float
+
+
+class Piece:
+    """Some runners of one venue with what the sets say of them, and their scores taken apart."""
+
+    def __init__(self, scoring: Scoring, read: Field, runners: Sequence[Runner]) -> None:
+        self.rule, self.read, self.runners = scoring.rule, read, runners
+        self.formula = scoring.formula
+        self.sums: Sums | None = None
+        if self.formula is not None:
+            self.sums = sums_of(self.rule, read, scoring.kinds, runners)
 
     @property
     def settled(self) -> bool:
@@ -128,30 +145,25 @@ class Piece:
         held, complete = self.read.held, Position.parse(self.read.commit.sets_position)
         return held is not None and complete >= Position.parse(held.position)
 
-    def terms(self) -> list[list[Row]]:
+    def terms(self) -> list[list[Term]]:
         """Each runner's terms, in the rule's order: what makes its score."""
         if self.formula is None or self.sums is None:
             return [[] for _ in self.runners]
         named = list(zip(self.formula.names, self.formula.weights, strict=True))
         columns = [
-            [
-                {"name": name, "weight": weight, "value": value, "contribution": weight * value}
-                for value in values.tolist()
-            ]
+            [Term(name, weight, value, weight * value) for value in values.tolist()]
             for (name, weight), values in zip(named, self.formula.signals(self.sums), strict=True)
         ]
         return [list(terms) for terms in zip(*columns, strict=True)]
 
     def metrics(self) -> list[Row]:
         """Each runner's metrics: window, base, delta and total."""
-        columns: dict[str, Iterator[Row]] = {}
+        columns: dict[str, Iterator[SumsOf]] = {}
         for name, metric in self.rule.metrics.items():
             measure = f"{metric.event}:{metric.sum}"
             window, delta, total = (self.read.of(f"{what}:{measure}") for what in _WHATS)
             parts = (_plain(values) for values in (window, window - delta, delta, total))
-            columns[name] = iter(
-                [{"window": w, "base": b, "delta": d, "total": t} for w, b, d, t in zip(*parts, strict=True)]
-            )
+            columns[name] = map(SumsOf, *parts)
         return [{name: next(column) for name, column in columns.items()} for _ in self.runners]
 
     def rows(self, frame: Frame, numbers: Sequence[int], boards: Boards) -> Iterator[Row]:
@@ -172,7 +184,7 @@ class Piece:
             labels: tuple[str, ...] = ()
             stock, price = runner.stock, runner.price
             place, rank = standing or None, better + 1 if standing else None
-            rest = score - sum(term["contribution"] for term in terms)
+            rest = score - sum(term.contribution for term in terms)
             if slot is not None:
                 place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
                 stock, price = _told(slot.stock, stock), _told(slot.price, price)  # as events have stated them

@@ -51,7 +51,7 @@ Place = tuple[int, int]
 """(epoch, number) of a frame: grows with every published frame of a venue."""
 
 
-class Term(msgspec.Struct, frozen=True):
+class Term(msgspec.Struct, frozen=True, gc=False):
     """One term of a score as shown: its name, weight, signal value and what it contributes."""
 
     name: str

@@ -7,6 +7,7 @@ import io
 from typing import Any
 
 from api.csv_rows import as_csv
+from api.merchants import SumsOf
 
 ROW: dict[str, Any] = {
     "venue": "hall-1",
@@ -20,7 +21,7 @@ ROW: dict[str, Any] = {
     "percentile": 33.3,
     "score": 1.5,
     "movement": {"one_min": 2, "five_min": -1, "since_start": None},
-    "metrics": {"click": {"window": 4, "base": 1.5, "delta": 2.5, "total": 9}},
+    "metrics": {"click": SumsOf(4, 1.5, 2.5, 9)},
     "stock": 3,
     "price": None,
     "badges": ["board", "rising"],
@@ -49,7 +50,7 @@ def test_what_is_not_known_is_an_empty_cell() -> None:
 
 
 def test_rows_of_venues_with_other_metrics_have_one_header() -> None:
-    rows = read(as_csv([ROW, {**ROW, "metrics": {"order": {"window": 1, "base": 0, "delta": 1, "total": 1}}}]))
+    rows = read(as_csv([ROW, {**ROW, "metrics": {"order": SumsOf(1, 0, 1, 1)}}]))
     assert [row["click_window"] for row in rows] == ["4", ""]
     assert [row["order_window"] for row in rows] == ["", "1"]
 
