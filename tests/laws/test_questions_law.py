@@ -254,7 +254,7 @@ def test_a_standing_lasts_as_long_as_is_said(log: Log, runner: int) -> None:
     assert found.lasts_ms is None
 
 
-@law(20)
+@law(6)
 @given(desked(), st.integers(0, 6))
 def test_a_what_if_whose_time_runs_out_tells_the_boards_so_far_and_how_far_it_came(log: Log, batches: int) -> None:
     """They are the first boards of the whole answer; none is told of a moment that was not reached."""
