@@ -67,7 +67,8 @@ async def told(
 ) -> Told:
     """Rows of those of these runners that are enrolled in a venue, and of merchants that are owned.
 
-    boards: to tell movements from. Raises StoreError. Cost: some 15 us each.
+    boards: to tell movements from. Raises StoreError. Cost: 60 us each in this process and 15 in
+    Redis where 1,000 are asked (a busy machine of two cores).
     """
     venue, frame = view.venue.venue, view.frame
     ref = FrameRef(

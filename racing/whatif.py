@@ -111,7 +111,7 @@ def what_if(
     entries: Iterable[list[Entry]],
     span: Span,
     *,
-    in_time: Callable[[], bool] = lambda: True,
+    in_time: InTime = lambda: True,
 ) -> WhatIf:
     """The boards of a draft beside those that were served, from a race before the span and the entries after it.
 

@@ -91,7 +91,12 @@ async def read_history(  # each is a part of the request
     every_s: Annotated[
         int,
         AfterValidator(_whole_minutes),
-        Query(ge=10, le=3600, description="between two points; of 60 and more whole minutes"),
+        Query(
+            ge=10,
+            le=3600,
+            description="between two points; of 60 and more whole minutes",
+            json_schema_extra={"minimum": 10, "maximum": 3600, "anyOf": [{"maximum": 59}, {"multipleOf": 60}]},
+        ),
     ] = 10,
 ) -> Response:
     """Slot, standing and score of a product: an hour by every_s below 60, else 1,440 points by the minute or more.

@@ -165,7 +165,7 @@ class ArchiveThread(threading.Thread):
             with store_errors():
                 now_ms = server_ms(self._client)
             METRICS.count("saima_kept_frames_total", venue, self._reel.keep(epoch, now_ms))
-            self._minutes.keep(epoch)
+            self._minutes.keep(epoch, now_ms)
             return min(self._due_s(now_ms), (MINUTE_MS - now_ms % MINUTE_MS) / 1000 + _LOOK_MIN_S)
         except (RacingError, OSError) as exc:
             log.warning("segment or frames not written, the log is not trimmed meanwhile", venue=venue, reason=str(exc))

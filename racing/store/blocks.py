@@ -15,11 +15,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from racing.errors import StoreError
 
 Block = tuple[bytes, bytes]
 """The kind, one byte, and the bytes."""
 
+HEADER = b"H"
 _BLOCK = struct.Struct("<cII")
 _END = b"Z"
 _DIGEST_BYTES = 32
@@ -106,6 +109,42 @@ def _blocks_of(file: BinaryIO, magic: bytes, size: int) -> Iterator[Block]:
         digest.update(data)
         yield kind, data
     raise DamagedFileError(f"cut off at byte {size}")
+
+
+def header_of(newest: int) -> Block:
+    """The first block of a file that tells its format and nothing else."""
+    return HEADER, msgspec.json.encode({"format": newest})
+
+
+def sound_blocks(path: Path, magic: bytes, newest: int, what: str) -> list[Block]:
+    """All blocks of a file that is right to its last byte, the first one header_of.
+
+    newest: the format that this Saima writes; a file of a newer one is refused. what: such files in words. Raises
+    DamagedFileError, which names the file, and StoreError.
+    """
+    try:
+        blocks = list(read_blocks(path, magic))
+        found = msgspec.json.decode(blocks[0][1])["format"]
+    except (DamagedFileError, msgspec.MsgspecError, LookupError) as exc:
+        raise damaged(path, what, str(exc)) from exc
+    if found > newest:
+        raise StoreError(f"{str(path)!r} has format {found}, this Saima reads up to {newest}: read it with a newer one")
+    return blocks
+
+
+def damaged(path: Path, what: str, how: str) -> DamagedFileError:
+    """The error that names a damaged file and says what to do."""
+    return DamagedFileError(f"{what} {str(path)!r} are damaged ({how}): put back a copy, or move the file away")
+
+
+def files_in(folder: Path) -> list[Path]:
+    """What lies in a folder; nothing where there is none. Raises StoreError."""
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise StoreError(f"{str(folder)!r} cannot be read: {exc.strerror}") from exc
 
 
 def read_blocks_of(path: Path, magic: bytes, wanted: bytes) -> Iterator[bytes]:

@@ -21,9 +21,18 @@ from typing import Any
 
 import msgspec
 
-from racing.errors import StoreError
 from racing.model import START, Frame, Position
-from racing.store.blocks import Block, DamagedFileError, read_blocks, read_blocks_of, write_blocks, write_whole
+from racing.store.blocks import (
+    Block,
+    DamagedFileError,
+    damaged,
+    files_in,
+    header_of,
+    read_blocks_of,
+    sound_blocks,
+    write_blocks,
+    write_whole,
+)
 from racing.store.client import store_errors
 from racing.store.commit import decode_frame, decode_place, placed_in
 from racing.store.keys import VenueKeys
@@ -33,7 +42,8 @@ from racing.store.segments import venue_folder
 FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
 _MAGIC = b"SAIMAREL"
-_HEADER, _FRAMES = b"H", b"F"
+_FRAMES = b"F"
+_WHAT = "kept frames"
 _SPAN = struct.Struct("<QQQQ")
 """at_ms of the first and last frame of a block, and their numbers."""
 _LEVEL = 6
@@ -64,13 +74,7 @@ def reel_folder(folder: Path, venue: str) -> Path:
 
 def reels_of(folder: Path, venue: str) -> list[ReelName]:
     """The files of a venue, oldest first. Raises StoreError."""
-    try:
-        paths = list(reel_folder(folder, venue).iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise StoreError(f"{str(reel_folder(folder, venue))!r} cannot be read: {exc.strerror}") from exc
-    found = [(match, path) for path in paths if (match := _NAME.fullmatch(path.name))]
+    found = [(match, path) for path in files_in(reel_folder(folder, venue)) if (match := _NAME.fullmatch(path.name))]
     return sorted(ReelName(int(match[1]), int(match[2]), int(match[3]), path) for match, path in found)
 
 
@@ -124,7 +128,7 @@ class Reel:
         else:
             first = decode_place(frames[0]).frame
             path, before = self._path(f"{period_ms:015d}_{first:012d}_{epoch}.frames"), []
-        write_blocks(path, _MAGIC, [(_HEADER, _header()), *before, (_FRAMES, _pack(frames))])
+        write_blocks(path, _MAGIC, [header_of(FORMAT), *before, (_FRAMES, _pack(frames))])
 
     def _path(self, name: str) -> Path:
         home = reel_folder(self._folder, self._keys.venue)
@@ -153,10 +157,6 @@ def _by_period(seconds: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, list
         frames.append(raw)
     if frames:
         yield period_ms, frames
-
-
-def _header() -> bytes:
-    return msgspec.json.encode({"format": FORMAT})
 
 
 def _pack(frames: list[bytes]) -> bytes:
@@ -228,7 +228,7 @@ def _raws_between(folder: Path, venue: str, from_ms: int, to_ms: int) -> Iterato
                 placed = ((decode_place(raw).at_ms, raw) for raw in _unpack(data))
                 yield from ((at_ms, raw) for at_ms, raw in placed if from_ms <= at_ms < to_ms)
         except DamagedFileError as exc:
-            raise _damaged(name.path, str(exc)) from exc
+            raise damaged(name.path, _WHAT, str(exc)) from exc
 
 
 def first_kept(client: SyncClient, keys: VenueKeys, folder: Path | None) -> Frame | None:
@@ -280,7 +280,7 @@ def _in_files(folder: Path, venue: str, wanted: _Wanted) -> bytes | None:
                 places = ((raw, decode_place(raw)) for raw in reversed(_unpack(data)))
                 return next(raw for raw, place in places if wanted.takes(place.at_ms, place.frame))
         except DamagedFileError as exc:
-            raise _damaged(name.path, str(exc)) from exc
+            raise damaged(name.path, _WHAT, str(exc)) from exc
     return None
 
 
@@ -304,15 +304,4 @@ def _unpack(data: bytes) -> list[bytes]:
 
 def _sound(path: Path) -> list[Block]:
     """The blocks of a file that is right to its last byte. Raises StoreError for a newer form."""
-    try:
-        blocks = list(read_blocks(path, _MAGIC))
-        found = msgspec.json.decode(blocks[0][1])["format"]
-    except (DamagedFileError, msgspec.MsgspecError, LookupError) as exc:
-        raise _damaged(path, str(exc)) from exc
-    if found > FORMAT:
-        raise StoreError(f"{str(path)!r} has format {found}, this Saima reads up to {FORMAT}: read it with a newer one")
-    return blocks
-
-
-def _damaged(path: Path, how: str) -> DamagedFileError:
-    return DamagedFileError(f"kept frames {str(path)!r} are damaged ({how}): put back a copy, or move the file away")
+    return sound_blocks(path, _MAGIC, FORMAT, _WHAT)

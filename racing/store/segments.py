@@ -18,7 +18,7 @@ import msgspec
 from racing.entries import DECISION_FIELD
 from racing.errors import StoreError
 from racing.model import START, Position
-from racing.store.blocks import Block, DamagedFileError, read_blocks, read_blocks_of, write_blocks
+from racing.store.blocks import Block, DamagedFileError, files_in, read_blocks, read_blocks_of, write_blocks
 
 FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
@@ -72,13 +72,7 @@ def venue_folder(folder: Path, venue: str) -> Path:
 
 def segments_of(folder: Path, venue: str) -> list[SegmentName]:
     """The segments of a venue by name, oldest first; their bytes are not looked at. Raises StoreError."""
-    try:
-        paths = list(venue_folder(folder, venue).iterdir())
-    except FileNotFoundError:
-        return []
-    except OSError as exc:
-        raise StoreError(f"segments folder {str(folder)!r} cannot be read: {exc.strerror}") from exc
-    return sorted(name for path in paths if (name := SegmentName.of(path)) is not None)
+    return sorted(name for path in files_in(venue_folder(folder, venue)) if (name := SegmentName.of(path)) is not None)
 
 
 def archived_until(folder: Path, venue: str) -> Position:

@@ -26,21 +26,21 @@ def track(client: SyncClient, tmp_path: Path) -> Track:
 def test_damaged_file_is_named_and_not_written_over(track: Track, tmp_path: Path) -> None:
     owner = track.owner()
     race_for(track, owner, 3)
-    assert MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+    assert MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
     (name,) = minute_files(tmp_path, track.venue)
     whole = name.path.read_bytes()
     name.path.write_bytes(whole[:-60] + bytes([whole[-60] ^ 1]) + whole[-59:])
     with pytest.raises(StoreError, match=name.path.name):
         points_between(tmp_path, track.venue, 0, 0, 2**62)
     with pytest.raises(StoreError, match=name.path.name):
-        MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+        MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
 
 
 def test_each_minute_is_kept_once_also_by_the_next_owner(track: Track, tmp_path: Path) -> None:
     owner, kept = track.owner(), 0
     for _ in range(8):
         race_for(track, owner, 20)
-        kept += MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch)
+        kept += MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
     points = points_between(tmp_path, track.venue, 0, START_MS, START_MS + 5 * MINUTE_MS)
     assert kept == len(points) == 3
     assert list(points) == sorted(points)

@@ -72,7 +72,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
         archive(track.client, track.keys, home(tmp_path), owner.epoch)
         owner.archived = archived_until(home(tmp_path), track.venue)
     assert Reel(track.client, track.keys, home(tmp_path)).keep(owner.epoch, track.now_ms)
-    assert MinuteBook(track.client, track.keys, home(tmp_path)).keep(owner.epoch)
+    assert MinuteBook(track.client, track.keys, home(tmp_path)).keep(owner.epoch, track.now_ms)
     return owner
 
 

@@ -445,7 +445,6 @@ def aim(case: schemathesis.Case[Any]) -> None:
     case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
     if case.path.endswith(("/advice", "/alerts", "/history")):
         case.query["venue"] = VENUE
-        case.query.pop("every_s", None)  # whole minutes beyond one, as no schema says
     case.query.pop("segment", None)  # this venue declares none
     if "slots" in case.path:  # only answers make cursors, and one frame is named in one way; rules=off names none
         out = {"cursor", "at_ms"}
