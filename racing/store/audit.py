@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from racing import decisions
 from racing.decisions import Decision
 from racing.errors import CorruptRecordError
-from racing.model import Position
+from racing.model import START, Position
 from racing.store.client import as_text, store_errors_async
 from racing.store.keys import VenueKeys
 from racing.store.protocol import AsyncClient
@@ -103,6 +103,8 @@ class Audit:
     async def _read(
         self, venue: str, before: str | None, *, exactly: bool = False, from_ms: int | None = None
     ) -> list[Told]:
+        if before is not None and not exactly and Position.parse(before) == START:
+            return []  # of an end before the first id there can be, Redis says that it is none
         key = VenueKeys(venue).decisions
         oldest = "-" if from_ms is None else str(from_ms)
         last, first = ("+", oldest) if before is None else (before, before) if exactly else (f"({before}", oldest)

@@ -251,6 +251,11 @@ def test_an_entry_without_a_decision_is_not_undone(service: Running, venue: str)
     problem(service.post(f"/v1/venues/{venue}/audit/5-5/undo", {}), 404, "not_found")
 
 
+def test_before_the_first_moment_there_is_no_decision(service: Running, venue: str) -> None:
+    page = service.http.get(f"/v1/venues/{venue}/audit?cursor=0-0")
+    assert (page.status_code, page.json()) == (200, {"decisions": [], "next_cursor": None})
+
+
 def test_the_audit_tells_every_decision_and_is_filtered_paged_and_exported(service: Running) -> None:
     venue = service.made_venue("p-1", "p-2")
     base = f"/v1/venues/{venue}"
