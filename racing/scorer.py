@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -132,6 +132,10 @@ class VenueScorer:
     def epoch(self) -> int:
         """The epoch that this owner commits under."""
         return self._committer.last.epoch
+
+    def close(self) -> None:
+        """Let go of what is watched; call it when the owner ends, whatever ended it."""
+        self._committer.close()
 
     def step(self, entries: list[Entry], now_ms: int) -> CommitRecord | None:
         """Fold what was read and commit it; None when there was nothing to write.
@@ -456,6 +460,11 @@ class VenueThread(threading.Thread):
     def _race(self) -> None:
         self.report.state = "restoring"
         scorer = VenueScorer(self._client, self._keys, self._settings, meanwhile=self._keep)
+        with closing(scorer):
+            self._race_on(scorer)
+
+    def _race_on(self, scorer: VenueScorer) -> None:
+        """Step until an error ends it."""
         venue = self._keys.venue
         METRICS.count("saima_takeovers_total", venue)
         if self._archive is not None:

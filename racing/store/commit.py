@@ -181,6 +181,11 @@ class Committer:
         if raw is None or decode_commit(raw) != self.last:
             raise FencedError(f"venue {self._keys.venue}: another owner has committed")
 
+    def close(self) -> None:
+        """Watch nothing any more. What still watches says so when it is collected, in whichever thread that happens."""
+        with suppress(redis.exceptions.RedisError, OSError):
+            self._pipe.reset()
+
     def commit(self, batch: Batch) -> CommitRecord:
         """Write a batch, all or nothing, if nobody has committed since begin(). Returns the new record.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -97,6 +98,20 @@ def test_fenced_owner_cannot_begin_again(store: Store, client: SyncClient) -> No
     for _ in range(2):
         with pytest.raises(FencedError):
             paused.begin()
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+def test_owner_that_ended_leaves_nothing_watched(client: SyncClient, fenced: bool) -> None:
+    """A pipeline that still watches speaks to the server when it is collected: amid whatever any thread does."""
+    owner = Committer(client, KEYS)
+    owner.take_over()
+    if fenced:
+        Committer(client, KEYS).take_over()
+    with pytest.raises(FencedError) if fenced else nullcontext():
+        owner.begin()
+    owner.close()
+    pipe: Any = owner._pipe
+    assert not pipe.watching
 
 
 def test_lost_commit_key_fences_the_owner(store: Store, client: SyncClient) -> None:
