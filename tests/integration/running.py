@@ -89,8 +89,15 @@ class Running:
     def made_venue(self, *products: str, rule: dict[str, Any] | None = None) -> str:
         """The id of a new venue, with these products enrolled."""
         name = next(_names)
-        made = self.http.post("/v1/venues", json={"venue": name, "rule": rule or PLAIN_RULE})
-        assert made.status_code == 201, made.text
+        body = {"venue": name, "rule": rule or PLAIN_RULE}
+
+        def answer() -> httpx2.Response | None:
+            """None for a 503: all parts share this process, and a connection may not come about in time."""
+            found = self.http.post("/v1/venues", json=body)
+            return None if found.status_code == 503 else found
+
+        made = until(answer, within_s=10, what="the service took a venue")
+        assert made.status_code in {201, 409}, made.text  # 409: the one that was answered by 503 had made it
         if products:
             self.enrol(name, *products)
         return name
