@@ -148,5 +148,5 @@ def not_full(race: Race, after: Race) -> tuple[NotFull, ...]:
         NotFull(f"events of kind {kind}", race.moment_ms + 2 * after.rule.window_ms)
         for kind in sorted(after.rule.kinds() - race.rule.kinds())
     ]
-    whole = zip(("window", "base"), after.full_from_ms(), strict=True)
+    whole = zip(("window", "base"), after.tally.full_from_ms(), strict=True)
     return (*found, *(NotFull(what, from_ms) for what, from_ms in whole if from_ms > race.moment_ms))

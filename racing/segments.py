@@ -15,7 +15,7 @@ Scores are made of these sums by the venue's own formula.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,13 @@ import numpy as np
 from racing.board_settings import BoardSettings
 from racing.cells import MEASURES_MAX
 from racing.columns import Array
+from racing.field import Field
 from racing.formula import Held, Sums
 from racing.intake import Cells
 from racing.marks import Collected
 from racing.model import FloatArray, IntArray
 from racing.places import Places
+from racing.showing import Sight
 from racing.windows import Windows
 
 NO_SEGMENT = 0
@@ -36,10 +38,14 @@ NO_SEGMENT = 0
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How a segment's sums are drawn towards the venue's: the prior in events, and the measures that n counts."""
+    """How a segment's sums are drawn towards the venue's.
+
+    prior: in events. measures: those that n counts. venue: the whole venue's own sums.
+    """
 
     prior: float
     measures: Sequence[int]
+    venue: Held
 
 
 class Segment:
@@ -62,14 +68,28 @@ class Segment:
         """Take note that the scores of these runners may be others now."""
         self._due.add(runners, int(runners.max()) + 1 if len(runners) else 0)
 
-    def taken(self, runners: int) -> IntArray:
+    def sight(self, whole: Sight, how: Drawing) -> Sight:
+        """The board as the segment has it: the venue's own steps, but for stability, on the segment's scores.
+
+        Scores are made on the way, of whoever is due. Cost: O(due) and a copy of a few references.
+        """
+
+        def drawn(runners: IntArray) -> Sums:
+            return self.drawn(runners, whole.sums(runners), how)
+
+        due = self._taken(len(whole.field.scores))
+        self._scored(due, whole.lift.scores(due, whole.formula.scores(drawn(due))), whole.field)
+        field = replace(whole.field, scores=self.scores, leaders=self.leading, held=())
+        return replace(whole, field=field, sums=drawn)
+
+    def _taken(self, runners: int) -> IntArray:
         """Who is due, each once; room is made for all who are enrolled."""
         if len(self.scores) < runners:
             self.due(np.arange(len(self.scores), runners))
             self.scores = np.append(self.scores, np.zeros(runners - len(self.scores)))
         return self._due.take()
 
-    def scored(self, runners: IntArray, scores: FloatArray, whole: Places) -> None:
+    def _scored(self, runners: IntArray, scores: FloatArray, whole: Field) -> None:
         """Keep the scores of some runners. whole: who has no place in the venue's order, and so none here."""
         self.scores[runners] = scores
         if self.places.excluded is not whole.excluded or self.places.sold_out is not whole.sold_out:
@@ -81,13 +101,13 @@ class Segment:
         """The best of those who are not out, in standing order."""
         return self.places.leading(self.scores)
 
-    def drawn(self, runners: IntArray, whole: Sums, venue: Held, how: Drawing) -> Sums:
+    def drawn(self, runners: IntArray, whole: Sums, how: Drawing) -> Sums:
         """Sums of some runners in this segment, drawn towards the venue's; float64 (n, measures)."""
         window, base_tenths = self.windows.rows(runners)
         measures = list(how.measures)
         events = window[:, measures].sum(axis=1) + base_tenths[:, measures].sum(axis=1) / 10.0
         w = (events / (events + how.prior))[:, None]
-        part = self._part(venue)[: window.shape[1]]
+        part = self._part(how.venue)[: window.shape[1]]
         scale = np.divide(1.0, part, out=np.zeros(len(part)), where=part > 0)
         own = np.where(part > 0, w, 0.0)  # a measure of which the segment has nothing tells nothing about it
 
