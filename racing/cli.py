@@ -45,6 +45,7 @@ RedisUrl = Annotated[
     typer.Option(help="Redis or Valkey to use, redis://host:6379/0. [SAIMA_REDIS_URL, default: embedded]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+OfSegment = Annotated[str | None, typer.Option(help="On the board of this segment of shoppers, not the whole venue's.")]
 
 
 def _tell(text: str) -> None:
@@ -334,6 +335,7 @@ def explain(
     *,
     at_ms: Annotated[int | None, typer.Option(help="As it was at this moment, ms; now if left out.")] = None,
     frame: Annotated[int | None, typer.Option(help="As it was in this frame.")] = None,
+    segment: OfSegment = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
@@ -344,17 +346,21 @@ def explain(
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
     with err.status(f"folding {venue}"):
-        found = cli_questions.asked(_url(settings), settings, AskExplain(venue, product, at_ms, frame))
+        found = cli_questions.asked(_url(settings), settings, AskExplain(venue, product, at_ms, frame, segment))
     if as_json:
         out.print_json(json.dumps(found))
     else:
         cli_questions.print_explained(found, out)
+        if segment and not found.get("segment"):
+            err.print(f"  {venue} declared no segment {segment} then: this is the whole venue's board", highlight=False)
 
 
 @app.command()
 def preview(
     venue: Annotated[str, typer.Argument(help="Venue to preview the rule for.")],
     rule: Annotated[Path, typer.Argument(help="Rule document (JSON).")],
+    *,
+    segment: OfSegment = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
@@ -364,7 +370,7 @@ def preview(
 
     settings = _settings(data_dir=data_dir, redis_url=redis_url)
     with err.status(f"folding {venue}"):
-        found = cli_questions.preview(_url(settings), settings, venue, rule)
+        found = cli_questions.preview(_url(settings), settings, venue, rule, segment)
     if as_json:
         out.print_json(json.dumps(found))
     else:

@@ -26,7 +26,7 @@ from racing.model import START, Explained, Position, Slot
 from racing.orderbook import NEVER_MS
 from racing.phases import RuleInForce
 from racing.rule import parse_rule
-from racing.segments import Drawing
+from racing.segments import Drawing, Segment
 from racing.showing import Shown, Sight
 from racing.stability import GRID_MS, Memory
 from racing.steered import Steered
@@ -145,8 +145,8 @@ class Race(Steered):
 
     # -- what is shown -------------------------------------------------------------------------------
 
-    def sight(self, segment: str = "") -> Sight:
-        """The race as it stands, or as one of its segments has it, to be looked at until it goes on."""
+    def sight(self, segment: str | None = None) -> Sight:
+        """The race as it stands, to be looked at until it goes on; as a segment has it, where the rule declares it."""
         whole = Sight(
             self._field(),
             self._formula,
@@ -157,13 +157,18 @@ class Race(Steered):
             self.phase_ends_ms,
             self._phases_told(),
         )
-        return self._sight_of(segment, whole) if segment else whole
+        own = self.segment(segment)
+        return whole if own is None else own.sight(whole, self.drawing())
 
-    def _sight_of(self, segment: str, whole: Sight) -> Sight:
+    def segment(self, name: str | None) -> Segment | None:
+        """The segment of a name; None where the rule declares no such one."""
+        return None if name is None else self.tally.segments.each.get(name)
+
+    def drawing(self) -> Drawing:
+        """How sums of segments are drawn towards the venue's now. There must be segments."""
         assert self.rule.segments is not None, "segments are those that the rule declares"
         measures = sorted({2 * self.kinds[metric.event] for metric in self.rule.metrics.values()})
-        how = Drawing(self.rule.segments.prior, measures, self.held)
-        return self.tally.segments.each[segment].sight(whole, how)
+        return Drawing(self.rule.segments.prior, measures, self.held)
 
     def slots(self) -> tuple[Slot, ...]:
         """The board as it stands, slot by slot, each with its terms and what moved it."""
@@ -172,7 +177,8 @@ class Race(Steered):
     def shown(self) -> Shown:
         """All that a frame says of the board as it stands."""
         whole = self.sight()
-        each = {name: self._sight_of(name, whole).shown().slots for name in self.tally.segments.each}
+        segments = self.tally.segments.each.items()
+        each = {name: segment.sight(whole, self.drawing()).shown().slots for name, segment in segments}
         return whole.shown()._replace(segments=each)
 
     def explain(self, runner: int) -> Explained:

@@ -47,6 +47,12 @@ class Drawing:
     measures: Sequence[int]
     venue: Held
 
+    def events(self, window: IntArray, base_tenths: IntArray) -> FloatArray:
+        """n of some runners, of the sums of both windows in the segment. float64 (n,)."""
+        measures = list(self.measures)
+        counted: FloatArray = window[:, measures].sum(axis=1) + base_tenths[:, measures].sum(axis=1) / 10.0
+        return counted
+
 
 class Segment:
     """One segment's windows, scores and leaders. Scores are made when they are asked for, of whoever is due."""
@@ -104,10 +110,9 @@ class Segment:
     def drawn(self, runners: IntArray, whole: Sums, how: Drawing) -> Sums:
         """Sums of some runners in this segment, drawn towards the venue's; float64 (n, measures)."""
         window, base_tenths = self.windows.rows(runners)
-        measures = list(how.measures)
-        events = window[:, measures].sum(axis=1) + base_tenths[:, measures].sum(axis=1) / 10.0
+        events = how.events(window, base_tenths)
         w = (events / (events + how.prior))[:, None]
-        part = self._part(how.venue)[: window.shape[1]]
+        part = self.part(how)[: window.shape[1]]
         scale = np.divide(1.0, part, out=np.zeros(len(part)), where=part > 0)
         own = np.where(part > 0, w, 0.0)  # a measure of which the segment has nothing tells nothing about it
 
@@ -117,9 +122,9 @@ class Segment:
 
         return Sums(blend(window, whole.window), blend(base_tenths, whole.base_tenths), whole.total, whole.attributes)
 
-    def _part(self, venue: Held) -> FloatArray:
-        """The segment's part of the venue's sum per measure over both windows, as held; 0 without data."""
-        own, all_of_it = (np.maximum(held.now + held.before, 0).astype(np.float64) for held in (self.held, venue))
+    def part(self, how: Drawing) -> FloatArray:
+        """q: the segment's part of the venue's sum per measure over both windows, as held; 0 without data."""
+        own, all_of_it = (np.maximum(held.now + held.before, 0).astype(np.float64) for held in (self.held, how.venue))
         part: FloatArray = np.divide(own, all_of_it, out=np.zeros(len(own)), where=all_of_it > 0)
         return part
 

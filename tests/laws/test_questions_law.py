@@ -135,7 +135,7 @@ def test_contributions_add_up_to_the_score_bit_for_bit(log: Log) -> None:
     """In term order, for everyone, on the board or not; and standings are the plain sort."""
     race = raced(entries_of(log))
     order = sorted(range(len(race.scores)), key=lambda runner: (-race.scores[runner], runner))
-    assert np.argsort(standings(race)).tolist() == order
+    assert np.argsort(standings(race.scores)).tolist() == order
     for runner in range(len(race.scores)):
         found = explained(race, runner)
         assert added_up(found.terms) == found.summed
