@@ -157,8 +157,9 @@ class Race(Steered):
             self.phase_ends_ms,
             self._phases_told(),
         )
-        own = self.segment(segment)
-        return whole if own is None else own.sight(whole, self.drawing())
+        if segment is None or segment not in self.tally.segments.each:
+            return whole
+        return self.tally.segments.sights([segment], whole, self.drawing())[segment]
 
     def segment(self, name: str | None) -> Segment | None:
         """The segment of a name; None where the rule declares no such one."""
@@ -177,9 +178,11 @@ class Race(Steered):
     def shown(self) -> Shown:
         """All that a frame says of the board as it stands."""
         whole = self.sight()
-        segments = self.tally.segments.each.items()
-        each = {name: segment.sight(whole, self.drawing()).shown().slots for name, segment in segments}
-        return whole.shown()._replace(segments=each)
+        shown, segments = whole.shown(), self.tally.segments
+        if not segments:
+            return shown
+        sights = segments.sights(segments.each, whole, self.drawing())
+        return shown._replace(segments={name: sight.shown().slots for name, sight in sights.items()})
 
     def explain(self, runner: int) -> Explained:
         """Where a runner stands and why, shown or not. Cost: O(n log n): the steps on the whole field."""

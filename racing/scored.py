@@ -177,7 +177,7 @@ class Scored:
         lift = self._lift()
         for start in range(0, len(runners), _SCORED_AT_ONCE):
             some = runners[start : start + _SCORED_AT_ONCE]
-            self.tally.segments.due(some)
+            self.tally.segments.due(some, len(self.roster))
             scores = self._formula.scores(self.sums(some))
             if lift:
                 scores = lift.scores(some, scores)
