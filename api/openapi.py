@@ -12,7 +12,7 @@ from api.guard import SCHEME
 from api.ingest import BatchIn, batch_schemas
 from api.packed import packed_schemas
 from api.routes.beacons import BeaconsIn
-from api.schemas import RunnersIn
+from api.schemas.runners import RunnersIn
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"

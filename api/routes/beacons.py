@@ -11,7 +11,7 @@ from api.bodies import JSON, NOT_JSON, TEXT, media_type_of, why_not_json
 from api.errors import ProblemError
 from api.guard import GuardedRoute, needs
 from api.ingest import EventIn, Id
-from api.schemas import EventsOut
+from api.schemas.events import EventsOut
 from api.sending import Sent, send
 from api.service import Serving, Viewed
 
