@@ -1,4 +1,4 @@
-"""What became of a batch of events. How events are sent is in api.ingest: it is decoded without pydantic."""
+"""What became of a batch of events. How events are sent is in api.sent_events: it is decoded without pydantic."""
 
 from __future__ import annotations
 
