@@ -11,10 +11,13 @@ import msgspec
 
 from api.appender import Appender
 from api.bodies import NDJSON
+from api.door import Door
 from api.errors import ProblemError
-from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
+from api.ingest import batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
+from api.recent_ids import RecentIds
 from api.service import Service
+from api.taken import Decoded, MalformedBatchError, RefusedEvent, Taken
 from api.view import VenueView
 from racing.errors import ConflictError, OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS

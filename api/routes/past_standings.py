@@ -11,9 +11,9 @@ from pydantic import AfterValidator
 
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
-from api.merchant_schemas import HistoryOut
 from api.routes.merchants import PRIVATE, MerchantName, reached
 from api.routes.runners import ProductName
+from api.schemas.merchants import HistoryOut
 from api.service import Service, Serving
 from api.view import VenueView
 from racing.documents import wrong
