@@ -20,11 +20,11 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from api.asked import BODY_OF_READ, PREFIX, Asked, Batch, Read, asked_of
 from api.cycles import ANSWERED, Exchange
 from api.encoded import Slots
 from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
-from api.heads import BODY_OF_READ, PREFIX, Asked, Batch, Read, asked_of
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service

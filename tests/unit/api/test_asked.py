@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.heads import BODY_OF_READ, Batch, Headers, Read, asked_of
+from api.asked import BODY_OF_READ, Batch, Headers, Read, asked_of
 
 JSON: Headers = [(b"content-type", b"application/json"), (b"content-length", b"10")]
 
