@@ -3,8 +3,7 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does. So does parsing: a client sends the same head again and again, so each connection remembers what
-the heads asked that it has parsed, and the same bytes ask the same.
+the whole answer does. So does parsing: each connection remembers what the heads asked that it has parsed (api.heads).
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from api.bodies import JSON, NDJSON
 from api.encoded import Slots, coding_for, newest_named
 from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
+from api.heads import Heads, head_of
 from api.packed import MEDIA_TYPE
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
@@ -55,8 +55,6 @@ _VARY = b"vary: Origin\r\n"
 _BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
 HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
 """Headers of a request, and bytes of its first line and headers together."""
-_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
-"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -79,17 +77,21 @@ class _Read(msgspec.Struct, frozen=True, gc=False):
     seen: Place | None = None
     coding: str = ""
     tokens: bool = False
-    length: int = 0
+    again: ClassVar[bool] = True
 
 
 class _Batch(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a POST asks: to take the events of a body of this type and length."""
+    """What the head of a POST asks: to take the events of a body of this type."""
 
     venue: str
     media_type: str
     key: str | None
-    length: int
     authorization: bytes
+
+    @property
+    def again(self) -> bool:
+        """Whether the same may be asked again: not with an idempotency key, which comes once."""
+        return self.key is None
 
 
 _Asked = _Read | _Batch
@@ -156,17 +158,17 @@ class FastProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins, with no head seen."""
-        self._heads: dict[bytes, _Asked] = {}
+        self._heads: Heads[_Asked] = Heads()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that is whole and whose head was seen before; parse anything else."""
         if self._between:
-            size = data.find(b"\r\n\r\n") + 4
-            asked = self._heads.get(data[:size])
-            whole = asked is not None and len(data) == size + asked.length
-            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
-                return
+            head = head_of(data)
+            if head is not None and len(data) == head.size + head.length and head.length <= self.body_max_bytes:
+                asked = self._heads.get(head)
+                if asked is not None and self._is_next() and self._answer(asked, data[head.size :]):
+                    return
             self._chunk = data
         self._came = len(data) + self._head_bytes
         super().data_received(data)
@@ -222,7 +224,8 @@ class FastProtocol(HttpToolsProtocol):
         if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
             asked = self._asked(url, headers)
             if asked is not None and self._answer(asked):
-                self._remember(chunk, asked)
+                if asked.again:
+                    self._heads.remember(chunk, len(headers), asked)
                 return
         expect = self.expect_100_continue
         super().on_message_begin()
@@ -274,16 +277,6 @@ class FastProtocol(HttpToolsProtocol):
             asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
             return None if b"origin" in self.odd_in_reads and any(name == b"origin" for name, _ in headers) else asked
         return None
-
-    def _remember(self, chunk: bytes, asked: _Asked) -> None:
-        """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
-        head = chunk[: chunk.find(b"\r\n\r\n") + 4]
-        whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
-        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
-            return
-        if len(self._heads) >= _HEADS_MAX:
-            self._heads.clear()
-        self._heads[head] = asked
 
     def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
         """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
@@ -483,7 +476,7 @@ def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | Non
         return None
     key = given.get(b"idempotency-key")
     named = None if key is None else key.decode("latin-1")
-    return _Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
+    return _Batch(venue, media_type, named, given.get(b"authorization", b""))
 
 
 def _limit(query: bytes) -> int | None:
