@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from api.bodies import JSON, NDJSON
@@ -39,17 +41,21 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     seen: Place | None = None
     coding: str = ""
     tokens: bool = False
-    length: int = 0
+    again: ClassVar[bool] = True
 
 
 class Batch(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a POST asks: to take the events of a body of this type and length."""
+    """What the head of a POST asks: to take the events of a body of this type."""
 
     venue: str
     media_type: str
     key: str | None
-    length: int
     authorization: bytes
+
+    @property
+    def again(self) -> bool:
+        """Whether the same may be asked again: not with an idempotency key, which comes once."""
+        return self.key is None
 
 
 Asked = Read | Batch
@@ -107,7 +113,7 @@ def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> Batch | None
         return None
     key = given.get(b"idempotency-key")
     named = None if key is None else key.decode("latin-1")
-    return Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
+    return Batch(venue, media_type, named, given.get(b"authorization", b""))
 
 
 def _limit(query: bytes) -> int | None:

@@ -3,8 +3,7 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does. So does parsing: a client sends the same head again and again, so each connection remembers what
-the heads asked that it has parsed, and the same bytes ask the same.
+the whole answer does. So does parsing: each connection remembers what the heads asked that it has parsed (api.heads).
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.asked import BODY_OF_READ, PREFIX, Asked, Batch, Read, asked_of
+from api.asked import BODY_OF_READ, PREFIX, Asked, Read, asked_of
 from api.cycles import ANSWERED, Exchange
 from api.encoded import Slots
 from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
+from api.heads import Heads, head_of
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
@@ -42,8 +42,6 @@ _CLOSE = b"connection: close\r\n"
 _VARY = b"vary: Origin\r\n"
 HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
 """Headers of a request, and bytes of its first line and headers together."""
-_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
-"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
 
 TakeOver = Callable[[asyncio.Transport, set[Any]], None]
 """Takes a connection over: given its transport, and where the server keeps those that it ends."""
@@ -66,17 +64,17 @@ class FastProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins, with no head seen."""
-        self._heads: dict[bytes, Asked] = {}
+        self._heads: Heads[Asked] = Heads()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that is whole and whose head was seen before; parse anything else."""
         if self._between:
-            size = data.find(b"\r\n\r\n") + 4
-            asked = self._heads.get(data[:size])
-            whole = asked is not None and len(data) == size + asked.length
-            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
-                return
+            head = head_of(data)
+            if head is not None and len(data) == head.size + head.length and head.length <= self.body_max_bytes:
+                asked = self._heads.get(head)
+                if asked is not None and self._is_next() and self._answer(asked, data[head.size :]):
+                    return
             self._chunk = data
         self._came = len(data) + self._head_bytes
         super().data_received(data)
@@ -134,7 +132,8 @@ class FastProtocol(HttpToolsProtocol):
                 self.parser.get_method(), url, headers, odd=self.odd_in_reads, body_max_bytes=self.body_max_bytes
             )
             if asked is not None and self._answer(asked):
-                self._remember(chunk, asked)
+                if asked.again:
+                    self._heads.remember(chunk, len(headers), asked)
                 return
         expect = self.expect_100_continue
         super().on_message_begin()
@@ -172,16 +171,6 @@ class FastProtocol(HttpToolsProtocol):
             and not parser.should_upgrade()
             and parser.get_http_version() == "1.1"
         )
-
-    def _remember(self, chunk: bytes, asked: Asked) -> None:
-        """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
-        head = chunk[: chunk.find(b"\r\n\r\n") + 4]
-        whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
-        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, Batch) and asked.key is not None):
-            return
-        if len(self._heads) >= _HEADS_MAX:
-            self._heads.clear()
-        self._heads[head] = asked
 
     def _answer(self, asked: Asked, body: bytes | None = None) -> bool:
         """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""

@@ -85,6 +85,12 @@ def test_a_read_names_what_it_has_its_key_and_how_it_takes_a_body() -> None:
     assert found == Read("h", 50, '"7-9-abc"', b"Bearer k", (7, 9), coding="gzip")
 
 
-def test_a_batch_asks_by_its_type_its_length_and_its_keys() -> None:
+def test_a_batch_asks_by_its_type_and_its_keys() -> None:
     headers = [*JSON, (b"idempotency-key", b"k-1"), (b"authorization", b"Bearer k")]
-    assert asked(b"POST", b"h/events", headers) == Batch("h", "application/json", "k-1", 10, b"Bearer k")
+    assert asked(b"POST", b"h/events", headers) == Batch("h", "application/json", "k-1", b"Bearer k")
+
+
+def test_all_but_a_batch_with_a_key_of_its_own_may_be_asked_again() -> None:
+    found = (asked(b"GET", b"h/slots"), asked(b"POST", b"h/events", JSON))
+    keyed = asked(b"POST", b"h/events", [*JSON, (b"idempotency-key", b"k-1")])
+    assert [each is not None and each.again for each in (*found, keyed)] == [True, True, False]
