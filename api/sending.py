@@ -144,8 +144,8 @@ def _submit(
     taken, refused = sorted_out
     numbers = view.numbers
     venue, now_ms = view.venue.venue, service.now_ms()
-    since_ms = now_ms - view.rule.id_memory_ms
     named = taken.named()
+    since_ms = now_ms - view.rule.id_memory_ms if named else 0
     recent = service.recent_ids.setdefault(venue, RecentIds()) if named else None
     duplicate = 0 if recent is None else recent.repeats(named, since_ms=since_ms)
     answer = _answer(len(taken) - duplicate, duplicate, refused)

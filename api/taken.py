@@ -86,14 +86,16 @@ class Rows(NamedTuple):
     @classmethod
     def joined(cls, parts: Sequence[Rows]) -> Rows:
         """The events of several batches as those of one."""
-        columns: list[Any] = []
-        for several in zip(*parts, strict=True):
-            filled = [
-                [None] * len(part.type) if column is None else column
-                for column, part in zip(several, parts, strict=True)
-            ]
-            columns.append(None if several.count(None) == len(several) else list(chain.from_iterable(filled)))
+        columns: list[Any] = [
+            None if several.count(None) == len(several) else _end_to_end(several, parts)
+            for several in zip(*parts, strict=True)
+        ]
         return cls(*columns)
+
+
+def _end_to_end(columns: Sequence[list[Any] | None], parts: Sequence[Rows]) -> list[Any]:
+    pairs = zip(columns, parts, strict=True)
+    return list(chain.from_iterable([[None] * len(part.type) if column is None else column for column, part in pairs]))
 
 
 class Decoded(msgspec.Struct):
