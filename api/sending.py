@@ -119,7 +119,7 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
     names = (came.products, came.kinds) if isinstance(came, PackedColumns) else (came.rows.product, came.rows.type)
     products, kinds = map(set, names)
     if not products <= view.numbers.keys():
-        await service.frames.numbers(view, products)
+        await service.frames.numbers.of(view, products)
     if not kinds <= view.kinds.keys():
         await service.frames.learn_kinds(view)
 
@@ -153,7 +153,7 @@ def _submit(
     def done(result: Appended | Exception | None) -> None:
         if isinstance(result, Exception):
             if isinstance(result, StaleNumbersError):
-                service.frames.forget(view, numbers)
+                service.frames.numbers.forget(view, numbers)
                 _send_again(service, view, sent, heard)
             else:
                 heard(result)

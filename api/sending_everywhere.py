@@ -38,7 +38,7 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
 
     async def one(view: VenueView) -> dict[str, Any] | StoreUnavailableError | None:
         try:
-            numbers = await service.frames.numbers(view, products)
+            numbers = await service.frames.numbers.of(view, products)
             if not products & numbers.keys():
                 return None
             answer: dict[str, Any] = msgspec.json.decode(await send(service, view, sent))
