@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from racing import admin_key
 from racing.cli_keys import milliseconds
+from racing.cli_options import AsJson, out
 from racing.errors import RacingError
 from racing.moments import moment_text, parse_moment
 from racing.settings import load_settings
@@ -26,7 +26,6 @@ from racing.settings import load_settings
 if TYPE_CHECKING:
     import httpx2  # at run time commands import what they need: --help stays quick
 
-out = Console()
 app = typer.Typer()
 
 _TIMEOUT_S = 15.0
@@ -49,7 +48,6 @@ End = Annotated[
     str | None, typer.Option(help="Holds until then: a time with its offset, or so long from now, as 30m or 2h.")
 ]
 Note = Annotated[str, typer.Option(help="Why, for the audit.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 _URL = "http://127.0.0.1:8080"
 
 
