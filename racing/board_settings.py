@@ -158,6 +158,7 @@ class BoardSettings(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        """Tiers have slots that there are, each slot one tier; least shares fit on the board together."""
         taken: dict[int, int] = {}
         for index, tier in enumerate(self.tiers or ()):
             for slot in sorted(tier.numbers()):
