@@ -134,7 +134,7 @@ async def alerts_since(
 async def _old(service: Service, view: VenueView, since: Since) -> Moment | None:
     """What a client was told of; None where that is not kept, too long ago, or was never so."""
     known = await service.frames.catch_up(view, since.place)
-    frame = await service.frames.frame(view, since.place) if known else None
+    frame = await service.frames.past.frame(view, since.place) if known else None
     if frame is None or view.frame.at_ms - frame.at_ms > BACK_MAX_MS:
         return None
     before_ms = max(since.before_ms or 0, _moment(frame))

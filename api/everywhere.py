@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any
 
-from api.desk_schemas import InVenue
 from api.grants import Grant
+from api.schemas.everywhere import InVenue
 from api.service import Service
 from api.steering import checked_by
 from api.view import VenueView

@@ -158,10 +158,10 @@ async def found(service: Service, view: VenueView, asked: Asked) -> Shown:
     if asked.place is not None:
         if asked.place == view.frame.place:
             return view.now
-        kept = await service.frames.find(view, asked.place)
+        kept = await service.frames.past.find(view, asked.place)
         return kept or _gone(view, f"frame {asked.place[0]}-{asked.place[1]} is not kept")
     if asked.at_ms is not None:
-        kept = await service.frames.find_before(view, asked.at_ms + 1)
+        kept = await service.frames.past.find_before(view, asked.at_ms + 1)
         return kept or _gone(view, f"no frame is kept that stood at {asked.at_ms}")
     return view.now
 

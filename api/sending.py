@@ -11,10 +11,13 @@ import msgspec
 
 from api.appender import Appender
 from api.bodies import NDJSON
+from api.door import Door
 from api.errors import ProblemError
-from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
+from api.ingest import batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
+from api.recent_ids import RecentIds
 from api.service import Service
+from api.taken import Decoded, MalformedBatchError, RefusedEvent, Taken
 from api.view import VenueView
 from racing.errors import ConflictError, OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
@@ -116,7 +119,7 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
     names = (came.products, came.kinds) if isinstance(came, PackedColumns) else (came.rows.product, came.rows.type)
     products, kinds = map(set, names)
     if not products <= view.numbers.keys():
-        await service.frames.numbers(view, products)
+        await service.frames.numbers.of(view, products)
     if not kinds <= view.kinds.keys():
         await service.frames.learn_kinds(view)
 
@@ -141,8 +144,8 @@ def _submit(
     taken, refused = sorted_out
     numbers = view.numbers
     venue, now_ms = view.venue.venue, service.now_ms()
-    since_ms = now_ms - view.rule.id_memory_ms
     named = taken.named()
+    since_ms = now_ms - view.rule.id_memory_ms if named else 0
     recent = service.recent_ids.setdefault(venue, RecentIds()) if named else None
     duplicate = 0 if recent is None else recent.repeats(named, since_ms=since_ms)
     answer = _answer(len(taken) - duplicate, duplicate, refused)
@@ -150,7 +153,7 @@ def _submit(
     def done(result: Appended | Exception | None) -> None:
         if isinstance(result, Exception):
             if isinstance(result, StaleNumbersError):
-                service.frames.forget(view, numbers)
+                service.frames.numbers.forget(view, numbers)
                 _send_again(service, view, sent, heard)
             else:
                 heard(result)

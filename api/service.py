@@ -17,12 +17,12 @@ from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
 from api.hub import Hub
-from api.ingest import RecentIds
 from api.ladders import Ladders
 from api.live import Live
 from api.live_standings import MerchantStandings, Scope, Share
 from api.moves import Moves
 from api.quota import Pace, Quotas
+from api.recent_ids import RecentIds
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from api.view import VenueView

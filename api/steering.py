@@ -8,9 +8,10 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from api.desk_schemas import OrderOut, OrdersChanged, Visible
 from api.errors import ProblemError
 from api.guard import Caller
+from api.schemas.decisions import Visible
+from api.schemas.orders import OrderOut, OrdersChanged
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
 from api.visible import frame_from

@@ -3,7 +3,7 @@
 For demos, load tests and the choice of the default rule. A product's click rate is its popularity times
 the venue's curve times its own surges; the later steps follow the clicks at their own conversion, orders
 and payments after a pause. All steps are drawn independently at their rates, and where a product stands
-on the board changes nothing: who wants position bias thins the events (``loadtests.rules`` does).
+on the board changes nothing: who wants position bias thins the events (``loadtests.watching`` does).
 """
 
 from __future__ import annotations

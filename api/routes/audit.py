@@ -12,9 +12,9 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from api.bodies import NDJSON
-from api.desk_schemas import ENTRY_PATTERN, AuditOut, DecisionOut, MaybeNote, Visible
 from api.guard import GuardedRoute, needs
 from api.routes.orders import accepted
+from api.schemas.decisions import ENTRY_PATTERN, AuditOut, DecisionOut, MaybeNote, Visible
 from api.service import Serving, Viewed
 from api.steering import Steering
 from racing.model import ID_PATTERN

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from api.guard import Caller, GuardedRoute, needs
 from api.hub import Asked
 from api.live_standings import NAME_PATTERN, Has, MerchantStandings, StandingsGroup
-from api.merchant_schemas import STANDINGS_FOLLOWED
 from api.routes.live import Follows, check_stays, named
 from api.routes.merchants import MerchantName, OneVenue, reached
+from api.schemas.merchants import STANDINGS_FOLLOWED
 from api.service import Serving
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=GuardedRoute)

@@ -10,15 +10,8 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.errors import ProblemError
 from api.guard import GuardedRoute, needs
-from api.schemas import (
-    RestoreIn,
-    RuleChanged,
-    RuleDiff,
-    RuleVersionDoc,
-    RuleVersionList,
-    RuleVersionOut,
-    header,
-)
+from api.schemas.fields import header
+from api.schemas.rules import RestoreIn, RuleChanged, RuleDiff, RuleVersionDoc, RuleVersionList, RuleVersionOut
 from api.service import Serving, Viewed
 from api.steering import Steer, Steering
 from api.view import VenueView
