@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from api.alerts import NOTHING, WHOLE, Alert, Before, Scene, alerts
 from api.encoded import parse_place
 from api.view import VenueView
+from racing.documents import worded
 from racing.entries import Runner
 from racing.model import Frame, Place, Position
 from racing.orders import Exclusion
@@ -19,7 +20,7 @@ from racing.orders import Exclusion
 if TYPE_CHECKING:  # it holds the live streams, which tell alerts
     from api.service import Service
 
-SINCE_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20})?$"
+SINCE_PATTERN = worded(r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20})?$", "must be `next` of an answer, unchanged")
 DECISIONS_MAX = 1_000
 """Decisions that are taken back: where there were more the whole state is told."""
 BACK_MAX_MS = 3_600_000

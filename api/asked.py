@@ -82,6 +82,7 @@ def asked_of(
 
 
 def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> Read | None:
+    """A read whose query asks for a limit alone; None for any other, and for a header that comes twice."""
     query, tokens = query.removesuffix(_TOKENS), query.endswith(_TOKENS)
     limit, known, key, coding = _limit(query), None, None, None
     if limit is None:
@@ -104,6 +105,7 @@ def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) 
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> Batch | None:
+    """A batch of a type that is taken here, whose length is told and within the bound; None for any other."""
     given = dict(headers)
     media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
     length = given.get(b"content-length", b"")

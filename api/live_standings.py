@@ -26,6 +26,7 @@ from api.errors import ProblemError
 from api.hub import LOOK_S, Followed, Group
 from api.sheets import Sheet, Sheets, changes, ref_of, rows_of, whole
 from api.view import VenueView
+from racing.documents import worded
 from racing.entries import Runner
 from racing.errors import RacingError
 from racing.model import ID_PATTERN
@@ -43,7 +44,7 @@ _STATES_MAX, _ROWS_MAX = 64, 16_384
 _SINCES_MAX: Final = 64
 _NAMED_MAX: Final = 50
 """Venues that a name tells of, 100 bytes each: of others, who comes again is told all alerts that hold."""
-NAME_PATTERN: Final = r"^[A-Za-z0-9._:,~-]{1,8192}$"
+NAME_PATTERN: Final = worded(r"^[A-Za-z0-9._:,~-]{1,8192}$", "must be `next` of a message, unchanged")
 
 _encode = msgspec.json.Encoder().encode
 _id = re.compile(ID_PATTERN)

@@ -16,10 +16,13 @@ from api.rows import FIELDS
 from api.service import Service
 from api.tokens import issued_s
 from api.view import VenueView
-from racing.documents import in_words, shown
+from racing.documents import in_words, shown, worded
 from racing.model import ID_PATTERN, Place
 
-FRAME_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+FRAME_PATTERN = worded(
+    r"^[0-9]{1,20}-[0-9]{1,20}$",
+    "must be the name of a frame, epoch-frame as answers tell both, as 1763740800000-48210",
+)
 _FIELD = f"({'|'.join(FIELDS)})"
 FIELDS_PATTERN = f"^{_FIELD}(,{_FIELD}){{0,{len(FIELDS)}}}$"
 """Told to clients; what is wrong is told in better words."""

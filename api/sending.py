@@ -105,6 +105,7 @@ SortedOut = tuple[Taken | PackedTaken, list[RefusedEvent]]
 
 
 def _came(sent: Sent, events_max: int) -> Came:
+    """The events of a body, well-formed ones and others. Raises ProblemError for a body that is no batch."""
     try:
         if sent.media_type == MEDIA_TYPE:
             return decode_packed(sent.body, events_max=events_max)
@@ -125,6 +126,7 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
 
 
 def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
+    """What the venue takes of a batch, and what it refuses, with the tokens of its events read and used."""
     exposures = service.exposures(view, only)
     door = Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms(), exposures)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
@@ -141,6 +143,10 @@ def _whole(service: Service, view: VenueView, came: Came) -> Taken | PackedTaken
 def _submit(
     service: Service, view: VenueView, sent: Sent, sorted_out: SortedOut, appender: Appender, heard: Heard
 ) -> None:
+    """Hand a batch to its venue's appender, and have its sender hear what became of it, once it is in the log.
+
+    Its answer is made before that: under a key it is kept with the entry, for whoever sends the batch again.
+    """
     taken, refused = sorted_out
     numbers = view.numbers
     venue, now_ms = view.venue.venue, service.now_ms()
@@ -151,6 +157,7 @@ def _submit(
     answer = _answer(len(taken) - duplicate, duplicate, refused)
 
     def done(result: Appended | Exception | None) -> None:
+        """Take note of what is in the log now, and tell the sender; batches whose numbers are void go again."""
         if isinstance(result, Exception):
             if isinstance(result, StaleNumbersError):
                 service.frames.numbers.forget(view, numbers)
@@ -231,6 +238,7 @@ def _with_position(answer: bytes, position: str | None) -> bytes:
 
 
 def _settle(future: asyncio.Future[bytes], answer: bytes | Exception) -> None:
+    """Give a waiting sender its answer, or raise it there."""
     if future.done():
         return  # its sender has gone
     if isinstance(answer, Exception):

@@ -37,6 +37,7 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
     size = len(came.rows.product) + len(came.refused)
 
     async def one(view: VenueView) -> dict[str, Any] | StoreUnavailableError | None:
+        """The answer of one venue; None where no product of the batch races, the error where it did not append."""
         try:
             numbers = await service.frames.numbers.of(view, products)
             if not products & numbers.keys():

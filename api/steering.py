@@ -144,6 +144,7 @@ def if_match(given: str | None, name: str) -> Precondition:
     """What If-Match asks of an order: that it is as the caller knows it."""
 
     def check(book: Book) -> None:
+        """Raise ProblemError (412) where the order is another by now, or none."""
         if given is None:
             return
         found = book.kept.get(name)

@@ -10,6 +10,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from racing.documents import wrong_field
 from racing.errors import StoreUnavailableError
 from racing.settings import Settings, load_settings
 from racing.store.protocol import SyncClient
@@ -46,7 +47,7 @@ def settings_of(**given: object) -> Settings:
     except ValidationError as exc:
         error = exc.errors()[0]
         name = str(error["loc"][0]) if error["loc"] else "?"
-        _fail(f"setting {name} (SAIMA_{name.upper()}): {error['msg']}, not {error['input']!r}")
+        _fail(f"setting {name} (SAIMA_{name.upper()}): {wrong_field(error)[1]}, not {error['input']!r}")
 
 
 def redis_of(settings: Settings) -> str:

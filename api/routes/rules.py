@@ -80,6 +80,7 @@ async def put_rule(
 
 
 async def _make_current(steer: Steer, rule: Rule, note: str, if_match: str | None) -> RuleChanged:
+    """As put_rule, whoever made the document. Raises ProblemError (412) where If-Match names another version."""
     view, desk = steer.view, steer.service.desk
     current = await desk.rule(steer.venue)
     wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}

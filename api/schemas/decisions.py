@@ -8,12 +8,12 @@ from fastapi import Body
 from pydantic import BaseModel, Field
 
 from racing.decisions import What
-from racing.documents import Strict
+from racing.documents import Strict, worded
 from racing.moments import moment_text
 from racing.store.audit import Told
 
 Note = Annotated[str, Field(max_length=500, description="why, for the audit")]
-ENTRY_PATTERN = r"^[0-9]{1,15}-[0-9]{1,15}$"
+ENTRY_PATTERN = worded(r"^[0-9]{1,15}-[0-9]{1,15}$", "must be a log entry as answers name it, as 1763740800123-0")
 """A log entry, as answers name it."""
 
 
