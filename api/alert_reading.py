@@ -13,11 +13,12 @@ from api.alerts import NOTHING, WHOLE, Alert, Before, Scene, alerts
 from api.encoded import parse_place
 from api.service import Service
 from api.view import VenueView
+from racing.documents import worded
 from racing.entries import Runner
 from racing.model import Frame, Place, Position
 from racing.orders import Exclusion
 
-SINCE_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20})?$"
+SINCE_PATTERN = worded(r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20})?$", "must be `next` of an answer, unchanged")
 DECISIONS_MAX = 1_000
 """Decisions that are taken back: where there were more the whole state is told."""
 BACK_MAX_MS = 3_600_000
@@ -101,7 +102,7 @@ async def alerts_since(
 async def _old(service: Service, view: VenueView, since: Since) -> Moment | None:
     """What a client was told of; None where that is not kept, too long ago, or was never so."""
     known = await service.frames.catch_up(view, since.place)
-    frame = await service.frames.frame(view, since.place) if known else None
+    frame = await service.frames.past.frame(view, since.place) if known else None
     if frame is None or view.frame.at_ms - frame.at_ms > BACK_MAX_MS:
         return None
     before_ms = max(since.before_ms or 0, _moment(frame))

@@ -12,8 +12,8 @@ from functools import partial
 
 import msgspec
 
-from api.ingest import Taken
 from api.packed import PackedTaken
+from api.taken import Taken
 from racing.errors import OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, Desk, KeyedBatch

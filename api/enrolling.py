@@ -10,7 +10,8 @@ from fastapi import Query
 from pydantic import ValidationError
 
 from api.grants import Grant
-from api.schemas import BULK_MAX, EnrolledList, EnrolledOut, FieldOut, RefusedProduct, RefusedRow, RunnerIn
+from api.schemas.fields import BULK_MAX
+from api.schemas.runners import EnrolledList, EnrolledOut, FieldOut, RefusedProduct, RefusedRow, RunnerIn
 from api.service import Service
 from api.view import VenueView
 from racing.conditions import Conditions, parse_conditions, refuse, unmet

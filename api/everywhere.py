@@ -6,8 +6,8 @@ from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any
 
-from api.desk_schemas import InVenue
 from api.grants import Grant
+from api.schemas.everywhere import InVenue
 from api.service import Service
 from api.steering import checked_by
 from api.view import VenueView
@@ -35,11 +35,13 @@ async def exclude_everywhere(
     order = Exclusion(kind="exclude", id=name, product=product, merchant=merchant, reason=reason)
 
     async def one(view: VenueView) -> Decided | None:
+        """What was decided in one venue; None where the product does not race."""
         if product is not None and not await service.desk.numbers(view.venue.venue, [product]):
             return None
         check = checked_by(service, view)
 
         def wanted(book: Book) -> Wanted:
+            """The exclusion, if the other orders let it be. Raises what check raises."""
             check(book, [order], ())
             return Wanted(put=[order], author=caller.name, note=reason)
 
@@ -55,7 +57,10 @@ async def restore_everywhere(
     name = everywhere_id(product, merchant)
 
     async def one(view: VenueView) -> Decided | None:
+        """What was decided in one venue; None where nothing was excluded by such a call."""
+
         def wanted(book: Book) -> Wanted:
+            """The withdrawal. Raises NotFoundError where there is nothing to withdraw."""
             if name not in book.kept:
                 raise NotFoundError(name)
             return Wanted(withdraw=[name], author=caller.name, note=note)
@@ -76,6 +81,7 @@ async def _in_all(service: Service, caller: Grant, one: One) -> list[InVenue]:
     await service.frames.refresh()
 
     async def each(view: VenueView) -> InVenue:
+        """What became of it in one venue, told with the frame that shows it; never raises a RacingError."""
         name = view.venue.venue
         try:
             decided = await one(view)

@@ -3,8 +3,7 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does. So does parsing: a client sends the same head again and again, so each connection remembers what
-the heads asked that it has parsed, and the same bytes ask the same.
+the whole answer does. So does parsing: each connection remembers what the heads asked that it has parsed (api.heads).
 """
 
 from __future__ import annotations
@@ -15,128 +14,37 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import Any, ClassVar
 
-import msgspec
 import structlog
 from fastapi import FastAPI
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.bodies import JSON, NDJSON
-from api.encoded import Slots, coding_for, newest_named
+from api.asked import BODY_OF_READ, PREFIX, Asked, Read, asked_of
+from api.cycles import ANSWERED, Exchange
+from api.encoded import Slots
 from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
-from api.packed import MEDIA_TYPE
+from api.heads import Heads, head_of
 from api.routes.slots import if_none_match_names
 from api.sending import Sent, send, send_at_once
 from api.service import Service
 from api.tokens import issued_s
 from api.view import VenueView
 from racing.errors import OverloadedError, RacingError
-from racing.model import Place
 from racing.settings import Settings
 
 log = structlog.get_logger("saima.api")
 
-_PREFIX = b"/v1/venues/"
 _LIVE = b"/live"
-_SLOTS_MAX = 1000
-_TOKENS = b"&tokens=true"
-"""As saima-client.js asks, after a limit."""
-_MEDIA_TYPES = {
-    NDJSON.encode(): NDJSON,
-    b"application/json": JSON,
-    b"application/json; charset=utf-8": JSON,
-    MEDIA_TYPE.encode(): MEDIA_TYPE,
-}
 _TAKEN = b"content-type: application/json\r\nx-content-type-options: nosniff\r\ncontent-length: %d\r\n"
 _CLOSE = b"connection: close\r\n"
 
 _VARY = b"vary: Origin\r\n"
-_BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
 HEADERS_MAX, HEAD_MAX_BYTES = 64, 16_384
 """Headers of a request, and bytes of its first line and headers together."""
-_HEADS_MAX, _REMEMBERED_MAX_BYTES = 8, 1_024
-"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
-
-Headers = list[tuple[bytes, bytes]]
-
 
 TakeOver = Callable[[asyncio.Transport, set[Any]], None]
 """Takes a connection over: given its transport, and where the server keeps those that it ends."""
-
-
-class _Read(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a GET asks: so many slots, unless they are those that the client names.
-
-    seen: the newest frame that the client names, so that it is not shown an older one. coding: how it takes a body,
-    empty for as it is. tokens: each slot with its token. authorization: its key, where keys are in force.
-    """
-
-    venue: str
-    limit: int
-    if_none_match: str | None
-    authorization: bytes | None
-    seen: Place | None = None
-    coding: str = ""
-    tokens: bool = False
-    length: int = 0
-
-
-class _Batch(msgspec.Struct, frozen=True, gc=False):
-    """What the head of a POST asks: to take the events of a body of this type and length."""
-
-    venue: str
-    media_type: str
-    key: str | None
-    length: int
-    authorization: bytes
-
-
-_Asked = _Read | _Batch
-
-
-class _NobodyWaits:
-    def set(self) -> None:
-        """Nothing: uvicorn wakes its own cycles by this."""
-
-
-_NOBODY_WAITS = _NobodyWaits()
-
-
-class _Exchange:
-    """A POST that is being answered here; to uvicorn a cycle like its own, so that what is pipelined waits for it."""
-
-    __slots__ = (
-        "body",
-        "disconnected",
-        "keep_alive",
-        "key",
-        "media_type",
-        "message_event",
-        "response_complete",
-        "told",
-        "view",
-    )
-
-    def __init__(self, view: VenueView, media_type: str, key: str | None, told: bytes) -> None:
-        self.view = view
-        self.told = told
-        self.media_type = media_type
-        self.key = key
-        self.body: list[bytes] = []
-        self.keep_alive = True
-        self.disconnected = self.response_complete = False
-        self.message_event = _NOBODY_WAITS
-
-
-class _Answered:
-    """What stands in uvicorn's place of a cycle after a GET was answered here."""
-
-    response_complete = True
-    message_event = _NOBODY_WAITS
-
-
-_ANSWERED: Any = _Answered()
 
 
 class FastProtocol(HttpToolsProtocol):
@@ -146,7 +54,7 @@ class FastProtocol(HttpToolsProtocol):
     body_max_bytes: ClassVar[int]
     keyed: ClassVar[bool]
     cors: ClassVar[bool]
-    odd_in_reads: ClassVar[frozenset[bytes]] = _BODY_OF_READ
+    odd_in_reads: ClassVar[frozenset[bytes]] = BODY_OF_READ
     _default_headers: tuple[Any, bytes] = (None, b"")
     _between = True  # no message has begun that has not ended
     _in_head = False  # a message has begun whose head is not complete
@@ -156,17 +64,17 @@ class FastProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins, with no head seen."""
-        self._heads: dict[bytes, _Asked] = {}
+        self._heads: Heads[Asked] = Heads()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that is whole and whose head was seen before; parse anything else."""
         if self._between:
-            size = data.find(b"\r\n\r\n") + 4
-            asked = self._heads.get(data[:size])
-            whole = asked is not None and len(data) == size + asked.length
-            if asked is not None and whole and self._is_next() and self._answer(asked, data[size:]):
-                return
+            head = head_of(data)
+            if head is not None and len(data) == head.size + head.length and head.length <= self.body_max_bytes:
+                asked = self._heads.get(head)
+                if asked is not None and self._is_next() and self._answer(asked, data[head.size :]):
+                    return
             self._chunk = data
         self._came = len(data) + self._head_bytes
         super().data_received(data)
@@ -190,7 +98,7 @@ class FastProtocol(HttpToolsProtocol):
         if before is None or before.response_complete:
             status, head, body = _parts(response)
             self._write(status, head, _CLOSE, body=body)
-            self.cycle = _ANSWERED  # what else comes of this request is passed over
+            self.cycle = ANSWERED  # what else comes of this request is passed over
         self.transport.close()
 
     def _is_passed_over(self) -> bool:
@@ -219,10 +127,13 @@ class FastProtocol(HttpToolsProtocol):
         if (self._came > HEAD_MAX_BYTES or len(headers) > HEADERS_MAX) and self._is_passed_over():
             return
         chunk, self._chunk = self._chunk, b""
-        if url.startswith(_PREFIX) and self._is_next() and self._is_plain():
-            asked = self._asked(url, headers)
+        if url.startswith(PREFIX) and self._is_next() and self._is_plain():
+            asked = asked_of(
+                self.parser.get_method(), url, headers, odd=self.odd_in_reads, body_max_bytes=self.body_max_bytes
+            )
             if asked is not None and self._answer(asked):
-                self._remember(chunk, asked)
+                if asked.again:
+                    self._heads.remember(chunk, len(headers), asked)
                 return
         expect = self.expect_100_continue
         super().on_message_begin()
@@ -240,7 +151,7 @@ class FastProtocol(HttpToolsProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return
         cycle.response_complete = True
-        self.cycle, self.parser = _ANSWERED, None  # type: ignore[assignment]  # as at the end of a connection
+        self.cycle, self.parser = ANSWERED, None  # type: ignore[assignment]  # as at the end of a connection
         self.pipeline.clear()
         self.flow.resume_reading()
         self.connections.discard(self)
@@ -261,34 +172,10 @@ class FastProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
         )
 
-    def _asked(self, url: bytes, headers: Headers) -> _Asked | None:
-        """What a plain head asks; None for what is not answered here. It depends on the head alone."""
-        path, mark, query = url.partition(b"?")
-        venue, _, what = path[len(_PREFIX) :].partition(b"/")
-        if not venue.isascii():
-            return None
-        method = self.parser.get_method()
-        if what == b"slots" and method == b"GET" and not (mark and not query):
-            return _read_of(venue.decode(), query, headers, self.odd_in_reads)
-        if what == b"events" and method == b"POST":
-            asked = _batch_of(venue.decode(), headers, self.body_max_bytes)
-            return None if b"origin" in self.odd_in_reads and any(name == b"origin" for name, _ in headers) else asked
-        return None
-
-    def _remember(self, chunk: bytes, asked: _Asked) -> None:
-        """Remember a head by its bytes, if they are surely those that were parsed: as many lines as it has headers."""
-        head = chunk[: chunk.find(b"\r\n\r\n") + 4]
-        whole = head.startswith((b"GET ", b"POST ")) and head.count(b"\n") == len(self.headers) + 2
-        if not whole or len(head) > _REMEMBERED_MAX_BYTES or (isinstance(asked, _Batch) and asked.key is not None):
-            return
-        if len(self._heads) >= _HEADS_MAX:
-            self._heads.clear()
-        self._heads[head] = asked
-
-    def _answer(self, asked: _Asked, body: bytes | None = None) -> bool:
+    def _answer(self, asked: Asked, body: bytes | None = None) -> bool:
         """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
         service: Service = self.fast_app.state.service
-        if isinstance(asked, _Read):
+        if isinstance(asked, Read):
             view = service.frames.open_views.get(asked.venue)
             return view is not None and self._read(service, view, asked)
         view = service.frames.views.get(asked.venue)
@@ -301,14 +188,14 @@ class FastProtocol(HttpToolsProtocol):
                 return False
             told = grant.bucket.lines()
         self._unset_keepalive_if_required()
-        exchange: Any = _Exchange(view, asked.media_type, asked.key, told)
+        exchange: Any = Exchange(view, asked.media_type, asked.key, told)
         self.cycle = exchange
         if body is not None:
             exchange.body.append(body)
             self._take(exchange)
         return True
 
-    def _read(self, service: Service, view: VenueView, asked: _Read) -> bool:
+    def _read(self, service: Service, view: VenueView, asked: Read) -> bool:
         """Whether it was answered.
 
         Not for a key that was not resolved within the last second, or has no quota left; nor where the client has seen
@@ -329,12 +216,12 @@ class FastProtocol(HttpToolsProtocol):
         self._show(service, slots, asked, grant.bucket.lines() + lines)
         return True
 
-    def _show(self, service: Service, slots: Slots, asked: _Read, told: bytes) -> None:
+    def _show(self, service: Service, slots: Slots, asked: Read, told: bytes) -> None:
         if self.cors or (self.keyed and service.grants_in_force().origins):
             told += _VARY
         if asked.coding:
             slots = slots.packed(asked.coding)
-        self.cycle = _ANSWERED
+        self.cycle = ANSWERED
         if asked.if_none_match is not None and if_none_match_names(asked.if_none_match, slots.etag):
             self._write(304, slots.head, told)
         else:
@@ -360,7 +247,7 @@ class FastProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """A part of a body: bounded by its Content-Length, to which the parser sees."""
         exchange: Any = self.cycle
-        if type(exchange) is _Exchange:
+        if type(exchange) is Exchange:
             exchange.body.append(body)
         else:
             super().on_body(body)
@@ -369,19 +256,19 @@ class FastProtocol(HttpToolsProtocol):
         """The request is whole: take the batch."""
         self._between = True
         exchange: Any = self.cycle
-        if type(exchange) is _Exchange:
+        if type(exchange) is Exchange:
             self._take(exchange)
         else:
             super().on_message_complete()
 
-    def _take(self, exchange: _Exchange) -> None:
+    def _take(self, exchange: Exchange) -> None:
         service: Service = self.fast_app.state.service
         try:
             service.turns.take(partial(self._take_now, service, exchange), sum(map(len, exchange.body)))
         except OverloadedError as exc:
             self._hear(exchange, exc)
 
-    def _take_now(self, service: Service, exchange: _Exchange) -> None:
+    def _take_now(self, service: Service, exchange: Exchange) -> None:
         heard = partial(self._hear, exchange)
         body = exchange.body[0] if len(exchange.body) == 1 else b"".join(exchange.body)
         try:
@@ -393,7 +280,7 @@ class FastProtocol(HttpToolsProtocol):
         except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
             heard(exc)
 
-    def _hear(self, exchange: _Exchange, found: bytes | Exception) -> None:
+    def _hear(self, exchange: Exchange, found: bytes | Exception) -> None:
         """Answer an exchange."""
         exchange.response_complete = True
         if self.transport.is_closing():
@@ -451,51 +338,6 @@ def _refusal(exc: Exception) -> Response:
     return answer("internal", "an unexpected error; it is logged")
 
 
-def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) -> _Read | None:
-    query, tokens = query.removesuffix(_TOKENS), query.endswith(_TOKENS)
-    limit, known, key, coding = _limit(query), None, None, None
-    if limit is None:
-        return None
-    for name, value in headers:
-        if name == b"if-none-match":
-            if known is not None:
-                return None
-            known = value.decode("latin-1")
-        elif name == b"accept-encoding":
-            if coding is not None:
-                return None
-            coding = coding_for(value.decode("latin-1"))
-        elif name in odd:
-            if name != b"authorization" or key is not None:
-                return None
-            key = value
-    seen = None if known is None else newest_named(known)
-    return _Read(venue, limit, known, key, seen, coding=coding or "", tokens=tokens)
-
-
-def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> _Batch | None:
-    given = dict(headers)
-    media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
-    length = given.get(b"content-length", b"")
-    odd = b"content-encoding" in given or b"transfer-encoding" in given  # chunks go beyond any length told
-    plain = media_type is not None and not odd and length.isdigit() and len(given) == len(headers)
-    if not plain or media_type is None or int(length) > body_max_bytes:
-        return None
-    key = given.get(b"idempotency-key")
-    named = None if key is None else key.decode("latin-1")
-    return _Batch(venue, media_type, named, int(length), given.get(b"authorization", b""))
-
-
-def _limit(query: bytes) -> int | None:
-    """The limit of a query that holds nothing else, 50 without one; None for any other query."""
-    if not query:
-        return 50
-    name, _, value = query.partition(b"=")
-    if name != b"limit" or not value.isdigit() or len(value) > 4 or not 1 <= int(value) <= _SLOTS_MAX:  # noqa: PLR2004  # digits of 1000
-        return None
-    return int(value)
-
-
 def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     """The protocol of a server that serves this application.
 
@@ -504,7 +346,7 @@ def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
     """
     settings: Settings = app.state.settings
     keyed, cors = settings.keys == "on", bool(settings.cors_origins)
-    odd = _BODY_OF_READ | ({b"origin"} if cors or keyed else set()) | ({b"authorization"} if keyed else set())
+    odd = BODY_OF_READ | ({b"origin"} if cors or keyed else set()) | ({b"authorization"} if keyed else set())
     given = {
         "fast_app": app,
         "body_max_bytes": body_max_bytes,

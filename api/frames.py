@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 
-from api.badges import badges_of, told_lately
 from api.history import GRID_MS, NO_REFERENCES, References, Shown, references_after, references_at
+from api.known_numbers import KnownNumbers
 from api.last_frames import LastFrames
+from api.past_frames import PastFrames, runners_of
 from api.tokens import VenueTokens
 from api.view import VenueView
-from racing.badge_settings import DEFAULT_BADGES, BadgeSettings
 from racing.errors import (
     CorruptRecordError,
     NotFoundError,
-    OverloadedError,
     RacingError,
-    StaleNumbersError,
     StoreError,
     StoreUnavailableError,
 )
@@ -32,9 +30,7 @@ from racing.rule import parse_rule
 from racing.store.commit import FramePlace, decode_commit, decode_frame, placed_in
 from racing.store.desk import Desk, Venue
 from racing.store.feed import feed_over
-from racing.store.kept import KeptFrames, Raw, T
-from racing.store.minutes import Point
-from racing.store.numbers import Numbers
+from racing.store.kept import KeptFrames, Raw
 from racing.store.protocol import AsyncClient
 
 log = structlog.get_logger("saima.frames")
@@ -43,18 +39,8 @@ _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
 _LOOK_S = 0.2
 """Between two looks for venues that are not known: however many are asked for, they are listed five times a second."""
-_PRODUCTS_MAX = 2_000_000
-"""Product numbers cached per venue; above that the cache starts anew."""
 _VERSIONS_READ = 200
 """So many of the newest rule versions are looked through for phases: each was put by an operator."""
-_READ_AHEAD = 100_000
-"""So many numbers are read at the first miss: a process that starts under load would ask for each product apart."""
-_OLDER_MAX = 16
-"""Fetched frames remembered for each venue: pages of one are asked for again and again."""
-_FETCHING_MAX, _WAITING_MAX = 2, 64
-"""Past frames that are fetched at once, some 15 ms of CPU each, and that wait for it with them."""
-_TRIES = 5
-"""Numbers are read so often while enrolments change under the reader."""
 
 
 class Frames:
@@ -82,7 +68,8 @@ class Frames:
         self._feed = feed_over(client, reader)
         self.kept = KeptFrames(client, folder)
         self._last = last
-        self._fetching, self._waiting = asyncio.Semaphore(_FETCHING_MAX), 0
+        self.past = PastFrames(desk, self.kept)
+        self.numbers = KnownNumbers(desk)
         self._guarded = guarded
         self.views: dict[str, VenueView] = {}
         self.open_views: dict[str, VenueView] = {} if guarded else self.views
@@ -232,46 +219,6 @@ class Frames:
         if kinds != view.more_kinds:
             view.more_kinds = kinds
 
-    async def numbers(self, view: VenueView, products: set[str]) -> Numbers:
-        """Runner numbers by product, for at least those products that are enrolled; from memory on a hit.
-
-        Raises StoreError.
-        """
-        for _ in range(_TRIES):
-            known = view.numbers
-            missing = [product for product in products if product not in known]
-            if not missing:
-                return known
-            if len(known) > _PRODUCTS_MAX:
-                known = view.numbers = Numbers()  # the old one stays whole: batches under way look products up in it
-                missing = list(products)
-            try:
-                if await self._learn(view, known, sorted(missing)):
-                    METRICS.set("saima_known_products", view.venue.venue, len(known))
-                    return known
-            except StaleNumbersError:
-                self.forget(view, known)
-        raise StoreUnavailableError(f"venue {view.venue.venue}: its enrolments keep changing: send again later")
-
-    async def _learn(self, view: VenueView, known: Numbers, products: list[str]) -> bool:
-        """Read numbers of products into what is known; False if that must be tried again. Raises StaleNumbersError."""
-        venue, since = view.venue.venue, known.mark
-        if not view.read_ahead:
-            view.read_ahead = True
-            if not known.learn(await self._desk.first_numbers(venue, at_most=_READ_AHEAD), since):
-                return False
-            products, since = [product for product in products if product not in known], known.mark
-        if products and not known.learn(await self._desk.numbers(venue, products, since), since):
-            return False
-        return view.numbers is known
-
-    def forget(self, view: VenueView, numbers: Numbers) -> None:
-        """Drop numbers of enrolments that are gone, unless that has been done; the next batch has them read anew."""
-        if view.numbers is numbers:
-            log.warning("enrolments were lost, runner numbers are read anew", venue=view.venue.venue)
-            METRICS.count("saima_numbers_dropped_total", view.venue.venue)
-            view.numbers, view.read_ahead = Numbers(), False
-
     async def _list(self) -> None:
         """Keep the list of venues fresh, apart from the frames: on a cluster its node may be away alone."""
         while not self._halted:
@@ -331,89 +278,6 @@ class Frames:
                     await self._take_newer(view, raws)
         return view.frame.place >= place
 
-    async def find(self, view: VenueView, place: Place) -> Shown | None:
-        """The frame at a place with all that is shown with it; None where it is no longer kept, or not published yet.
-
-        The data of its runners is what it is now. Raises StoreError. Cost: nothing for one of the last some seconds,
-        or one that was asked for just before; else some reads of Redis, or of files.
-        """
-        recent = view.history.find(place)
-        if recent is not None and view.data_of(recent.frame) == view.data_of(view.frame):
-            return recent
-        if place in view.older:
-            return view.older[place]
-        async with self._few_at_once():
-            if place in view.older:  # others have waited for the same
-                return view.older[place]
-            frame = recent.frame if recent is not None else await self.kept.named(view.venue.venue, place)
-            return None if frame is None else await self._fetch_all(view, frame)
-
-    async def frame(self, view: VenueView, place: Place) -> Frame | None:
-        """As find, the frame alone: nothing that is shown with it is read."""
-        recent = view.history.find(place) or view.older.get(place)
-        if recent is not None:
-            return recent.frame
-        async with self._few_at_once():
-            return await self.kept.named(view.venue.venue, place)
-
-    async def each(
-        self, view: VenueView, from_ms: int, count: int, step_ms: int, read: Callable[[Frame], T]
-    ) -> list[T | None]:
-        """As KeptFrames.each, few at once. Raises OverloadedError where too many wait, StoreError."""
-        async with self._few_at_once():
-            return await self.kept.each(view.venue.venue, from_ms, count, step_ms, read)
-
-    async def minutes(self, view: VenueView, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
-        """As KeptFrames.minutes, few at once. Raises OverloadedError where too many wait, StoreError."""
-        async with self._few_at_once():
-            return await self.kept.minutes(view.venue.venue, runner, from_ms, to_ms)
-
-    async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
-        """As find, the frame that stood just before a moment of log time, ms."""
-        if view.frame.frame and view.frame.at_ms < at_ms:
-            return view.now
-        async with self._few_at_once():
-            frame = await self.kept.before(view.venue.venue, at_ms)
-            return None if frame is None else view.older.get(frame.place) or await self._fetch_all(view, frame)
-
-    @asynccontextmanager
-    async def _few_at_once(self) -> AsyncIterator[None]:
-        """Fetch past frames, in turn with a few others: they cost a thousand times what the current one does.
-
-        Raises OverloadedError where too many wait.
-        """
-        if self._waiting >= _WAITING_MAX:
-            raise OverloadedError("too many past frames are asked for at once: ask again, or for the current one")
-        self._waiting += 1
-        try:
-            async with self._fetching:
-                yield
-        finally:
-            self._waiting -= 1
-
-    async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
-        """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""
-        venue, data = view.venue.venue, view.data_of(view.frame)
-        runners = await self._desk.runners(venue, sorted(_runners_of(frame)))
-        references = await references_at(self.kept, venue, frame.at_ms)
-        badges = await self._badges_of(view, frame.rule_version)
-        shown = Shown(frame, runners, references, badges, told_lately(references, badges))
-        if data == view.data_of(view.frame):
-            if len(view.older) >= _OLDER_MAX:
-                view.older.clear()
-            view.older[frame.place] = shown
-        return shown
-
-    async def _badges_of(self, view: VenueView, version: int) -> BadgeSettings:
-        """What a rule version says of badges; the defaults where it is gone."""
-        if version == view.rule_version:
-            return badges_of(view.rule)
-        if version not in view.badges:
-            with suppress(NotFoundError):
-                found = await self._desk.rule(view.venue.venue, version)
-                view.badges[version] = badges_of(parse_rule(found.rule))
-        return view.badges.get(version, DEFAULT_BADGES)
-
     async def _take_newer(self, view: VenueView, raws: list[Raw]) -> None:
         """Show the last of some published frames, oldest first, unless one as new is shown. Damaged ones are none."""
         async with view.following:
@@ -440,7 +304,7 @@ class Frames:
         return references
 
     async def _show(self, view: VenueView, frame: Frame, references: References) -> None:
-        wanted = _runners_of(frame)
+        wanted = runners_of(frame)
         known = view.runners if (frame.epoch, frame.roster) == (view.frame.epoch, view.frame.roster) else {}
         missing = sorted(wanted - known.keys())
         runners = {
@@ -449,7 +313,7 @@ class Frames:
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view, frame.rule_version)
-        badges, before = await self._badges_of(view, frame.rule_version), view.now
+        badges, before = await self.past.badges_of(view, frame.rule_version), view.now
         view.show(frame, runners, references, badges)
         if self.on_show is not None:
             self.on_show(before, view.now)
@@ -475,8 +339,3 @@ class Frames:
             if last.raw and self._reads_commit(view, last.raw):
                 view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
                 METRICS.set("saima_frame_age_ms", name, view.age_ms)
-
-
-def _runners_of(frame: Frame) -> set[int]:
-    """Whoever has a slot, also of a segment."""
-    return {slot.runner for slots in (frame.slots, *frame.segments.values()) for slot in slots}

@@ -41,6 +41,7 @@ class BodyLimit:
         size = 0
 
         async def counted() -> Message:
+            """The next part of the body. Raises HTTPException (413) for the one that goes beyond the bound."""
             nonlocal size
             message = await receive()
             size += len(message.get("body", b""))
@@ -65,6 +66,7 @@ class SecurityHeaders:
         state = scope.setdefault("state", {}) if scope["type"] == "http" else {}
 
         async def with_headers(message: Message) -> None:
+            """Send a part of the answer, its head with the headers."""
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"

@@ -9,10 +9,10 @@ from pydantic.json_schema import models_json_schema
 
 from api.errors import CODES, Problem, problem
 from api.guard import SCHEME
-from api.ingest import BatchIn, batch_schemas
 from api.packed import packed_schemas
 from api.routes.beacons import BeaconsIn
-from api.schemas import RunnersIn
+from api.schemas.runners import RunnersIn
+from api.sent_events import BatchIn, batch_schemas
 from racing.rule import DEFAULT_RULE
 
 _REF = "#/components/schemas/{model}"

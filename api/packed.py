@@ -17,20 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from api.ingest import (
-    AMOUNT_MAX,
-    KIND_MAX,
-    NOT_REPEATED,
-    TIME_MAX_MS,
-    USER_MAX,
-    Door,
-    MalformedBatchError,
-    RefusedEvent,
-    id_column,
-    is_id,
-    is_user,
-    user_column,
-)
+from api.door import Door
+from api.ingest import NOT_REPEATED
+from api.sent_events import AMOUNT_MAX, KIND_MAX, TIME_MAX_MS, USER_MAX, is_id, is_user
+from api.taken import MalformedBatchError, RefusedEvent, id_column, user_column
 from racing.columns import Array
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS, EventBatch

@@ -16,10 +16,13 @@ from api.rows import FIELDS
 from api.service import Service
 from api.tokens import issued_s
 from api.view import VenueView
-from racing.documents import in_words, shown
+from racing.documents import in_words, shown, worded
 from racing.model import ID_PATTERN, Place
 
-FRAME_PATTERN = r"^[0-9]{1,20}-[0-9]{1,20}$"
+FRAME_PATTERN = worded(
+    r"^[0-9]{1,20}-[0-9]{1,20}$",
+    "must be the name of a frame, epoch-frame as answers tell both, as 1763740800000-48210",
+)
 _FIELD = f"({'|'.join(FIELDS)})"
 FIELDS_PATTERN = f"^{_FIELD}(,{_FIELD}){{0,{len(FIELDS)}}}$"
 """Told to clients; what is wrong is told in better words."""
@@ -158,10 +161,10 @@ async def found(service: Service, view: VenueView, asked: Asked) -> Shown:
     if asked.place is not None:
         if asked.place == view.frame.place:
             return view.now
-        kept = await service.frames.find(view, asked.place)
+        kept = await service.frames.past.find(view, asked.place)
         return kept or _gone(view, f"frame {asked.place[0]}-{asked.place[1]} is not kept")
     if asked.at_ms is not None:
-        kept = await service.frames.find_before(view, asked.at_ms + 1)
+        kept = await service.frames.past.find_before(view, asked.at_ms + 1)
         return kept or _gone(view, f"no frame is kept that stood at {asked.at_ms}")
     return view.now
 

@@ -11,10 +11,13 @@ import msgspec
 
 from api.appender import Appender
 from api.bodies import NDJSON
+from api.door import Door
 from api.errors import ProblemError
-from api.ingest import Decoded, Door, MalformedBatchError, RecentIds, RefusedEvent, Taken, batch_of_lines, decode
+from api.ingest import batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedColumns, PackedTaken, decode_packed, sort_out_packed, take_packed
+from api.recent_ids import RecentIds
 from api.service import Service
+from api.taken import Decoded, MalformedBatchError, RefusedEvent, Taken
 from api.view import VenueView
 from racing.errors import ConflictError, OverloadedError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
@@ -102,6 +105,7 @@ SortedOut = tuple[Taken | PackedTaken, list[RefusedEvent]]
 
 
 def _came(sent: Sent, events_max: int) -> Came:
+    """The events of a body, well-formed ones and others. Raises ProblemError for a body that is no batch."""
     try:
         if sent.media_type == MEDIA_TYPE:
             return decode_packed(sent.body, events_max=events_max)
@@ -116,12 +120,13 @@ async def _learn(service: Service, view: VenueView, came: Came) -> None:
     names = (came.products, came.kinds) if isinstance(came, PackedColumns) else (came.rows.product, came.rows.type)
     products, kinds = map(set, names)
     if not products <= view.numbers.keys():
-        await service.frames.numbers(view, products)
+        await service.frames.numbers.of(view, products)
     if not kinds <= view.kinds.keys():
         await service.frames.learn_kinds(view)
 
 
 def _sorted_out(service: Service, view: VenueView, came: Came, only: frozenset[str] | None) -> SortedOut:
+    """What the venue takes of a batch, and what it refuses, with the tokens of its events read and used."""
     exposures = service.exposures(view, only)
     door = Door(view.venue.venue, view.rule, view.kinds, view.numbers, service.now_ms(), exposures)
     return sort_out_packed(came, door) if isinstance(came, PackedColumns) else door.sort_out(came)
@@ -138,19 +143,24 @@ def _whole(service: Service, view: VenueView, came: Came) -> Taken | PackedTaken
 def _submit(
     service: Service, view: VenueView, sent: Sent, sorted_out: SortedOut, appender: Appender, heard: Heard
 ) -> None:
+    """Hand a batch to its venue's appender, and have its sender hear what became of it, once it is in the log.
+
+    Its answer is made before that: under a key it is kept with the entry, for whoever sends the batch again.
+    """
     taken, refused = sorted_out
     numbers = view.numbers
     venue, now_ms = view.venue.venue, service.now_ms()
-    since_ms = now_ms - view.rule.id_memory_ms
     named = taken.named()
+    since_ms = now_ms - view.rule.id_memory_ms if named else 0
     recent = service.recent_ids.setdefault(venue, RecentIds()) if named else None
     duplicate = 0 if recent is None else recent.repeats(named, since_ms=since_ms)
     answer = _answer(len(taken) - duplicate, duplicate, refused)
 
     def done(result: Appended | Exception | None) -> None:
+        """Take note of what is in the log now, and tell the sender; batches whose numbers are void go again."""
         if isinstance(result, Exception):
             if isinstance(result, StaleNumbersError):
-                service.frames.forget(view, numbers)
+                service.frames.numbers.forget(view, numbers)
                 _send_again(service, view, sent, heard)
             else:
                 heard(result)
@@ -228,6 +238,7 @@ def _with_position(answer: bytes, position: str | None) -> bytes:
 
 
 def _settle(future: asyncio.Future[bytes], answer: bytes | Exception) -> None:
+    """Give a waiting sender its answer, or raise it there."""
     if future.done():
         return  # its sender has gone
     if isinstance(answer, Exception):

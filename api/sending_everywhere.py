@@ -9,9 +9,10 @@ import msgspec
 from api.bodies import NDJSON
 from api.errors import ProblemError
 from api.grants import Grant
-from api.ingest import MalformedBatchError, batch_of_lines, decode
+from api.ingest import batch_of_lines, decode
 from api.sending import Sent, send
 from api.service import Service
+from api.taken import MalformedBatchError
 from api.view import VenueView
 from racing.errors import StoreUnavailableError
 from racing.store.abreast import abreast
@@ -36,8 +37,9 @@ async def send_everywhere(service: Service, caller: Grant, body: bytes, media_ty
     size = len(came.rows.product) + len(came.refused)
 
     async def one(view: VenueView) -> dict[str, Any] | StoreUnavailableError | None:
+        """The answer of one venue; None where no product of the batch races, the error where it did not append."""
         try:
-            numbers = await service.frames.numbers(view, products)
+            numbers = await service.frames.numbers.of(view, products)
             if not products & numbers.keys():
                 return None
             answer: dict[str, Any] = msgspec.json.decode(await send(service, view, sent))

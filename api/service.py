@@ -16,11 +16,11 @@ from api.follower import Followers
 from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
-from api.ingest import RecentIds
 from api.ladders import Ladders
 from api.live import Live
 from api.moves import Moves
 from api.quota import Pace, Quotas
+from api.recent_ids import RecentIds
 from api.tokens import Exposures, TokenUses
 from api.turns import Turns
 from api.view import VenueView

@@ -8,9 +8,10 @@ from typing import Annotated
 
 from fastapi import Depends, Response
 
-from api.desk_schemas import OrderOut, OrdersChanged, Visible
 from api.errors import ProblemError
 from api.guard import Caller
+from api.schemas.decisions import Visible
+from api.schemas.orders import OrderOut, OrdersChanged
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
 from api.visible import frame_from
@@ -143,6 +144,7 @@ def if_match(given: str | None, name: str) -> Precondition:
     """What If-Match asks of an order: that it is as the caller knows it."""
 
     def check(book: Book) -> None:
+        """Raise ProblemError (412) where the order is another by now, or none."""
         if given is None:
             return
         found = book.kept.get(name)

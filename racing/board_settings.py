@@ -7,11 +7,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from racing.badge_settings import BadgeSettings
-from racing.documents import Strict, wrong
+from racing.documents import NAME_PATTERN, Strict, worded, wrong
 from racing.model import ID_PATTERN
 
 SLOTS_MAX = 1000
 """Slots of a board at most."""
+SLOTS_PATTERN = worded(
+    r"^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?){0,99}$", 'must be slots and ranges of them, as "1-4,9"'
+)
 WORDS_OF_RUNNERS = ("merchant", "category", "series", "tier")
 """What every runner can be grouped by; attributes that are texts or true serve as well."""
 
@@ -50,9 +53,7 @@ class Tier(Strict):
     """Slots kept for products of one tier (引流款, 主推款, 利润款, 常规款)."""
 
     tier: Word = Field(description="the tier of the runners, as given at enrolment")
-    slots: str = Field(
-        pattern=r"^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?){0,99}$", description='slots from 1, for example "1-4,9"'
-    )
+    slots: str = Field(pattern=SLOTS_PATTERN, description='slots from 1, for example "1-4,9"')
 
     @field_validator("slots")
     @classmethod
@@ -104,9 +105,7 @@ class Stock(Strict):
     policy: Literal["drop", "sink", "keep"] = Field(
         description="drop: off the board; sink: behind all others; keep: in its place, with the badge"
     )
-    badge: str = Field(
-        "sold_out", pattern=r"^[a-z][a-z0-9_]{0,31}$", description="label of sold-out products that are shown"
-    )
+    badge: str = Field("sold_out", pattern=NAME_PATTERN, description="label of sold-out products that are shown")
 
 
 class Stability(Strict):
@@ -159,6 +158,7 @@ class BoardSettings(Strict):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        """Tiers have slots that there are, each slot one tier; least shares fit on the board together."""
         taken: dict[int, int] = {}
         for index, tier in enumerate(self.tiers or ()):
             for slot in sorted(tier.numbers()):

@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from racing import admin_key
 from racing.cli_keys import milliseconds
-from racing.errors import RacingError
+from racing.cli_options import AsJson, out
+from racing.cli_service import DeskError, service
 from racing.moments import moment_text, parse_moment
-from racing.settings import load_settings
 
-if TYPE_CHECKING:
-    import httpx2  # at run time commands import what they need: --help stays quick
-
-out = Console()
 app = typer.Typer()
-
-_TIMEOUT_S = 15.0
-
-
-class DeskError(RacingError):
-    """The service cannot be reached, or refuses what was asked, with its reason."""
-
 
 Venue = Annotated[str, typer.Argument(help="Id of the venue.")]
 Product = Annotated[str, typer.Argument(help="Id of the product.")]
@@ -49,53 +34,7 @@ End = Annotated[
     str | None, typer.Option(help="Holds until then: a time with its offset, or so long from now, as 30m or 2h.")
 ]
 Note = Annotated[str, typer.Option(help="Why, for the audit.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 _URL = "http://127.0.0.1:8080"
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """A running service and the key to it."""
-
-    http: httpx2.Client
-
-    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """The JSON of an answer. Raises DeskError, with the reason that the service gives."""
-        given = {name: value for name, value in query.items() if value not in {None, ""}}
-        return self._answer(method, path, json=body, params=given)
-
-    def send(self, path: str, body: bytes, media_type: str) -> Any:
-        """The JSON of an answer to a file."""
-        return self._answer("POST", path, content=body, headers={"Content-Type": media_type})
-
-    def _answer(self, method: str, path: str, **request: Any) -> Any:
-        from httpx2 import HTTPError  # as above
-
-        try:
-            answer = self.http.request(method, f"/v1/venues/{path}", **request)
-        except HTTPError as exc:
-            raise DeskError(f"{self.http.base_url} does not answer: {exc}") from exc
-        if not answer.is_success:
-            raise DeskError(_reason(answer))
-        return answer.json()
-
-
-def _reason(answer: httpx2.Response) -> str:
-    try:
-        return str(answer.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"the service answers {answer.status_code}"
-
-
-@contextmanager
-def service(url: str, data_dir: Path | None) -> Iterator[Service]:
-    """The service at an address, with the key of this machine."""
-    from httpx2 import Client  # as above
-
-    given = {} if data_dir is None else {"data_dir": data_dir}
-    headers = admin_key.headers_for(url, load_settings(**given).data_dir)
-    with Client(base_url=url, headers=headers, timeout=_TIMEOUT_S) as http:
-        yield Service(http)
 
 
 def times(start: str | None, end: str | None, *, now_ms: int) -> dict[str, int]:

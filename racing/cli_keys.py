@@ -7,17 +7,17 @@ import json
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from msgspec import structs
-from rich.console import Console
 from rich.table import Table
 
-from racing.apikeys import GRANTS, PREFIX, KeyRecord
+from racing.apikeys import GRANTS, PREFIX, KeyRecord, Role
+from racing.cli_options import AsJson, DataDir, RedisUrl, client_of, err, out
 from racing.store.protocol import SyncClient
 
-out, err = Console(), Console(stderr=True)
+app = typer.Typer(help="API keys: who may do what.", no_args_is_help=True)
 DAY_MS = 86_400_000
 
 _UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": DAY_MS}
@@ -127,3 +127,57 @@ def _plain(record: KeyRecord) -> dict[str, object]:
 def moment(at_ms: int | None) -> str:
     """A moment for people; a dash for none."""
     return "–" if at_ms is None else datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@app.command("create")
+def key_create(
+    name: Name,
+    *,
+    role: RoleName,
+    venues: Venues = None,
+    merchant: Merchant = None,
+    origins: Origins = None,
+    expires: Expires = None,
+    requests_per_s: Quota = None,
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print it, this once."""
+    wanted = KeyRecord(
+        "",
+        name,
+        cast("Role", role),  # checked with the scope
+        0,
+        tuple(venues or ()),
+        merchant,
+        tuple(origins or ()),
+        requests_per_s,
+    )
+    lives_ms = None if expires is None else milliseconds(expires)
+    create(client_of(data_dir, redis_url), wanted, lives_ms=lives_ms, as_json=as_json)
+
+
+@app.command("list")
+def key_list(data_dir: DataDir = None, redis_url: RedisUrl = None, as_json: AsJson = False) -> None:
+    """Show every key: what it grants, when it was last used. The keys themselves are kept nowhere."""
+    listed(client_of(data_dir, redis_url), as_json=as_json)
+
+
+@app.command("revoke")
+def key_revoke(which: Which, data_dir: DataDir = None, redis_url: RedisUrl = None) -> None:
+    """End a key at once: within 5 s no API process takes it any more."""
+    revoke(client_of(data_dir, redis_url), which)
+
+
+@app.command("rotate")
+def key_rotate(
+    which: Which,
+    overlap: Overlap = "24h",
+    data_dir: DataDir = None,
+    redis_url: RedisUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a new key in place of one, which works on for the overlap."""
+    overlap_ms = milliseconds(overlap)
+    rotate(client_of(data_dir, redis_url), which, overlap_ms=overlap_ms, as_json=as_json)

@@ -3,7 +3,7 @@
 For demos, load tests and the choice of the default rule. A product's click rate is its popularity times
 the venue's curve times its own surges; the later steps follow the clicks at their own conversion, orders
 and payments after a pause. All steps are drawn independently at their rates, and where a product stands
-on the board changes nothing: who wants position bias thins the events (``loadtests.rules`` does).
+on the board changes nothing: who wants position bias thins the events (``loadtests.watching`` does).
 """
 
 from __future__ import annotations
@@ -210,6 +210,7 @@ class Demand:
         return np.concatenate([np.empty((0, 7)), *found])
 
     def _draw_surges(self, minute: int) -> FloatArray:
+        """The surges that begin in a minute, a row each; the same whatever else is drawn."""
         rng = np.random.default_rng([self.seed, _SURGES, minute])
         count = int(rng.poisson(self.market.surges_per_min))
         product = _chosen(self._surge_odds, count, rng)
@@ -245,6 +246,7 @@ class Demand:
         return happened.take(within[order])
 
     def _draw(self, slice_: int, kind: int, rates: FloatArray) -> tuple[IntArray, ...]:
+        """The events of one kind in one slice of time; the same whatever else is drawn."""
         rng = np.random.default_rng([self.seed, _EVENTS, slice_, kind])
         upto = np.cumsum(rates)
         count = int(rng.poisson(upto[-1] * SLICE_MS / 1000))

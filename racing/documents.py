@@ -14,17 +14,22 @@ from pydantic_core import PydanticCustomError
 
 from racing.model import ID_PATTERN
 
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
-"""Names within a rule: metrics and event kinds."""
-
 Wrong = tuple[str, str, str | None]
 """(field, what would be right, the value that came as text; None where nothing came, or the value says nothing)"""
 
 ID_WORDS = "must be 1 to 64 characters out of A-Z a-z 0-9 . _ -"
-_PATTERN_WORDS = {
-    ID_PATTERN: ID_WORDS,
-    NAME_PATTERN: "must be 1 to 32 characters out of a-z 0-9 _, the first a letter",
-}
+_PATTERN_WORDS = {ID_PATTERN: ID_WORDS}
+
+
+def worded(regex: str, words: str) -> str:
+    """A pattern for a field, and what it asks for in words: a refusal tells these."""
+    _PATTERN_WORDS[regex] = words
+    return regex
+
+
+NAME_PATTERN = worded(r"^[a-z][a-z0-9_]{0,31}$", "must be 1 to 32 characters out of a-z 0-9 _, the first a letter")
+"""Names within a rule: metrics and event kinds."""
+
 _WORDS = {
     "missing": "is required",
     "string_type": "must be a text",

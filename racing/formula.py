@@ -111,6 +111,7 @@ class Formula:
         return lambda sums: signals.rate_uplift(sums.now(n), sums.now(d), sums.before(n), sums.before(d), mu, k)
 
     def _metric(self, term: MetricTerm, k: float) -> Signal:
+        """The signal of a metric, with what is held through the bucket put in."""
         m = self._measure[term.metric]
         g = self._held.tide(m) if term.tide else 1.0
         a = self._unit(term, m)

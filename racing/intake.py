@@ -162,6 +162,7 @@ class Intake:
         return self._cells(events, self._taken_back(events, span, rule.id_memory_ms), span)
 
     def _joined(self, batches: Sequence[Arrived], segments: Sequence[str]) -> _Events:
+        """The events of several batches as columns, kinds and segments in the race's own numbering."""
         bodies = [batch for _, batch in batches]
         moments_ms = np.array([moment_ms for moment_ms, _ in batches])
         sizes = np.array([len(batch) for batch in bodies])

@@ -61,6 +61,7 @@ class Recount:
         self.rule = rule
 
     def _event(self, batch: EventBatch, index: int, moment_ms: int) -> None:
+        """Count one event, if it counts: decided anew, by other means than the fold's."""
         kind, runner = batch.kinds[int(batch.kind[index])], int(batch.runner[index])
         given_ms = NO_TIME_MS if batch.time_ms is None else int(batch.time_ms[index])
         time_ms = moment_ms if given_ms == NO_TIME_MS else given_ms

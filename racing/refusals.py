@@ -98,6 +98,7 @@ def _check_alone(order: Order, *, now_ms: int, slots: int) -> None:
 
 
 def _check_pair(order: Order, other: Order, now_ms: int) -> None:
+    """Refuse what two orders cannot both have: a slot or product pinned twice at a time, phases that begin together."""
     if isinstance(order, Phase) and isinstance(other, Phase) and order.start_ms == other.start_ms:
         raise ConflictError(f"phase {other.id!r} begins at the same moment, {order.start_ms}: one follows the other")
     if not (

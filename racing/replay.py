@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 import httpx2
@@ -19,9 +19,9 @@ import msgspec
 import numpy as np
 
 from racing.backtest import MERCHANT
-from racing.errors import RacingError
 from racing.model import ID_PATTERN, FloatArray
 from racing.recorded import Recorded
+from racing.resending import Clock, Line, ReplayError, steady_clock
 
 TICK_S = 0.05
 """What has become due is collected this often."""
@@ -35,20 +35,9 @@ TEXT_MAX = 200
 """Longest category that the service takes."""
 SAMPLES_MAX = 5
 """Refused events that are told in words; the others are only counted."""
-_RETRY_S = (0.2, 5.0)
-"""Shortest and longest own wait before a request is sent again; Retry-After may ask for more."""
-_AGAIN = {429, 502, 503, 504}
 _EXISTS = 409
 _REPORT_S = 1.0
-
-Clock = Callable[[], float]
-"""Seconds since 1970."""
-Shape = TypeVar("Shape", bound=msgspec.Struct)
 _encode = msgspec.json.Encoder().encode
-
-
-class ReplayError(RacingError):
-    """The service cannot be reached, or refuses what sending it again would not mend."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +108,10 @@ def replay(
     """
     _check(recorded, plan)
     clock = clock or steady_clock()
-    line = _Line(client, plan.give_up_after_s, clock, sleep)
+    line = Line(client, plan.give_up_after_s, clock, sleep)
     report = on_progress or (lambda _: None)
     enrolled = _enrol(line, recorded, plan.venue, report)
     return _Sending(line, recorded, plan, enrolled).run(report)
-
-
-def steady_clock() -> Clock:
-    """A clock of seconds since 1970 that never jumps, whatever is done to the machine's own."""
-    offset_s = time.time() - time.monotonic()
-    return lambda: offset_s + time.monotonic()
 
 
 def _check(recorded: Recorded, plan: Plan) -> None:
@@ -140,10 +123,7 @@ def _check(recorded: Recorded, plan: Plan) -> None:
         raise ReplayError("the file has no event to send: every row was refused, or there is none")
 
 
-# -- venue and runners -----------------------------------------------------------------------------------
-
-
-def _enrol(line: _Line, recorded: Recorded, venue: str, report: Callable[[Progress], None]) -> int:
+def _enrol(line: Line, recorded: Recorded, venue: str, report: Callable[[Progress], None]) -> int:
     """How many products were enrolled: those that the venue did not have, in order of first appearance."""
     made = line.ask("POST", "/v1/venues", _encode({"venue": venue, "title": venue}), fine=_EXISTS)
     known = _products_of(line, venue) if made.status_code == _EXISTS else set()
@@ -156,7 +136,7 @@ def _enrol(line: _Line, recorded: Recorded, venue: str, report: Callable[[Progre
     return len(docs)
 
 
-def _products_of(line: _Line, venue: str) -> set[str]:
+def _products_of(line: Line, venue: str) -> set[str]:
     """The products that are enrolled: their data is the venue's own, not to be replaced by a file's."""
     found: set[str] = set()
     cursor: str | None = "0"
@@ -189,9 +169,6 @@ def _runner_docs(recorded: Recorded) -> list[dict[str, Any]]:
     return docs
 
 
-# -- events ----------------------------------------------------------------------------------------------
-
-
 class _Refused(msgspec.Struct):
     index: int
     reason: str
@@ -208,7 +185,7 @@ class _Answer(msgspec.Struct):
 class _Sending:
     """The rows by time, when each is due, and what has become of those sent."""
 
-    def __init__(self, line: _Line, recorded: Recorded, plan: Plan, enrolled: int) -> None:
+    def __init__(self, line: Line, recorded: Recorded, plan: Plan, enrolled: int) -> None:
         self._line, self._recorded, self._plan, self._enrolled = line, recorded, plan, enrolled
         self._order = np.argsort(recorded.ts_ms, kind="stable")
         passed_ms = recorded.ts_ms[self._order] - int(recorded.ts_ms.min())
@@ -304,89 +281,3 @@ class _Sending:
             seconds=self._passed_s(),
             position=self._position,
         )
-
-
-# -- the connection --------------------------------------------------------------------------------------
-
-
-class _Line:
-    """The connection to the service: asks until there is an answer, within the bound of the plan."""
-
-    def __init__(
-        self, client: httpx2.Client, give_up_after_s: float, clock: Clock, sleep: Callable[[float], object]
-    ) -> None:
-        self.clock, self.sleep = clock, sleep
-        self.retries = 0
-        self._client, self._give_up_after_s = client, give_up_after_s
-        self._reached = False
-
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, *, key: str | None = None, fine: int | None = None
-    ) -> httpx2.Response:
-        """The answer, a good one or one of status ``fine``. Raises ReplayError."""
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        headers |= {} if key is None else {"Idempotency-Key": key}
-        begun_s, wait_s = self.clock(), _RETRY_S[0]
-        while True:
-            response, trouble = self._once(method, path, body, headers)
-            if response is not None and response.status_code not in _AGAIN:
-                break
-            pause_s = max(wait_s, _retry_after_s(response))
-            if self.clock() + pause_s - begun_s > self._give_up_after_s:
-                raise ReplayError(
-                    f"{self._client.base_url} did not take {method} {path} within {self._give_up_after_s:g} s:"
-                    f" {trouble}. What it answered before is counted; see its logs, or `saima doctor`"
-                )
-            self.sleep(pause_s)
-            self.retries += 1
-            wait_s = min(2 * wait_s, _RETRY_S[1])
-        if not response.is_success and response.status_code != fine:
-            raise ReplayError(f"{self._client.base_url} refuses {method} {path}: {_told(response)}")
-        return response
-
-    def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
-    ) -> tuple[httpx2.Response | None, str]:
-        """(answer if there is one, what is wrong with it). Raises ReplayError if nothing was ever reached."""
-        try:
-            response = self._client.request(method, path, content=body, headers=headers)
-        except (httpx2.UnsupportedProtocol, httpx2.InvalidURL) as exc:
-            raise ReplayError(
-                f"{self._client.base_url} is no address of a service: give one like http://127.0.0.1:8080"
-            ) from exc
-        except httpx2.TransportError as exc:
-            if not self._reached:
-                raise ReplayError(
-                    f"no service answers at {self._client.base_url} ({exc}):"
-                    " start one with `saima serve`, or give the address of a running one with --url"
-                ) from exc
-            return None, str(exc) or type(exc).__name__
-        self._reached = True
-        return response, _told(response)
-
-    def read(self, response: httpx2.Response, shape: type[Shape]) -> Shape:
-        """The answer's body. Raises ReplayError if it has another shape."""
-        try:
-            return msgspec.json.decode(response.content, type=shape)
-        except msgspec.DecodeError as exc:
-            raise ReplayError(
-                f"{response.url} answered {response.status_code} with something else ({exc}): is a Saima running there?"
-            ) from exc
-
-
-def _told(response: httpx2.Response) -> str:
-    """Status and reason of an error answer: problem+json's detail, or the beginning of the text."""
-    if response.is_success:
-        return str(response.status_code)
-    try:
-        document = msgspec.json.decode(response.content)
-    except msgspec.DecodeError:
-        document = None
-    detail = document.get("detail") if isinstance(document, dict) else response.text[:300]
-    return f"{response.status_code} {detail or response.reason_phrase}"
-
-
-def _retry_after_s(response: httpx2.Response | None) -> float:
-    """The seconds that Retry-After asks for; 0 where it gives none, or a date."""
-    asked = "" if response is None else response.headers.get("Retry-After", "")
-    return float(asked) if re.fullmatch("[0-9]{1,9}", asked) else 0.0

@@ -103,7 +103,7 @@ class RatioTerm(Strict):
 class AttributeTerm(Strict):
     """weight * a number given at enrolment, 0 where it was not given."""
 
-    attribute: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    attribute: Annotated[str, Field(pattern=ID_PATTERN)]
     weight: Weight
 
     @property

@@ -52,6 +52,7 @@ def in_words(rule: Rule, language: Language) -> list[str]:
 
 
 def _sentences(rule: Rule) -> Iterator[Pair]:
+    """The sentences: window, order, each term with its weight, then the board."""
     window, bucket = _span(rule.window_s), _span(rule.bucket_s)
     yield (
         f"比较最近{window[0]}与之前{window[0]}的数据，每{bucket[0]}滚动一次。",
@@ -72,6 +73,7 @@ def _sentences(rule: Rule) -> Iterator[Pair]:
 
 
 def _term(rule: Rule, term: MetricTerm | RatioTerm | AttributeTerm) -> Pair:
+    """What one term counts."""
     if isinstance(term, AttributeTerm):
         if term.attribute == "entry_score":
             return "报名时的评分", "the score given at enrolment"

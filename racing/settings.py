@@ -9,6 +9,17 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from racing.documents import worded
+
+REDIS_PATTERN = worded(
+    r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://",
+    "must begin with redis://, rediss://, unix://, redis+cluster:// or rediss+cluster://",
+)
+ORIGINS_PATTERN = worded(
+    r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$", "must be origins with a comma between, as https://shop.example"
+)
+URL_PATTERN = worded(r"^https?://[^\s/]+", "must be an address, as https://cdn.example/purge")
+
 
 class Settings(BaseSettings):
     """All that a deployment can set. Frozen; unknown values are refused where they are read."""
@@ -17,7 +28,7 @@ class Settings(BaseSettings):
 
     redis_url: str | None = Field(
         None,
-        pattern=r"^(redis|rediss|unix|redis\+cluster|rediss\+cluster)://",
+        pattern=REDIS_PATTERN,
         description="Redis or Valkey to use, redis://host:6379/0, rediss://, unix:///path, or of a cluster some nodes,"
         " redis+cluster://host:6379,host:6379; empty: an embedded Valkey",
     )
@@ -75,7 +86,7 @@ class Settings(BaseSettings):
     )
     cors_origins: str = Field(
         "",
-        pattern=r"^(https?://[^/\s*,]+(,https?://[^/\s*,]+)*)?$",
+        pattern=ORIGINS_PATTERN,
         description="web origins that may read answers, comma-separated; those that beacon keys name are added",
     )
     live_streams_max: int = Field(
@@ -95,7 +106,7 @@ class Settings(BaseSettings):
     )
     purge_url: str | None = Field(
         None,
-        pattern=r"^https?://[^\s/]+",
+        pattern=URL_PATTERN,
         description="address that is told by POST which products an exclusion took off a board, so that caches drop it",
     )
     api_docs: bool = Field(default=True, description="whether the API serves its description at /docs")
@@ -115,16 +126,15 @@ class Settings(BaseSettings):
         le=9,
         description="safe mode: replicas that must have a batch before it is acknowledged; 0: synced on disk instead",
     )
-    appendfsync: str = Field(
+    appendfsync: Literal["everysec", "always", "no"] = Field(
         "everysec",
-        pattern="^(everysec|always|no)$",
         description="how the embedded server syncs its append-only file",
     )
     scorer_metrics_port: int = Field(
         0, ge=0, le=65535, description="port on SAIMA_HOST at which a scorer serves its own metrics; 0: none"
     )
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="least severe line that is logged"
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe line that is logged"
     )
 
     @property

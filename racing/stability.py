@@ -77,6 +77,7 @@ class Memory:
         there = standing.tolist()
 
         def passes(runner: int, above: int) -> bool:
+            """Whether a runner may pass the one above it now."""
             ahead = float(scores[runner] - scores[above])
             if ahead <= 0:
                 return False

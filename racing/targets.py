@@ -138,6 +138,7 @@ def report(race: Race, targets: Targets) -> Report:
 
 
 def _reached(took: Takings, target: Target) -> Reached:
+    """Each target beside what was reached, and the factor that is furthest below its own."""
     actual = {"traffic": took.traffic, "conversion": took.conversion, "basket": took.basket}
     figures = {name: _figure(getattr(target, name), actual[name]) for name in FACTORS}
     missing = {name: figure.delta for name, figure in figures.items() if figure.delta is not None and figure.delta < 0}
@@ -171,6 +172,7 @@ def _per_mille(paid: int, impressions: int) -> float | None:
 
 
 def _sharing(race: Race) -> Sharing:
+    """How impressions and sales are spread over merchants."""
     words, owner = race.roster.words("merchant"), race.roster.codes("merchant")
     names = [""] if words is None else words.words
     shown, paid = np.zeros(len(names), np.int64), np.zeros(len(names), np.int64)

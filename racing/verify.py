@@ -146,6 +146,7 @@ def _settled(client: SyncClient, keys: VenueKeys) -> Snapshot:
 
 
 def _snapshot(client: SyncClient, keys: VenueKeys) -> Snapshot:
+    """The sets, the commit and the frame of one moment. Raises StoreError without a commit."""
     with store_errors():
         pattern = keys.sums("*", "*")
         found = sorted(as_text(key) for key in client.scan_iter(match=pattern, count=1000))
@@ -164,6 +165,7 @@ def _snapshot(client: SyncClient, keys: VenueKeys) -> Snapshot:
 
 
 def _compare_frame(race: Race, frame: Frame) -> Iterator[str]:
+    """What differs of the frame; of its slots the first that does."""
     shown = race.shown()
     for name in ("served", "phase", "phase_ends_ms", "told", "conflicts"):
         ours, theirs = getattr(shown, name), getattr(frame, name)
@@ -198,6 +200,7 @@ def _compare_balance(commit: CommitRecord) -> Iterator[str]:
 
 
 def _compare_sets(race: Race, recount: Recount, snapshot: Snapshot, report: Report, keys: VenueKeys) -> Iterator[str]:
+    """What differs of the sets. Window and delta are compared where the log reaches back far enough."""
     standings = {runner: 0.0 - score for runner, score in enumerate(race.scores.tolist())}
     yield from _compare("standings", snapshot.sets.pop(keys.standings), standings, 0.0, report)
     window, base = recount.sums(race.moment_ms)
@@ -230,6 +233,7 @@ def _of(sums: Sums, name: str) -> dict[int, float]:
 def _compare(
     name: str, held: dict[int, float], expected: dict[int, float], near: float, report: Report
 ) -> Iterator[str]:
+    """What differs of one set, beyond the bound; the first few runners by name."""
     report.members += len(expected)
     wrong = [
         runner

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 
 from api.alert_reading import SINCE_PATTERN, Since, alerts_since
 from api.guard import Caller, GuardedRoute, needs
-from api.merchant_schemas import AlertsOut
 from api.routes.merchants import PRIVATE, MerchantName, reached
+from api.schemas.merchants import AlertsOut
 from api.service import Serving
 from racing.badges import FIRST_PAGE
 from racing.board_settings import SLOTS_MAX

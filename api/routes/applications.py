@@ -8,7 +8,10 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Query
 
-from api.application_schemas import (
+from api.errors import ProblemError
+from api.guard import Caller, GuardedRoute, needs
+from api.routes.merchants import MerchantName, OneVenue, reached
+from api.schemas.applications import (
     ApplicationDetail,
     ApplicationIn,
     ApplicationList,
@@ -17,9 +20,6 @@ from api.application_schemas import (
     RuleInWords,
     WordsOut,
 )
-from api.errors import ProblemError
-from api.guard import Caller, GuardedRoute, needs
-from api.routes.merchants import MerchantName, OneVenue, reached
 from api.service import Service, Serving, Viewed, no_venue
 from racing.entries import Runner
 from racing.entry_check import Check, EntryConditions, checks

@@ -12,9 +12,9 @@ from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from api.bodies import NDJSON
-from api.desk_schemas import ENTRY_PATTERN, AuditOut, DecisionOut, MaybeNote, Visible
 from api.guard import GuardedRoute, needs
 from api.routes.orders import accepted
+from api.schemas.decisions import ENTRY_PATTERN, AuditOut, DecisionOut, MaybeNote, Visible
 from api.service import Serving, Viewed
 from api.steering import Steering
 from racing.model import ID_PATTERN
@@ -36,6 +36,8 @@ CSV = "text/csv"
 
 
 def _wanted(who: str | None, what: str | None, product: str | None) -> Wanted:
+    """What of the audit is asked for; None asks for any."""
+
     def wanted(told: Told) -> bool:
         decision = told.decision
         return (
@@ -100,11 +102,13 @@ async def export_decisions(
 
 
 async def _ndjson(decisions: AsyncIterator[Told]) -> AsyncIterator[bytes]:
+    """The file as programs read it: a line for each decision."""
     async for told in decisions:
         yield DecisionOut.of(told).model_dump_json(by_alias=True).encode() + b"\n"
 
 
 async def _csv(decisions: AsyncIterator[Told]) -> AsyncIterator[bytes]:
+    """The file as a spreadsheet reads it: a line for each thing that a decision changed."""
     yield _line(_COLUMNS)
     async for told in decisions:
         out = DecisionOut.of(told)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.bodies import JSON, NOT_JSON, TEXT, media_type_of, why_not_json
 from api.errors import ProblemError
 from api.guard import GuardedRoute, needs
-from api.ingest import EventIn, Id
-from api.schemas import EventsOut
+from api.schemas.events import EventsOut
 from api.sending import Sent, send
+from api.sent_events import EventIn, Id
 from api.service import Serving, Viewed
 
 BEACON_MAX_BYTES = 65_536

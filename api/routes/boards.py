@@ -19,7 +19,7 @@ from api.guard import Caller, GuardedRoute, needs
 from api.parts import Part, State
 from api.reading import FIELDS_PATTERN, fields_of
 from api.routes.slots import HEADERS, UNCHANGED, Known, answered
-from api.schemas import BoardsOut
+from api.schemas.slots import BoardsOut
 from api.service import Service, Serving
 from api.view import VenueView, is_stale
 from racing.documents import ID_WORDS, in_words, shown

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Request, Response
 from api.bodies import JSON, NDJSON, media_type_of
 from api.guard import GuardedRoute, needs
 from api.packed import MEDIA_TYPE
-from api.schemas import EventsOut
+from api.schemas.events import EventsOut
 from api.sending import KEY_MAX, Sent, send
 from api.service import Serving, Viewed
 

@@ -19,7 +19,7 @@ from api.live import LIMITS, Asked, Kind
 from api.parts import Sight
 from api.reading import FRAME_PATTERN, known_segment
 from api.routes.slots import HEADERS, UNCHANGED, Known, answered
-from api.schemas import FOLLOWED, ChangesOut, TicketOut
+from api.schemas.live import FOLLOWED, ChangesOut, TicketOut
 from api.service import Service, Serving, Viewed
 from api.tickets import LIVES_S, issue
 from api.tokens import issued_s

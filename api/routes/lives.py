@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.desk_schemas import Cloned, CloneIn, Finalists, Heat, MaybeFinalists, StateIn, StateOut
 from api.enrolling import Waive, admitted, enrol
 from api.guard import Caller, GuardedRoute, needs
-from api.schemas import BULK_MAX, RefusedProduct
+from api.schemas.fields import BULK_MAX
+from api.schemas.lives import Cloned, CloneIn, Finalists, Heat, MaybeFinalists, StateIn, StateOut
+from api.schemas.runners import RefusedProduct
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
 from racing.conditions import parse_conditions

@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from api.errors import CODES, ProblemError
 from api.guard import GuardedRoute, needs
-from api.schemas import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
+from api.schemas.machines import DurabilityHealth, Health, ProblemHelp, Readiness, VenueHealth
 from api.scrape import look
 from api.service import Serving
 from racing.errors import StoreError, StoreUnavailableError

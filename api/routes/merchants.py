@@ -16,10 +16,10 @@ from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant
 from api.merchant_detail import Asked, looked_at
-from api.merchant_schemas import BulkOut, ProductOut, ProductsIn, StandingsOut
 from api.merchants import FrameRef, Row, told
 from api.routes.runners import ProductName
-from api.schemas import BULK_MAX
+from api.schemas.fields import BULK_MAX
+from api.schemas.merchants import BulkOut, ProductOut, ProductsIn, StandingsOut
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
 from racing.model import ID_PATTERN

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Header, Path, Query, Response
 
-from api.desk_schemas import (
+from api.guard import GuardedRoute, needs
+from api.schemas.fields import header
+from api.schemas.orders import (
     BoostIn,
     EmergencyIn,
     ExclusionIn,
@@ -20,8 +22,6 @@ from api.desk_schemas import (
     PinnedIn,
     Sent,
 )
-from api.guard import GuardedRoute, needs
-from api.schemas import header
 from api.service import Serving, Viewed
 from api.steering import Steering, etag_of, kept, named
 from racing.board_settings import SLOTS_MAX

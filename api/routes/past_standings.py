@@ -11,9 +11,9 @@ from pydantic import AfterValidator
 
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
-from api.merchant_schemas import HistoryOut
 from api.routes.merchants import PRIVATE, MerchantName, reached
 from api.routes.runners import ProductName
+from api.schemas.merchants import HistoryOut
 from api.service import Service, Serving
 from api.view import VenueView
 from racing.documents import wrong
@@ -58,8 +58,8 @@ async def _by_boards(
 ) -> list[Point]:
     """Points of an hour, of the board that stood then; off the board at whole minutes, of the standings."""
     first_ms, count, step_ms = moments
-    points = await service.frames.each(view, first_ms, count, step_ms, _point_of(product))
-    minutes = await service.frames.minutes(view, number, first_ms, first_ms + count * step_ms)
+    points = await service.frames.past.each(view, first_ms, count, step_ms, _point_of(product))
+    minutes = await service.frames.past.minutes(view, number, first_ms, first_ms + count * step_ms)
     told: list[Point] = []
     for index, point in enumerate(points):
         off_board = point is None or point == _OFF
@@ -71,7 +71,7 @@ async def _by_boards(
 async def _by_minutes(service: Service, view: VenueView, number: int, moments: tuple[int, int, int]) -> list[Point]:
     """Points of the standings that are kept of each minute, on the board and off it."""
     first_ms, count, step_ms = moments
-    minutes = await service.frames.minutes(view, number, first_ms, first_ms + count * step_ms)
+    minutes = await service.frames.past.minutes(view, number, first_ms, first_ms + count * step_ms)
     return [minutes.get(first_ms + index * step_ms) or _OFF for index in range(count)]
 
 

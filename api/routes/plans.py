@@ -8,9 +8,11 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Path, Response
 
-from api.desk_schemas import MaybeNote, OrdersChanged, PlanIn, PlanList, PlanOut, Visible
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.orders import CHANGED, accepted, order_of
+from api.schemas.decisions import MaybeNote, Visible
+from api.schemas.orders import OrdersChanged
+from api.schemas.plans import PlanIn, PlanList, PlanOut
 from api.service import Serving, Viewed
 from api.steering import Steer, Steering, checked_by, enrolled_only
 from racing.errors import ConflictError

@@ -9,11 +9,11 @@ import msgspec
 import structlog
 from fastapi import APIRouter, Body, Path, Query, Response
 
-from api.answers import AdviceOut, DraftIn, ExplainOut, PreviewOut, SlotExplainOut, WhatIfIn, WhatIfOut
 from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant, shows_details
 from api.routes.runners import ProductName, own_runner
+from api.schemas.questions import AdviceOut, DraftIn, ExplainOut, PreviewOut, SlotExplainOut, WhatIfIn, WhatIfOut
 from api.service import Service, Serving, Viewed, no_venue, view_of
 from racing.advice import Target
 from racing.inquiries import AskAdvice, AskExplain, AskPreview, AskSlot, AskWhatIf

@@ -10,13 +10,15 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
 from api.bodies import JSON, NOT_JSON, media_type_of, why_not_json
-from api.desk_schemas import ConditionsOut, OrdersChanged, SwapIn, Swapped
 from api.enrolling import Waive, enrol, enrol_rows
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.orders import CHANGED, accepted
 from api.routes.runners import ProductName, own_runner
-from api.schemas import EnrolledList, EnrolledOut, RunnerIn, RunnersIn
+from api.schemas.lives import ConditionsOut
+from api.schemas.orders import OrdersChanged
+from api.schemas.runners import EnrolledList, EnrolledOut, RunnerIn, RunnersIn
+from api.schemas.swaps import SwapIn, Swapped
 from api.service import Serving, Viewed
 from api.steering import Steering
 from racing.conditions import Conditions, parse_conditions, refuse

@@ -10,15 +10,8 @@ from fastapi import APIRouter, Header, Path, Query, Response
 
 from api.errors import ProblemError
 from api.guard import GuardedRoute, needs
-from api.schemas import (
-    RestoreIn,
-    RuleChanged,
-    RuleDiff,
-    RuleVersionDoc,
-    RuleVersionList,
-    RuleVersionOut,
-    header,
-)
+from api.schemas.fields import header
+from api.schemas.rules import RestoreIn, RuleChanged, RuleDiff, RuleVersionDoc, RuleVersionList, RuleVersionOut
 from api.service import Serving, Viewed
 from api.steering import Steer, Steering
 from api.view import VenueView
@@ -87,6 +80,7 @@ async def put_rule(
 
 
 async def _make_current(steer: Steer, rule: Rule, note: str, if_match: str | None) -> RuleChanged:
+    """As put_rule, whoever made the document. Raises ProblemError (412) where If-Match names another version."""
     view, desk = steer.view, steer.service.desk
     current = await desk.rule(steer.venue)
     wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path
 from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs
-from api.schemas import RunnerChange, RunnerChanged, RunnerDoc
+from api.schemas.runners import RunnerChange, RunnerChanged, RunnerDoc
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
 from racing.entries import Runner

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fastapi import APIRouter
 
 from api.guard import GuardedRoute, needs
-from api.schemas import ScorersOut
+from api.schemas.scorers import ScorersOut
 from api.service import Serving
 
 router = APIRouter(prefix="/v1/scorers", tags=["operators"], route_class=GuardedRoute)

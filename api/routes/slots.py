@@ -10,7 +10,8 @@ from api.encoded import VARY, Slots, coding_for, newest_named
 from api.guard import Caller, GuardedRoute, needs, needs_more
 from api.plain import plain_slots
 from api.reading import Asked, SlotsQuery, asked_of, found, known_segment, plain_part, state_of
-from api.schemas import SlotsOut, header
+from api.schemas.fields import header
+from api.schemas.slots import SlotsOut
 from api.service import Service, Serving, Viewed
 from api.view import VenueView
 from racing.errors import StoreError

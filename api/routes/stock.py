@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from api.answers import StockAlertsOut
 from api.guard import GuardedRoute, needs
+from api.schemas.questions import StockAlertsOut
 from api.service import Serving, Viewed
 from racing.inquiries import AskStock
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Response
 
 from api.guard import Caller, GuardedRoute, needs
+from api.schemas.targets import ReportOut
 from api.service import Serving, Viewed
-from api.target_schemas import ReportOut
 from racing.inquiries import AskTargets
 from racing.targets import Targets
 

@@ -11,17 +11,9 @@ from fastapi import APIRouter, Query, Response
 
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs, shows_details
-from api.schemas import (
-    BULK_MAX,
-    AccessDoc,
-    RunnerList,
-    RunnerOut,
-    VenueGone,
-    VenueIn,
-    VenueList,
-    VenueOut,
-    header,
-)
+from api.schemas.fields import BULK_MAX, header
+from api.schemas.runners import RunnerList, RunnerOut
+from api.schemas.venues import AccessDoc, VenueGone, VenueIn, VenueList, VenueOut
 from api.service import Service, Serving, VenueName, Viewed
 from api.view import VenueView
 from racing.lifecycle import SHOWN

@@ -103,6 +103,7 @@ class Audit:
     async def _read(
         self, venue: str, before: str | None, *, exactly: bool = False, from_ms: int | None = None
     ) -> list[Told]:
+        """A page of decisions, newest first, from before an entry on, or that entry alone; none of before from_ms."""
         if before is not None and not exactly and Position.parse(before) == START:
             return []  # of an end before the first id there can be, Redis says that it is none
         key = VenueKeys(venue).decisions

@@ -89,6 +89,7 @@ def read_blocks(path: Path, magic: bytes) -> Iterator[Block]:
 
 
 def _blocks_of(file: BinaryIO, magic: bytes, size: int) -> Iterator[Block]:
+    """The blocks of an open file, each as its checksum promises. Raises DamagedFileError, at the latest at its end."""
     if file.read(len(magic)) != magic:
         raise DamagedFileError("it does not begin as such a file does")
     digest, offset = blake2b(magic, digest_size=_DIGEST_BYTES), len(magic)

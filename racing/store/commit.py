@@ -227,6 +227,7 @@ class Committer:
             raise FencedError(f"venue {self._keys.venue}: another owner has committed") from exc
 
     def _commands(self, batch: Batch) -> tuple[CommitRecord, list[tuple[Any, ...]]]:
+        """The next record, and the commands that write a commit: record first, then frame, checkpoint and sets."""
         keys, last = self._keys, self.last
         body: list[tuple[Any, ...]] = []
         frame = last.frame

@@ -123,6 +123,7 @@ def _scorer(report: ScorerReport, runs: Sequence[VenueRun], now_ms: int, lease_m
 
 
 def _run(venue: str, held: _Held, reports: Sequence[ScorerReport], now_ms: int) -> VenueRun:
+    """One venue as its lease, its commit record and the scorers' own reports tell of it."""
     record = held.record
     told: VenueReport | None = next((each.venues.get(venue) for each in reports if each.name == held.owner), None)
     troubles = [each.troubles[venue] for each in reports if venue in each.troubles]

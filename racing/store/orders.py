@@ -129,6 +129,7 @@ class Orders:
 
 
 def _kept(raw: bytes) -> KeptOrder:
+    """An order as its hash keeps it. Raises StoreError for one that is damaged."""
     try:
         kept = _decode(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
@@ -147,11 +148,13 @@ class _Made:
 
     @classmethod
     def of(cls, book: Book, wanted: Wanted) -> _Made:
+        """What is left to do: orders that differ from those kept, and a version for each rule that is new."""
         put: list[Order] = []
         versions: list[RuleVersion] = []
         at_ms = time.time_ns() // 1_000_000
 
         def version(rule: dict[str, Any], note: str, phase: str = "") -> int:
+            """The number of a further rule version."""
             number = book.highest + len(versions) + 1
             versions.append(RuleVersion(number, rule, wanted.author, note, at_ms, FORMULA, phase))
             return number
@@ -195,11 +198,13 @@ class _Made:
         ]
 
     def _rule_entry(self, rule: RuleVersion | None) -> bytes:
+        """The log entry for the rule; empty where none is put."""
         if rule is None:
             return b""
         return encode_decision(RuleChange(rule.version, rule.rule, rule.author, rule.note, rule.formula))
 
     def _orders_entry(self) -> bytes:
+        """The log entry for the orders; empty where only a rule is put."""
         wanted = self.wanted
         if not (self.put or wanted.withdraw):
             return b""
@@ -208,6 +213,7 @@ class _Made:
         return encode_decision(OrdersChange(put, list(wanted.withdraw), *told))
 
     def _decision(self, rule: RuleVersion | None) -> Decision:
+        """The decision as the audit tells it: each thing with what it was before."""
         wanted, book = self.wanted, self.book
 
         def before(name: str) -> dict[str, Any] | None:

@@ -76,6 +76,7 @@ class Undo:
         moved = ""
 
         def wanted(book: Book) -> Wanted:
+            """The way back, if all is as the decision left it; else nothing, and moved names what is not."""
             nonlocal moved
             moved = "rule" if rules and book.current != rules[0].after else _moved(book, changes)
             if moved:
@@ -102,6 +103,7 @@ class Undo:
             put = [withdrawn(product, f"enrolment {told.entry} undone") for product in new]
 
             def wanted(book: Book) -> Wanted:
+                """The withdrawal of those that were new, if the other orders let it be."""
                 self.check(book, put, ())
                 return Wanted(put=put, author=self.author, note=self.note, undoes=told.entry)
 
@@ -109,6 +111,7 @@ class Undo:
         return entry
 
     async def _runners(self, told: Told, changed: Sequence[Change]) -> str:
+        """Give runners the data back that they had, all or none; the entry. Raises ConflictError where one moved on."""
         back: list[tuple[bytes, Runner]] = []
         for change in changed:
             product = str(change.after["product"])
@@ -135,6 +138,7 @@ class Undo:
         moved = ""
 
         def changed(venue: Venue) -> tuple[Venue, Decision]:
+            """As Undo._orders.wanted, of the venue's own data."""
             nonlocal moved
             plain = msgspec.json.decode(msgspec.json.encode(venue))  # as the audit has it: lists, no tuples
             moved = next((each.of for each in told.decision.changes if plain.get(each.of) != each.after), "")

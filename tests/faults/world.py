@@ -19,7 +19,7 @@ import msgspec
 import redis
 
 from api.appender import Appender
-from api.ingest import Taken
+from api.taken import Taken
 from racing.entries import Runner
 from racing.errors import FencedError, StoreUnavailableError
 from racing.model import Frame

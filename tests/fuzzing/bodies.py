@@ -14,8 +14,11 @@ import msgspec
 import numpy as np
 
 from api.bodies import JSON, NDJSON
-from api.ingest import AMOUNT_MAX, Door, MalformedBatchError, RefusedEvent, Taken, batch_of_lines, decode
+from api.door import Door
+from api.ingest import batch_of_lines, decode
 from api.packed import MEDIA_TYPE, PackedTaken, decode_packed, sort_out_packed, take_packed
+from api.sent_events import AMOUNT_MAX
+from api.taken import MalformedBatchError, RefusedEvent, Taken
 from racing.entries import Enrolment, Entry, RuleChange, Runner
 from racing.events import NO_TIME_MS, EventBatch
 from racing.model import Position

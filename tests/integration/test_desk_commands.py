@@ -13,7 +13,8 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from racing.cli import app
-from racing.cli_desk import DeskError, times
+from racing.cli_desk import times
+from racing.cli_service import DeskError
 from tests.integration.running import PLAIN_RULE, Running
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from api.appender import _ENTRY_MAX_EVENTS, WAITING_MAX_EVENTS, Appender
-from api.ingest import Rows, Taken
 from api.packed import PackedTaken
+from api.taken import Rows, Taken
 from racing.errors import IdempotencyMismatchError, StaleNumbersError, StoreUnavailableError
 from racing.events import EventBatch
 from racing.store.desk import Appended, Desk, KeyedBatch

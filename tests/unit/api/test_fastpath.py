@@ -773,7 +773,7 @@ async def test_the_heads_that_a_connection_remembers_are_bounded() -> None:
     assert isinstance(protocol, FastProtocol)
     assert len(transport.answers()) == 198
     assert 1 <= len(protocol._heads) <= 8
-    assert max(map(len, protocol._heads)) <= 1024
+    assert max(map(len, protocol._heads._asked)) <= 1024
 
 
 async def test_a_server_that_ends_answers_what_it_has_taken_and_hangs_up() -> None:

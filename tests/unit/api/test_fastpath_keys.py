@@ -12,7 +12,19 @@ from api.grants import Grants
 from api.quota import Bucket
 from api.service import Service
 from racing.apikeys import KeyRecord, Role, digest_of, mint
-from tests.unit.api.test_fastpath import BATCH, NOW_MS, Answer, Case, Served, answered, reading, sending, told
+from tests.unit.api.test_fastpath import (
+    BATCH,
+    BODY_MAX,
+    NOW_MS,
+    RAW,
+    Answer,
+    Case,
+    Served,
+    answered,
+    reading,
+    sending,
+    told,
+)
 
 KEYS = {name: mint() for name in ("writer", "elsewhere", "reader", "operator", "admin", "beacon", "ended", "slow")}
 ORIGIN = "https://shop.example"
@@ -310,4 +322,21 @@ async def test_large_bodies_and_heads_in_many_parts_are_taken() -> None:
     for byte in b"".join(READ.request()):
         protocol.data_received(bytes([byte]))
     assert [answer.status for answer in transport.answers()] == [200]
+    protocol.connection_lost(None)
+
+
+async def test_a_head_is_known_again_with_a_body_of_another_length() -> None:
+    """Up to the bound on bodies, beyond which it is refused as if it were new."""
+    served = Served(fast=True)
+    protocol, transport = served.connected()
+    asked = []
+    for number, spaces in enumerate((0, 7, 900, 2 * BODY_MAX, 1), 1):
+        body = RAW.replace(b" ", b" " * spaces, 1) if spaces else RAW
+        protocol.data_received(b"".join(sending("one of many", body).request()))
+        await answered(protocol, transport, number)
+        asked.append(len(protocol._heads))  # type: ignore[attr-defined]  # the fast protocol's
+        if transport.closed:
+            break
+    assert [answer.status for answer in transport.answers()][:4] == [202, 202, 202, 413]
+    assert asked[:3] == [1, 1, 1]
     protocol.connection_lost(None)

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 FETCHERS = {"aiohttp", "ftplib", "http", "httpcore2", "httpx", "httpx2", "requests", "smtplib", "urllib3", "websockets"}
-CLIENTS = {"replay.py", "demo_traffic.py", "cli_files.py", "cli_desk.py"}
+CLIENTS = {"replay.py", "resending.py", "demo_traffic.py", "cli_files.py", "cli_service.py"}
 """Commands that send to a service: they run beside it, never in it."""
 CLIENT = ROOT / "api" / "client"
 """For those who use a service: its own modules import nothing of it."""

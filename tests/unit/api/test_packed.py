@@ -14,8 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.ingest import AMOUNT_MAX, TIME_MAX_MS, Door, MalformedBatchError, RefusedEvent, decode
+from api.door import Door
+from api.ingest import decode
 from api.packed import PackedTaken, decode_packed, packed_schemas, sort_out_packed, take_packed
+from api.sent_events import AMOUNT_MAX, TIME_MAX_MS
+from api.taken import MalformedBatchError, RefusedEvent
 from racing.events import NO_TIME_MS, EventBatch, hash_id, hash_user
 from racing.rule import parse_rule
 

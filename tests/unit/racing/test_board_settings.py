@@ -25,7 +25,7 @@ _MERCHANT_CAP = {"by": "merchant", "most": 1, "within": 3}
         ),
         ({"caps": [{"by": "a b", "most": 3}]}, "board.caps[0].by: must be 1 to 64 characters"),
         ({"tiers": [{"tier": "hero", "slots": "4-2"}]}, "'4-2' is no stretch of slots from 1 to 1000"),
-        ({"tiers": [{"tier": "hero", "slots": "one"}]}, "board.tiers[0].slots: must match"),
+        ({"tiers": [{"tier": "hero", "slots": "one"}]}, "board.tiers[0].slots: must be slots and ranges of them"),
         ({"slots": 6, "tiers": [{"tier": "hero", "slots": "7"}]}, "tiers[0].slots: slot 7 is beyond the board's 6"),
         (
             {"tiers": [{"tier": "hero", "slots": "1-3"}, {"tier": "plain", "slots": "3-4"}]},

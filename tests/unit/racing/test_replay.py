@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from racing.recorded import Recorded, read_recorded
-from racing.replay import Plan, Progress, ReplayError, replay, steady_clock
+from racing.replay import Plan, Progress, replay
+from racing.resending import ReplayError
 
 START_S = 1_800_000_000.0
 HEADER = "ts_ms,type,product,user,category,price,position"
@@ -113,9 +114,6 @@ def record(tmp_path: Path) -> Record:
     return make
 
 
-# -- refusals --------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
@@ -185,9 +183,6 @@ def test_a_service_that_stays_away_is_given_up_after_the_bound(
     assert len({key for _, key, _ in service.batches}) == 1
 
 
-# -- retries ---------------------------------------------------------------------------------------------
-
-
 def test_a_batch_is_sent_again_with_the_same_key_and_body_until_it_is_answered(
     service: Service, clock: ManualClock, record: Record
 ) -> None:
@@ -231,9 +226,6 @@ def test_every_batch_and_every_run_has_a_key_of_its_own(service: Service, clock:
     assert len({key for _, key, _ in service.batches}) == 4
 
 
-# -- enrolment -------------------------------------------------------------------------------------------
-
-
 def test_products_are_enrolled_in_file_order_with_what_the_file_says_of_them(service: Service, record: Record) -> None:
     rows = record("2000,click,late,u,,,", "1000,click,early,u,shoes,,", "1000,wink,p3,u,,,", "2500,pay,late,u,,1.5,")
     summary = replay(service.client(), rows, Plan(venue="hall", speed=1e6))
@@ -260,9 +252,6 @@ def test_products_that_a_venue_has_keep_their_data(service: Service, record: Rec
     summary = replay(service.client(), rows, Plan(venue="hall", speed=10))
     assert [[doc["product"] for doc in bulk] for bulk in service.bulks] == [["d"]]
     assert summary.enrolled == 1
-
-
-# -- sending ---------------------------------------------------------------------------------------------
 
 
 def test_rows_are_sent_by_time_when_they_are_due_at_the_speed_asked_for(
@@ -330,8 +319,3 @@ def test_a_service_slower_than_the_plan_tells_the_end_from_its_rate(
     replay(service.client(), rows, Plan(venue="hall"), clock=clock, sleep=clock.sleep, on_progress=seen.append)
     half = next(each for each in seen if each.phase == "send" and each.done == 500)
     assert (half.events_per_s, half.eta_s) == (250, 2)
-
-
-def test_the_steady_clock_tells_seconds_since_1970() -> None:
-    clock = steady_clock()
-    assert START_S - 10**9 < clock() <= clock()

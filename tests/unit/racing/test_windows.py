@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from racing.cells import MEASURES_MAX, Bucket, add_at, merged
+from racing.cells import MEASURES_MAX
 from racing.model import IntArray
 from racing.windows import Windows
 from tests.laws.logs import law
@@ -234,36 +234,6 @@ def test_room_for_measures_has_an_end() -> None:
     windows.grow(2, MEASURES_MAX - 1)
 
     assert MEASURES_MAX >= windows.window.shape[1]
-
-
-def test_repeated_keys_are_all_added() -> None:
-    sums = np.zeros((2, 2), np.int64)
-    add_at(sums, _ints(0, MEASURES_MAX, 0), _ints(1, 5, 2))
-
-    assert [[3, 0], [5, 0]] == sums.tolist()
-
-
-@law(100)
-@given(st.lists(st.tuples(st.sampled_from(_KEYS), st.integers(-(2**53), 2**53)), max_size=9))
-def test_merged_cells_are_sorted_and_exact(cells: list[tuple[int, int]]) -> None:
-    expected: dict[int, int] = {}
-    for key, value in cells:
-        expected[key] = expected.get(key, 0) + value
-    keys, values = merged(_ints(*(key for key, _ in cells)), _ints(*(value for _, value in cells)))
-
-    assert sorted(expected.items()) == list(zip(keys.tolist(), values.tolist(), strict=True))
-
-
-def test_a_bucket_saved_often_keeps_few_chunks() -> None:
-    """Late events add a chunk per checkpoint; their number stays bounded, their sum exact."""
-    bucket = Bucket()
-    for value in range(100):
-        bucket.add(_ints(7), _ints(value))
-        bucket.save()
-
-    assert len(list(bucket.chunks())) < 10
-    assert ([7], [4950]) == tuple(column.tolist() for column in bucket.cells())
-    assert 4950 == bucket.totals()[7]
 
 
 # -- cut anew ------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from api.alerts import Kind
-from api.schemas import BULK_MAX, Id, TermOut
+from api.schemas.fields import BULK_MAX, Id
+from api.schemas.slots import StepOut, TermOut
 from racing.documents import Strict
 
 
@@ -96,15 +97,6 @@ class ExcludedOut(BaseModel):
     reason: str = Field(examples=["price not as agreed"])
     withdrawn: bool = Field(examples=[False], description="taken out of the race by its merchant or an operator")
     until_ms: int | None = Field(examples=[1763744400000], description="null: for good")
-
-
-class StepOut(BaseModel):
-    """A step of the board that moved a product."""
-
-    step: str = Field(examples=["hard pins"])
-    from_slot: int | None = Field(None, examples=[8])
-    to_slot: int | None = Field(None, examples=[1])
-    by: str = Field("", examples=["hero"])
 
 
 class LikelyOut(BaseModel):

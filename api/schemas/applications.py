@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.schemas import BULK_MAX, Id, RunnerFields
+from api.schemas.fields import BULK_MAX, Id
+from api.schemas.runners import RunnerFields
 from racing.documents import Strict, wrong
 from racing.entries import Runner
 from racing.entry_check import Check

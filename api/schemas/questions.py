@@ -6,7 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.schemas import Id, TermOut
+from api.schemas.fields import Id
+from api.schemas.slots import StepOut, TermOut
 from racing.documents import Strict, wrong
 from racing.orders import Order
 from racing.questions import Draft, rule_document
@@ -57,15 +58,6 @@ class At(BaseModel):
     rule_version: int = Field(examples=[3])
 
 
-class StepOut(BaseModel):
-    """A step of the board that moved a product."""
-
-    step: str = Field(examples=["hard pins"])
-    from_slot: int | None = Field(None, examples=[7], description="before the step; null: not in the order")
-    to_slot: int | None = Field(None, examples=[1])
-    by: str = Field("", examples=["pin spring-1"], description="the order or setting that did it")
-
-
 class HeldOut(BaseModel):
     """A slot of a board as its frame has it."""
 
@@ -87,7 +79,7 @@ class TermChangeOut(BaseModel):
     after: float | None = Field(examples=[1.6])
 
 
-class MoveOut(BaseModel):
+class ElsewhereOut(BaseModel):
     """A product that would be elsewhere."""
 
     product: str = Field(examples=["p-1001"])
@@ -121,10 +113,10 @@ class PreviewOut(At):
     """The board that a draft would make now, beside the present one."""
 
     slots: list[HeldOut] = Field(description="the draft's board")
-    entered: list[MoveOut]
-    left: list[MoveOut]
-    rose: list[MoveOut]
-    fell: list[MoveOut]
+    entered: list[ElsewhereOut]
+    left: list[ElsewhereOut]
+    rose: list[ElsewhereOut]
+    fell: list[ElsewhereOut]
     unmoved: int = Field(examples=[41], description="products in the same slot on both")
     overlap: float = Field(examples=[0.96], description="share of the slots whose products are on both boards")
     not_full: list[NotFullOut]
@@ -225,7 +217,7 @@ class SlotExplainOut(At):
     )
 
 
-class ChangeOut(BaseModel):
+class FurtherEventsOut(BaseModel):
     """So many further events of a kind; coarse advice gives a range."""
 
     event: str = Field(examples=["order"])
@@ -240,7 +232,7 @@ class ChangeOut(BaseModel):
 class MixOut(BaseModel):
     """Further events of several kinds together, in the venue's own proportions."""
 
-    changes: list[ChangeOut]
+    changes: list[FurtherEventsOut]
     reaches_standing: int = Field(examples=[19])
     reaches_slot: int | None = Field(examples=[19])
 
@@ -254,7 +246,7 @@ class AdviceOut(At):
     of: int = Field(examples=[1200])
     slot: int | None = Field(examples=[37])
     wanted: int | None = Field(examples=[20], description="the standing to reach; null: the present one is as good")
-    alone: list[ChangeOut] = Field(description="the fewest events of each kind by itself")
+    alone: list[FurtherEventsOut] = Field(description="the fewest events of each kind by itself")
     not_alone: list[str] = Field(examples=[["refund"]], description="kinds that do not get there by themselves")
     mix: MixOut | None = None
     lasts_ms: int | None = Field(

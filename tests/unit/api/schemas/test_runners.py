@@ -1,36 +1,22 @@
-"""Requests are checked field by field; what passes reaches the store as it was given."""
+"""Products to enrol are checked field by field; what passes reaches the store as it was given."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
 
-from api.schemas import RunnerIn, RunnersIn, SlotsOut, VenueIn
-from racing.documents import in_words, wrong_field
+from api.schemas.runners import RunnerIn, RunnersIn
 from racing.entries import Coupon, Runner
-from racing.model import Frame
+from tests.unit.api.schemas.wrong import fault
 
 RUNNER = {"product": "p-1", "merchant": "m-1", "title": "One"}
-
-
-def fault(model: type[BaseModel], document: object) -> str:
-    """What is wrong with a document, in words."""
-    with pytest.raises(ValidationError) as caught:
-        model.model_validate(document)
-    return in_words([wrong_field(error) for error in caught.value.errors()])
 
 
 @pytest.mark.parametrize("field", ["product", "merchant"])
 @pytest.mark.parametrize("name", ["", "a b", "a{b}", "a:b", "a*", "a\0", "a\n", "é", "x" * 65, ".", ".."])
 def test_a_name_that_could_not_stand_in_a_key_or_an_address_is_refused(field: str, name: str) -> None:
     assert fault(RunnerIn, {**RUNNER, field: name}).startswith(f"{field}: must ")
-
-
-@pytest.mark.parametrize("name", ["a", "...", ".a", "-", "_", "A-1_b.C", "x" * 64])
-def test_other_names_are_taken(name: str) -> None:
-    assert VenueIn.model_validate({"venue": name}).venue == name
 
 
 @pytest.mark.parametrize(
@@ -84,17 +70,6 @@ def test_a_bulk_out_of_bounds_is_refused(size: int) -> None:
     assert fault(RunnersIn, {"runners": [{**RUNNER, "product": f"p{n}"} for n in range(size)]}).startswith("runners: ")
 
 
-def test_an_unknown_field_is_told_those_that_there_are() -> None:
-    told = "slots: no such field; there are venue, title, rule, access, state, parent"
-    assert fault(VenueIn, {"venue": "h", "slots": 3}) == told
-
-
-def test_a_rule_within_a_venue_is_checked_as_a_rule() -> None:
-    assert fault(VenueIn, {"venue": "h", "rule": {"metrics": {}}}) == (
-        "rule.metrics: must have 1 or more entries, not an object; rule.terms: is required"
-    )
-
-
 def test_a_runner_reaches_the_store_as_it_was_given() -> None:
     given: dict[str, Any] = {
         **RUNNER,
@@ -112,10 +87,3 @@ def test_a_runner_reaches_the_store_as_it_was_given() -> None:
     }
     assert set(given) == set(RunnerIn.model_fields)
     assert RunnerIn.model_validate(given).runner() == Runner(**{**given, "coupon": Coupon(1, 2, "1 off from 2")})
-
-
-def test_what_a_board_shows_of_its_frame_is_what_the_frame_holds() -> None:
-    """The names are the frame's own; the roster is for this process alone."""
-    assert set(SlotsOut.model_fields) - {"stale", "evolved", "moved_since_ms", "next", "segment"} == set(
-        Frame.__struct_fields__
-    ) - {"roster", "segments"}

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pydantic import BaseModel
 
-from api import target_schemas
+from api.schemas import targets as documents
 from racing import targets
 
 HEAD = {"venue", "epoch", "frame", "position", "at_ms", "rule_version"}
@@ -15,5 +15,5 @@ HEAD = {"venue", "epoch", "frame", "position", "at_ms", "rule_version"}
 @pytest.mark.parametrize("name", ["Figure", "Reached", "SlotOutput", "MerchantShare", "Sharing", "Report"])
 def test_each_part_has_the_fields_that_are_told(name: str) -> None:
     told: type[msgspec.Struct] = getattr(targets, name)
-    shown: type[BaseModel] = getattr(target_schemas, f"{name}Out")
+    shown: type[BaseModel] = getattr(documents, f"{name}Out")
     assert set(shown.model_fields) - HEAD == set(told.__struct_fields__)

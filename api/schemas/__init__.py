@@ -1,0 +1,1 @@
+"""What is sent and answered, as OpenAPI shows it (pydantic): one module per subject."""
