@@ -14,6 +14,7 @@ from racing.metrics import METRICS
 from racing.model import START, Frame, Position
 from racing.restoring import restore
 from racing.settings import Settings
+from racing.store.answers import AnswersAge
 from racing.store.checkpoints import is_full
 from racing.store.client import BLOCK_MAX_MS
 from racing.store.commit import Batch, CommitRecord, Committer, frames_kept, last_frame, log_damage
@@ -83,6 +84,7 @@ class VenueScorer:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._held = HeldWriter(keys)
+        self._answers = AnswersAge(keys, settings.idempotency_ms, record.answers_ms)
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -197,7 +199,8 @@ class VenueScorer:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
-        batch.set_commands = [*self._held.take(race), *self._sets.take(race, now_ms)]
+        batch.answers_ms, aside = self._answers.take()
+        batch.set_commands = [*aside, *self._held.take(race), *self._sets.take(race, now_ms)]
         batch.sets_position = self._sets.complete
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
