@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from api.alerts import NOTHING, WHOLE, Alert, Before, Scene, alerts
 from api.encoded import parse_place
-from api.service import Service
 from api.view import VenueView
 from racing.documents import worded
 from racing.entries import Runner
 from racing.model import Frame, Place, Position
 from racing.orders import Exclusion
+
+if TYPE_CHECKING:  # it holds the live streams, which tell alerts
+    from api.service import Service
 
 SINCE_PATTERN = worded(r"^[0-9]{1,20}-[0-9]{1,20}(\.[0-9]{1,20})?$", "must be `next` of an answer, unchanged")
 DECISIONS_MAX = 1_000
@@ -57,6 +59,11 @@ class Moment(NamedTuple):
     frame: Frame
     before_ms: int
 
+    @property
+    def since(self) -> Since:
+        """Names it to who was told of it."""
+        return Since(self.frame.place, self.before_ms)
+
 
 @dataclass(frozen=True, slots=True)
 class AlertsTold:
@@ -69,19 +76,33 @@ class AlertsTold:
     @property
     def next(self) -> str:
         """What to ask by next."""
-        return str(Since(self.until.frame.place, self.until.before_ms))
+        return str(self.until.since)
 
 
-async def alerts_since(
-    service: Service, view: VenueView, merchant: str, *, since: Since | None, page: int
-) -> AlertsTold:
-    """What changed for a merchant's products in a venue since it was told last; None: what holds now.
+@dataclass(frozen=True, slots=True)
+class Scenes:
+    """What there is to tell of a merchant now, and what there was; None where that is not known.
 
-    Raises StoreError. Cost: some eight reads of Redis at most, and O(slots + orders + decisions since).
+    Exclusions are those of any product of the venue, and of the merchant.
+    """
+
+    old: Scene | None
+    new: Scene
+    until: Moment
+
+
+async def scenes_since(
+    service: Service, view: VenueView, merchant: str, *, since: Since | None, least_ms: int = 0
+) -> Scenes:
+    """A merchant's scenes in a venue at a moment that it was told of last, and now.
+
+    least_ms: of what is now, decisions before this moment (ms, log time) are counted in any case. Raises StoreError.
+    Cost: some eight reads of Redis at most, and O(slots + orders + decisions since).
     """
     venue = view.venue.venue
     old = None if since is None else await _old(service, view, since)
-    now = Moment(view.frame, max(view.commit.as_of_ms, _moment(view.frame), 0 if old is None else old.before_ms))
+    told_ms = 0 if old is None else old.before_ms
+    now = Moment(view.frame, max(view.commit.as_of_ms, _moment(view.frame), told_ms, least_ms))
     orders, runners = (await service.orders.read(venue)).orders, await _runners(service, view, now, old)
     # decisions are read last: those that came meanwhile are taken back as well
     later, whole = await service.audit.since(venue, _back_to(old, now), at_most=DECISIONS_MAX)
@@ -95,8 +116,20 @@ async def alerts_since(
         seen = board.seen(moment.frame, runners, merchant)
         return Scene(seen, desk.excluded(orders, moment.before_ms, merchant))
 
-    was, new = await _own(service, venue, merchant, NOTHING if old is None else scene(old), scene(now))
-    return AlertsTold(alerts(was, new, page), now, full=old is None)
+    return Scenes(None if old is None else scene(old), scene(now), now)
+
+
+async def alerts_since(
+    service: Service, view: VenueView, merchant: str, *, since: Since | None, page: int
+) -> AlertsTold:
+    """What changed for a merchant's products in a venue since it was told last; None: what holds now.
+
+    Raises StoreError. Cost: that of scenes_since, and two reads where exclusions began or ended.
+    """
+    found = await scenes_since(service, view, merchant, since=since)
+    old = NOTHING if found.old is None else found.old
+    was, new = await _own(service, view.venue.venue, merchant, old, found.new)
+    return AlertsTold(alerts(was, new, page), found.until, full=found.old is None)
 
 
 async def _old(service: Service, view: VenueView, since: Since) -> Moment | None:

@@ -27,7 +27,7 @@ def as_csv(rows: Sequence[dict[str, Any]]) -> str:
     writer.writerow([*_FIRST, *(f"moved_{name}" for name in _MOVES), *columns, *_LAST, "badges"])
     for row in rows:
         sums = [getattr(row["metrics"].get(metric), what, "") for metric in metrics for what in _WHATS]
-        moves = [row["movement"][name] for name in _MOVES]
+        moves = [getattr(row["movement"], name) for name in _MOVES]
         cells = [
             *(row[name] for name in _FIRST),
             *moves,

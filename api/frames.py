@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +37,8 @@ log = structlog.get_logger("saima.frames")
 
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
+_LOOK_S = 0.2
+"""Between two looks for venues that are not known: however many are asked for, they are listed five times a second."""
 _VERSIONS_READ = 200
 """So many of the newest rule versions are looked through for phases: each was put by an operator."""
 
@@ -77,6 +79,7 @@ class Frames:
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
+        self._looking, self._looked_s = asyncio.Lock(), 0.0
         self._halted = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,25 +106,45 @@ class Frames:
         await self._feed.stop()
 
     async def view(self, venue: str) -> VenueView | None:
-        """A venue's view; looks at Redis for one not seen yet, at most five times a second.
+        """A venue's view, after a look at Redis for one not seen yet: None where there was none when it was asked for.
 
         Raises StoreUnavailableError where a venue is not seen and nobody can tell whether there is one.
         """
-        if venue not in self.views:
-            await self.look_again(venue)
+        await self.look_for([venue])
         return self.views.get(venue)
 
-    async def look_again(self, venue: str | None = None) -> None:
-        """List the venues, unless that was done less than 200 ms ago.
+    async def look_for(self, venues: Iterable[str]) -> None:
+        """Look once for all those of these venues that are not seen yet. Raises as look_again does."""
+        missing = next((venue for venue in venues if venue not in self.views), None)
+        if missing is not None:
+            await self.look_again(missing)
 
-        Raises StoreUnavailableError where they could not be listed, and the venue is not one that is known.
+    async def look_again(self, venue: str) -> None:
+        """Return when the venues are as a look has found them that began after this call.
+
+        Raises StoreUnavailableError where they could not be listed, and the venue is not one that is known. Cost: a
+        look, of which there are five in a second at most; all who wait meanwhile share the next one.
         """
-        if time.monotonic() - self._listed_s > _BLOCK_MS / 1000:
-            with suppress(StoreError):  # told below, with the venue's name
-                await self.refresh()
+        came_s = time.monotonic()
+        async with self._looking:
+            wait_s = self._looked_s + _LOOK_S - time.monotonic()
+            if self._looked_s <= came_s and (wait_s <= 0 or self._listed_ok):  # else it was found away just now
+                await asyncio.sleep(wait_s)
+                self._looked_s = time.monotonic()
+                try:
+                    await self.refresh()
+                except StoreError:  # told below, with the venue's name; and so to all who came meanwhile
+                    self._looked_s = time.monotonic()
         if venue not in self.views and not self._listed_ok:
-            which = "which venues there are" if venue is None else f"whether there is a venue {venue[:80]!r}"
-            raise StoreUnavailableError(f"Redis is away: nobody can tell {which}")
+            raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")
+
+    async def list_again(self) -> None:
+        """List the venues, unless that was done less than 200 ms ago. Raises StoreUnavailableError."""
+        if time.monotonic() - self._listed_s > _LOOK_S:
+            with suppress(StoreError):  # told below
+                await self.refresh()
+        if not self._listed_ok:
+            raise StoreUnavailableError("Redis is away: nobody can tell which venues there are")
 
     async def refresh(self) -> None:
         """Take note of venues that are new or gone. Raises StoreError."""

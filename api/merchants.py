@@ -91,7 +91,7 @@ async def told(
             scoring = Scoring(await rule_of(desk, view, read.held), read.held)
         piece = Piece(scoring, read, [runners[number] for number in some])
         found.ref = msgspec.structs.replace(
-            ref, settled=found.ref.settled and piece.settled, position=read.commit.position
+            ref, settled=found.ref.settled and is_settled(read), position=read.commit.position
         )
         found.rows |= zip(some, piece.rows(frame, some, boards), strict=True)
     return found
@@ -139,12 +139,6 @@ class Piece:
         self.sums: Sums | None = None
         if self.formula is not None:
             self.sums = sums_of(self.rule, read, scoring.kinds, runners)
-
-    @property
-    def settled(self) -> bool:
-        """Whether all scores were made with what is held now: not for up to a second after a bucket ends."""
-        held, complete = self.read.held, Position.parse(self.read.commit.sets_position)
-        return held is not None and complete >= Position.parse(held.position)
 
     def terms(self) -> list[list[Term]]:
         """Each runner's terms, in the rule's order: what makes its score."""
@@ -210,9 +204,15 @@ class Piece:
                 "stock": stock,
                 "price": price,
                 "badges": badges(
-                    slot=None if slot is None else slot.slot, stock=stock, moved_5m=movement["five_min"], labels=labels
+                    slot=None if slot is None else slot.slot, stock=stock, moved_5m=movement.five_min, labels=labels
                 ),
             }
+
+
+def is_settled(read: Field) -> bool:
+    """Whether all scores were made with what is held now: not for up to a second after a bucket ends."""
+    complete = Position.parse(read.commit.sets_position)
+    return read.held is not None and complete >= Position.parse(read.held.position)
 
 
 def _told(newer: int | None, older: int | None) -> int | None:

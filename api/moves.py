@@ -7,16 +7,28 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from api.history import GRID_MS, Board
 from api.view import VenueView
 from racing.store.kept import KeptFrames
 
 Boards = tuple[Board | None, ...]
 """Of a minute ago, of five minutes ago, of the first minute; None where none so old is kept."""
-NAMES: Final = ("one_min", "five_min", "since_start")
-NO_BOARDS: Boards = (None,) * len(NAMES)
+NO_BOARDS: Boards = (None, None, None)
 _MINUTE_MS: Final = 60_000
 _VENUES_MAX: Final = 1_000
+
+
+class Movement(msgspec.Struct, frozen=True, gc=False):
+    """Slots won since each board, negative for lost; None where the product was not on it, or is not now."""
+
+    one_min: int | None = None
+    five_min: int | None = None
+    since_start: int | None = None
+
+
+NOT_MOVED: Final = Movement()
 
 
 class Moves:
@@ -42,10 +54,9 @@ class Moves:
         return boards
 
 
-def moved(boards: Boards, runner: int, slot: int | None) -> dict[str, int | None]:
-    """Slots won since each board, negative for lost; None where the product was not on it, or is not now."""
-    found = {}
-    for name, board in zip(NAMES, boards, strict=True):
-        then = None if board is None else board.slots.get(runner)
-        found[name] = None if then is None or slot is None else then - slot
-    return found
+def moved(boards: Boards, runner: int, slot: int | None) -> Movement:
+    """How a runner has moved to the slot that it has; NOT_MOVED where it has none."""
+    if slot is None:
+        return NOT_MOVED
+    before = [None if board is None else board.slots.get(runner) for board in boards]
+    return Movement(*[None if then is None else then - slot for then in before])

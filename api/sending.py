@@ -181,7 +181,7 @@ def _submit(
     if sent.key is not None:
         packed = taken.batch(appender.secret).pack()
         name, digest = _key_names(sent)
-        keyed = KeyedBatch(packed, name, digest, answer, service.settings.idempotency_ms)
+        keyed = KeyedBatch(packed, name, digest, answer)
     appender.submit(taken, keyed, done, numbers)
 
 

@@ -16,8 +16,10 @@ from api.follower import Followers
 from api.frames import Frames
 from api.gone import Gone
 from api.grants import Grants
+from api.hub import Hub
 from api.ladders import Ladders
 from api.live import Live
+from api.live_standings import MerchantStandings, Scope, Share
 from api.moves import Moves
 from api.quota import Pace, Quotas
 from api.recent_ids import RecentIds
@@ -61,6 +63,8 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     moves: Moves = field(default_factory=Moves)
     ladders: Ladders = field(default_factory=Ladders)
+    share: Share = field(default_factory=Share)
+    """What readings for merchants' live streams take of this process."""
     merchant_quotas: Quotas = field(init=False)
     """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
@@ -73,6 +77,10 @@ class Service:
         self.live = Live(self.settings, self.frames, self.grants)
         self.token_uses = TokenUses(self.settings.token_uses_max)
         self.merchant_quotas = Quotas(self.settings.merchant_requests_per_s)
+
+    def standings_of(self, merchant: str) -> Hub[Scope]:
+        """The live streams of a merchant's standings. To be held by who means to open one."""
+        return self.live.standings(merchant, lambda: MerchantStandings(self, merchant, self.share))
 
     def remove(self, venue: str) -> int:
         """As remove_venue, with the files of this machine; takes seconds: to be called in a thread of its own."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Hashable
 from contextlib import suppress
 from typing import Any, Protocol
 
 from api import sse
-from racing.model import Place
 
 _RETRY_MS = (1_000, 5_000)
 """A client comes again after a time within these: who are told all at once must not come all at once."""
@@ -22,7 +22,11 @@ _FLUSH_S = 1.0
 
 
 class Writer(Protocol):
-    """Who writes to a stream."""
+    """Who writes to a stream. label: as Followed has it."""
+
+    @property
+    def label(self) -> str:
+        """What its streams are counted by."""
 
     def leave(self, stream: Stream) -> None:
         """Hear that it has ended."""
@@ -32,9 +36,9 @@ class Stream(asyncio.Protocol):
     """The protocol of a connection after the head of its answer. Whatever the client sends is passed over.
 
     caller: who is held to account for it; key: the id of the key by which it was opened, empty without one. What it has
-    been sent stands in version, of its group, and place, of its frame. Bound: the writer sends nothing while something
-    is unsent, so it never holds more than one message, shared with the other clients, and a good-bye. waits_s: since
-    when it has held one, s of the monotonic clock; 0: it does not.
+    been sent stands in version and place, of its group. Bound: the writer sends nothing while something is unsent, so
+    it never holds more than one message, shared with the other clients, and a good-bye. waits_s: since when it has held
+    one, s of the monotonic clock; 0: it does not.
     """
 
     __slots__ = ("_connections", "caller", "key", "place", "transport", "version", "waits_s", "writer")
@@ -42,7 +46,7 @@ class Stream(asyncio.Protocol):
     def __init__(self, writer: Writer, caller: str, key: str) -> None:
         self.writer, self.caller, self.key = writer, caller, key
         self.version = 0
-        self.place: Place = (0, 0)
+        self.place: Hashable = None
         self.waits_s = 0.0
         self.transport: Any = None
         self._connections: set[Any] = set()

@@ -20,7 +20,7 @@ from msgspec import structs
 
 from racing.errors import StoreError
 from racing.metrics import METRICS
-from racing.scorer import VenueThread
+from racing.owner import VenueThread
 from racing.settings import Settings
 from racing.shares import shares
 from racing.store import reads

@@ -53,8 +53,8 @@ from racing.plain import plain_board
 from racing.preview import preview
 from racing.questions import drafted, number_of
 from racing.race import Race
+from racing.restoring import begun
 from racing.rule import no_segment
-from racing.scorer import begun
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import connect

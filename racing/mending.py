@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from racing.errors import CorruptRecordError, FencedError, NotFoundError, StoreError
 from racing.model import START, Position
-from racing.scorer import VenueThread, restore
+from racing.owner import VenueThread
+from racing.restoring import restore
 from racing.settings import Settings
 from racing.store import reads
 from racing.store.client import connect, store_errors

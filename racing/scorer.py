@@ -1,52 +1,30 @@
-"""The loop: lease, read, fold, commit, publish; one thread per venue, one writer per venue at a time.
-
-Light load: a batch is one event. Heavy load: what has arrived while the last commit ran is folded and committed
-at once, so batches grow by themselves. After any conflict the race in memory is dropped and restored.
-"""
+"""One venue's race and its commits: what was read is folded, committed and published. Time comes in as arguments."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterable
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 import msgspec
 import structlog
 
 from racing.entries import Entry
-from racing.errors import (
-    CorruptRecordError,
-    FencedError,
-    NewerFormatError,
-    RacingError,
-    StoreError,
-    UnrestorableError,
-)
 from racing.metrics import METRICS
 from racing.model import START, Frame, Position
-from racing.race import Race
+from racing.restoring import restore
 from racing.settings import Settings
-from racing.store import reads
-from racing.store.archive import ArchiveThread
-from racing.store.checkpoints import Chain, check_name, is_full, misnamed
-from racing.store.client import BLOCK_MAX_MS, connect, server_ms, store_errors
-from racing.store.commit import Batch, CommitRecord, Committer, frames_kept, last_frame, log_damage, read_commit
-from racing.store.crew import Trouble, VenueReport
+from racing.store.answers import AnswersAge
+from racing.store.checkpoints import is_full
+from racing.store.client import BLOCK_MAX_MS
+from racing.store.commit import Batch, CommitRecord, Committer, frames_kept, last_frame, log_damage
 from racing.store.hashes import mend_hashes
 from racing.store.held import HeldWriter
 from racing.store.keys import VenueKeys
 from racing.store.links import lost_link
-from racing.store.log import append_tick, first_position, read_after
-from racing.store.mend import both, mark_checked, mend, relog, unchecked_run
+from racing.store.mend import mark_checked, relog, unchecked_run
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
-from racing.store.relief import MemoryWatch, relieve
-from racing.store.scripts import source
-from racing.store.sets import SetWriter, everything
 
 log = structlog.get_logger("saima.scorer")
 
@@ -56,19 +34,9 @@ _CLOCK_MARGIN_MS = 2
 """A tick must not come before its step by the server's clock, which is known to a millisecond or so."""
 _BACK_MS = 50
 """A clock that is so far behind the last commit has been set back: reading it anew may show some ms less, not more."""
-_RETRY_S = 0.25
-_REFUSED_S = 2.0
-"""Between two tries at a venue that an operator must mend, or a newer process race: one line of log each."""
-_ASK_S = 0.05
-"""Between two questions for a lease that another process holds: so late a handed-over venue starts at most."""
-_EAGER_S = 5.0
-"""Who has not got the lease by then asks less often: somebody races who knows nothing of shares."""
 _PACES_PER_FRAME = 4
 """While entries keep coming they are read so often per frame_ms: more often would show no reader anything sooner, and
 a commit costs as much for one event as for thousands. What comes after a pause is read at once."""
-_LEASES_PER_TERM = 3
-_TROUBLE_MAX = 300
-"""Characters kept of an error for the operators' view."""
 
 
 class VenueScorer:
@@ -116,6 +84,7 @@ class VenueScorer:
             again = relog(client, keys, self.race)
             log.error("decisions that were damaged are logged again", venue=keys.venue, **asdict(again))
         self._held = HeldWriter(keys)
+        self._answers = AnswersAge(keys, settings.idempotency_ms, record.answers_ms)
         self._frame = last_frame(client, keys)
         self._published_ms = self._committed_ms = 0
         self._moved = True
@@ -230,7 +199,8 @@ class VenueScorer:
             batch.gone = [*batch.gone, *self._chain.prune(self.archived)]
             batch.trim_ms = self._trim_ms()
         batch.log_sum = race.log_sum
-        batch.set_commands = [*self._held.take(race), *self._sets.take(race, now_ms)]
+        batch.answers_ms, aside = self._answers.take()
+        batch.set_commands = [*aside, *self._held.take(race), *self._sets.take(race, now_ms)]
         batch.sets_position = self._sets.complete
         batch.compared = self._sets.whole
         METRICS.set("saima_sets_pending_members", self._keys.venue, self._sets.pending(race))
@@ -276,267 +246,3 @@ class VenueScorer:
         if before is not None and before.shows() == frame.shows():
             return None
         return frame
-
-
-def restore(
-    client: SyncClient,
-    keys: VenueKeys,
-    record: CommitRecord,
-    *,
-    segments: Path | None = None,
-    check_sets: bool = False,
-    meanwhile: Callable[[], None] = lambda: None,
-) -> tuple[Race, Chain, SetWriter]:
-    """The race as the commit record left it: last full checkpoint, its parts, and the log after them.
-
-    A damaged checkpoint is passed over for the oldest sound one, the log making up for it, or for segment files. The
-    log is told from what was committed by its checksum: segment files make up for damaged entries that they hold, the
-    others are passed over and counted. Raises StoreError where neither suffices. check_sets: compare the sorted sets,
-    and write them anew where one is wrong; FencedError where that cannot be told, for another owner has taken over.
-    """
-    past = Past(client, keys, segments)
-    race, chain = begun(client, keys, past)
-    begun_at = race.position
-    sets = SetWriter(keys, Position.parse(record.sets_position))
-    stale = race.position > sets.complete
-    lost = record.position == str(START)  # the commit record is new, or was lost: then files may hold more
-    last = past.archived_until if lost else Position.parse(record.position)
-    _fold_up(race, past.between(race.position, last, owner=True), sets, meanwhile)
-    damage = log_damage(race.position, race.log_sum, record)
-    if damage and past.archived_until > begun_at:
-        log.error("log damaged, reading segment files instead", venue=keys.venue, reason=damage)
-        race, chain = begun(client, keys, past)
-        _fold_up(race, past.between(race.position, last), sets, meanwhile)
-        damage = log_damage(race.position, race.log_sum, record)
-    pending = race.take_changes()
-    if damage:
-        log.error("log damaged, going on with what is sound of it", venue=keys.venue, reason=damage)
-    if stale or damage:
-        pending = everything(race)
-    check = check_sets or damage
-    wrong, removals = mend(client, keys, race, pending, meanwhile=meanwhile) if check else (0, ())
-    if wrong:
-        if read_commit(client, keys) != record:  # then the next owner has written to them while they were read
-            raise FencedError(f"venue {keys.venue}: another owner has taken over")
-        log.error("sorted sets damaged, writing them anew", venue=keys.venue, members=wrong)
-        pending = both(pending, everything(race))
-    sets.begin(pending, race, removals)
-    return race, chain, sets
-
-
-def _fold_up(race: Race, past: Iterable[list[Entry]], sets: SetWriter, meanwhile: Callable[[], None]) -> None:
-    """Fold batches of entries; changes up to where the sets are complete are not to be written again."""
-    for entries in past:
-        written = [entry for entry in entries if entry.position <= sets.complete]
-        race.apply(written)
-        if written:
-            race.take_changes()
-        race.apply(entries[len(written) :])
-        meanwhile()
-
-
-def begun(client: SyncClient, keys: VenueKeys, past: Past) -> tuple[Race, Chain]:
-    """The race at the newest sound checkpoint that leads on to the present, and the chain that goes on from it."""
-    kept = reads.checkpoints(client, keys)
-    chain = Chain.of(kept, reads.checkpoint_names(client, keys)[1])
-    try:
-        if names := chain.latest():
-            race = Race.restore([kept[name] for name in names])
-            check_name(names[-1], race.position)
-            return race, chain
-        if not past.segments and first_position(client, keys) is None:
-            return Race(), chain
-    except CorruptRecordError as exc:
-        log.error("checkpoint damaged, going back to a sound one", venue=keys.venue, reason=str(exc))  # noqa: TRY400  # said whole
-    return past.sound_race(), Chain(strays=[*chain.strays, *misnamed(kept)])
-
-
-@dataclass
-class _Clock:
-    """The server's clock as this process sees it: its own monotonic one plus an offset, read now and then."""
-
-    offset_ms: float = 0.0
-
-    def set(self, client: SyncClient) -> None:
-        before = time.monotonic()
-        with store_errors():
-            at_ms = server_ms(client)
-        self.offset_ms = at_ms - (before + time.monotonic()) / 2 * 1000
-
-    def now_ms(self) -> int:
-        return int(time.monotonic() * 1000 + self.offset_ms)
-
-
-class _LetGoError(RacingError):
-    """The venue is no longer ours: we give it up, or have lost its lease."""
-
-
-class VenueThread(threading.Thread):
-    """Runs one venue for as long as this process holds its lease; restores after every conflict.
-
-    report: how the venue stands here. trouble: the last error met. Both are replaced or written field by field,
-    and may be read by any thread.
-    """
-
-    def __init__(self, url: str, venue: str, name: str, settings: Settings) -> None:
-        super().__init__(name=f"venue-{venue}", daemon=True)
-        self._keys = VenueKeys(venue)
-        self._owner = name
-        self._settings = settings
-        self._memory = MemoryWatch(settings.memory_mb)
-        self._client = connect(url, venue=venue)
-        self._reader = connect(url, venue=venue, block_ms=BLOCK_MAX_MS)
-        self._clock = _Clock()
-        self._leased_ms = 0
-        self._halt = threading.Event()
-        self.report = VenueReport()
-        self.trouble: Trouble | None = None
-        self.conflicts = 0
-        folder = settings.segments_folder
-        self._archive = ArchiveThread(url, venue, folder) if folder is not None else None
-
-    def stop(self) -> None:
-        """Ask the thread to end after its present step and to give up the lease; join() waits for it."""
-        self._halt.set()
-
-    @property
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self._halt.is_set()
-
-    def run(self) -> None:
-        """Hold, restore, step, and again, until stopped."""
-        if self._archive is not None:
-            self._archive.start()
-        eager_s = time.monotonic() + _EAGER_S
-        while not self._halt.is_set():
-            well = self._turn()
-            self._halt.wait(_ASK_S if well and time.monotonic() < eager_s else _RETRY_S)
-        self._drop()
-
-    def _turn(self) -> bool:
-        """Race once if the lease is free; returns whether all went as it should."""
-        venue = self._keys.venue
-        try:
-            self._clock.set(self._client)
-            if self._hold():
-                self._race()
-            return True
-        except _LetGoError as exc:
-            log.info("venue let go", venue=venue, reason=str(exc))
-            return True
-        except FencedError as exc:
-            METRICS.count("saima_conflicts_total", venue)
-            self.conflicts += 1
-            log.warning("fenced, restoring", venue=venue, reason=str(exc))
-            self._note(exc)
-        except NewerFormatError as exc:
-            log.error("left to a newer scorer", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
-            self._note(exc)
-            self._give_up()
-            self._halt.wait(_REFUSED_S)
-        except UnrestorableError as exc:
-            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
-            self._note(exc)
-            self._halt.wait(_REFUSED_S)
-        except StoreError as exc:
-            log.warning("store trouble, retrying", venue=venue, reason=str(exc))
-            self._note(exc)
-            self._relieve(str(exc))
-        except RacingError as exc:
-            log.error("race cannot be restored, retrying", venue=venue, reason=str(exc))  # noqa: TRY400  # said whole
-            self._note(exc)
-            self._halt.wait(_REFUSED_S)
-        except Exception as exc:
-            log.exception("unexpected error, restoring", venue=venue)
-            self._note(exc)
-        finally:
-            self.report.state = "waiting"
-        return False
-
-    def _note(self, exc: Exception) -> None:
-        self.trouble = Trouble(f"{type(exc).__name__}: {exc}"[:_TROUBLE_MAX], self._clock.now_ms())
-
-    def _race(self) -> None:
-        self.report.state = "restoring"
-        scorer = VenueScorer(self._client, self._keys, self._settings, meanwhile=self._keep)
-        with closing(scorer):
-            self._race_on(scorer)
-
-    def _race_on(self, scorer: VenueScorer) -> None:
-        """Step until an error ends it."""
-        venue = self._keys.venue
-        METRICS.count("saima_takeovers_total", venue)
-        if self._archive is not None:
-            self._archive.owned(scorer.epoch)
-        log.info("racing", venue=venue, position=str(scorer.race.position), runners=len(scorer.race.products))
-        self.report.state, self.report.epoch = "racing", scorer.epoch
-        while True:
-            self._keep()
-            now_ms = self._clock.now_ms()
-            block_ms = min(scorer.wait_ms(now_ms), self._settings.lease_ms // _LEASES_PER_TERM)
-            entries = read_after(self._reader, self._keys, scorer.race.position, block_ms=block_ms)
-            begun_ms = self._clock.now_ms()
-            if not entries and scorer.tick_due(begun_ms):
-                append_tick(self._client, self._keys)
-                continue
-            if self._archive is not None:
-                scorer.archived = self._archive.until
-            scorer.pressed, scorer.tight = self._memory.pressed(self._client), self._memory.tight
-            record = scorer.step(entries, begun_ms)
-            if record is not None:
-                self._tell(record, begun_ms)
-                if self._archive is not None:
-                    self._archive.seen(scorer.full_checkpoints)
-            if entries:
-                self._halt.wait(scorer.pause_ms(self._clock.now_ms()) / 1000)
-
-    def _relieve(self, reason: str) -> None:
-        """Where the server is too full for a commit, trim without one."""
-        if "OOM" not in reason and "discarded" not in reason:
-            return
-        with suppress(RacingError):  # also where the rule that says what must stay is damaged
-            gone = relieve(self._client, self._keys, None if self._archive is None else self._archive.until)
-            log.warning("server full, log trimmed", venue=self._keys.venue, entries=gone)
-
-    def _tell(self, record: CommitRecord, begun_ms: int) -> None:
-        venue, now_ms = self._keys.venue, self._clock.now_ms()
-        METRICS.count("saima_commits_total", venue)
-        METRICS.observe("saima_commit_seconds", venue, (now_ms - begun_ms) / 1000)
-        METRICS.set("saima_fold_lag_ms", venue, now_ms - record.as_of_ms)
-        report = self.report
-        report.commits, report.lag_ms, report.commit_ms = record.number, now_ms - record.as_of_ms, now_ms - begun_ms
-
-    # -- lease ---------------------------------------------------------------------------------------
-
-    def holds(self) -> bool:
-        """Whether this process holds the lease for certain: it asked less than a term ago, and the venue is on."""
-        return self.report.state != "waiting" and self._clock.now_ms() - self._leased_ms < self._settings.lease_ms
-
-    def _keep(self) -> None:
-        """Renew the lease when it is due. Raises _LetGoError when it is lost, or the venue is to be given up."""
-        if self._halt.is_set():
-            raise _LetGoError("asked to stop")
-        if self._clock.now_ms() - self._leased_ms > self._settings.lease_ms // _LEASES_PER_TERM:
-            self._clock.set(self._client)
-            if not self._hold():
-                raise _LetGoError("another process holds the lease")
-
-    def _hold(self) -> bool:
-        asked_ms = self._clock.now_ms()
-        with store_errors():
-            held = self._client.eval(source("hold_lease"), 1, self._keys.lease, self._owner, self._settings.lease_ms)
-        self._leased_ms = asked_ms
-        return bool(held == 1)
-
-    def _give_up(self) -> None:
-        """Let another process have the venue; where Redis is away, the lease expires by itself."""
-        with suppress(StoreError), store_errors():
-            self._client.eval(source("drop_lease"), 1, self._keys.lease, self._owner)
-
-    def _drop(self) -> None:
-        if self._archive is not None:
-            self._archive.stop()
-        self._give_up()
-        self._client.close()
-        self._reader.close()

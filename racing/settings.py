@@ -46,7 +46,7 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=1, le=65535, description="port that the API listens on")
     frame_ms: int = Field(100, ge=0, le=60_000, description="a frame is published at most this often, ms")
     idempotency_ms: int = Field(
-        900_000, ge=1_000, le=86_400_000, description="how long the answer to an Idempotency-Key is kept, ms"
+        900_000, ge=1_000, le=86_400_000, description="how long an answer to an Idempotency-Key is kept at least, ms"
     )
     lease_ms: int = Field(
         3_000, ge=500, le=60_000, description="a scorer that is silent this long loses its venues, ms"

@@ -24,8 +24,10 @@ _RECORDS = 4
 """All checkpoints together weigh about so many full ones."""
 _EVENT_BYTES, _ENTRY_BYTES = 25, 200
 """Of the log: 22 with a user, 25 with an id as well; an entry names the one before it."""
-_KEY_BYTES = 320
-"""An Idempotency-Key and its answer: 226, and its expiry."""
+_KEY_BYTES = 230
+"""An Idempotency-Key and its answer: 202 to 215."""
+_GENERATIONS = 2
+"""Answers are kept for twice their time at most."""
 _FRAMES, _FRAME_BYTES, _SLOT_BYTES = 3_000, 400, 430
 _SERVER_BYTES = 32_000_000
 """The server itself, and 512 entries on their way to a scorer."""
@@ -84,6 +86,6 @@ def memory_needed(plan: Plan) -> Need:
         sorted_sets=plan.runners * _MEMBER_BYTES * (1 + _SETS_PER_MEASURE * plan.measures),
         checkpoints=int(_RECORDS * (cells * _CELL_BYTES + ids * _ID_BYTES)),
         log=int(kept_s * (plan.events_per_s * _EVENT_BYTES + batches_per_s * _ENTRY_BYTES)),
-        idempotency_keys=int(plan.key_share * batches_per_s * plan.idempotency_s * _KEY_BYTES),
+        idempotency_keys=int(plan.key_share * batches_per_s * plan.idempotency_s * _GENERATIONS * _KEY_BYTES),
         frames=_FRAMES * (_FRAME_BYTES + min(plan.slots, plan.runners) * _SLOT_BYTES),
     )

@@ -15,10 +15,10 @@ from api.client.flows import (
     TIMEOUT,
     TRIES,
     TROUBLE,
+    Asking,
     Event,
     Flow,
     Flows,
-    Follower,
     Query,
     Receipt,
     Wait,
@@ -26,23 +26,14 @@ from api.client.flows import (
     raise_for,
     raise_if_final,
 )
+from api.client.following import BoardFollower, Follower, StandingsFollower, T
+from api.client.standings import Standings
 
 
-class AsyncVenue(Flows):
-    """A venue, for asyncio: as Venue."""
+class _Awaited:
+    """Makes requests, for asyncio."""
 
-    def __init__(
-        self,
-        base_url: str,
-        venue: str,
-        *,
-        key: str | None = None,
-        origin: str | None = None,
-        tries: int = TRIES,
-        http: httpx2.AsyncClient | None = None,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        super().__init__(base_url, venue, key=key, origin=origin, tries=tries)
+    def __init__(self, http: httpx2.AsyncClient | None, sleep: Callable[[float], Awaitable[None]]) -> None:
         self._own = http is None
         self._http = http or httpx2.AsyncClient(timeout=TIMEOUT)
         self._sleep = sleep
@@ -63,6 +54,46 @@ class AsyncVenue(Flows):
                 response = await self._http.request(step.method, step.url, headers=step.headers, content=step.content)
             except httpx2.TransportError as exc:
                 error = exc
+
+    async def _stream(self, follower: Follower[T]) -> AsyncGenerator[T, None]:
+        ask = follower.ask("live")
+        async with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
+            if not response.is_success:
+                await response.aread()
+                raise_for(response)
+            async for line in response.aiter_lines():
+                heard = follower.hear(line)
+                if heard is not None:
+                    yield heard
+
+    async def aclose(self) -> None:
+        """As Venue.close."""
+        if self._own:
+            await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+class AsyncVenue(_Awaited, Flows):
+    """A venue, for asyncio: as Venue."""
+
+    def __init__(
+        self,
+        base_url: str,
+        venue: str,
+        *,
+        key: str | None = None,
+        origin: str | None = None,
+        tries: int = TRIES,
+        http: httpx2.AsyncClient | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        _Awaited.__init__(self, http, sleep)
+        Flows.__init__(self, base_url, "venues", venue, key=key, origin=origin, tries=tries)
 
     async def slots(self, *, limit: int = 50, cursor: str | None = None, **query: Query) -> Board:
         """As Venue.slots."""
@@ -88,7 +119,7 @@ class AsyncVenue(Flows):
 
     async def follow(self, *, limit: int = 50, **query: Query) -> AsyncGenerator[Board, None]:
         """As Venue.follow."""
-        follower = Follower(self, {"limit": limit, **query})
+        follower = BoardFollower(self, {"limit": limit, **query})
         while True:
             try:
                 if follower.streams():
@@ -105,24 +136,41 @@ class AsyncVenue(Flows):
                 raise_if_final(exc)
                 await self._sleep(follower.delay_s())
 
-    async def _stream(self, follower: Follower) -> AsyncGenerator[Board, None]:
-        ask = follower.ask("live")
-        async with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
-            if not response.is_success:
-                await response.aread()
-                raise_for(response)
-            async for line in response.aiter_lines():
-                board = follower.hear(line)
-                if board is not None:
-                    yield board
 
-    async def aclose(self) -> None:
-        """As Venue.close."""
-        if self._own:
-            await self._http.aclose()
+class AsyncMerchant(_Awaited, Asking):
+    """A merchant's products, for asyncio: as Merchant."""
 
-    async def __aenter__(self) -> Self:
-        return self
+    def __init__(
+        self,
+        base_url: str,
+        merchant: str,
+        *,
+        key: str | None = None,
+        tries: int = TRIES,
+        http: httpx2.AsyncClient | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        _Awaited.__init__(self, http, sleep)
+        Asking.__init__(self, base_url, "merchants", merchant, key=key, tries=tries)
 
-    async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+    async def runners(self, *, limit: int = 1000, **query: Query) -> list[dict[str, Any]]:
+        """As Merchant.runners."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._run(self.read_flow("runners", {"limit": limit, **query, "cursor": cursor or None}))
+            found += page["runners"]
+            cursor = page["next_cursor"]
+        return found
+
+    async def follow(self, *, venue: str | None = None) -> AsyncGenerator[Standings, None]:
+        """As Merchant.follow."""
+        follower = StandingsFollower(self, {"venue": venue})
+        while True:
+            try:
+                async for standings in self._stream(follower):
+                    yield standings
+                await self._sleep(follower.retry_s)
+            except TROUBLE as exc:
+                raise_if_final(exc)
+                await self._sleep(follower.delay_s())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +15,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from api.client.boards import Board, applied, name_of
+from api.client.boards import Board
 
 BATCH_MAX: Final = 1_000
 """Events of one request, as many as a service takes by default."""
@@ -26,8 +25,7 @@ TRIES: Final = 8
 TIMEOUT: Final = httpx2.Timeout(10.0)
 STREAM_TIMEOUT: Final = httpx2.Timeout(10.0, read=40.0)  # a ping comes every 15 s
 POLL_S: Final = 1.0
-_FIRST_S, _MOST_S = 0.25, 15.0
-_STREAM_AGAIN_S: Final = 30.0
+_FIRST_S, MOST_S = 0.25, 15.0
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 _FINAL: Final = frozenset({400, 401, 403, 404, 422})
 _GONE: Final = 410
@@ -80,11 +78,11 @@ Flow = Generator[Ask | Wait, httpx2.Response | None, Any]
 """Steps up to a result."""
 
 
-def _delay_s(tries: int, response: httpx2.Response | None = None) -> float:
+def delay_s(tries: int, response: httpx2.Response | None = None) -> float:
     """Seconds before another try: as the service says, else longer each time, spread so that not all come at once."""
     told = "" if response is None else response.headers.get("retry-after", "")
     least_s = float(told) if told.isdecimal() else _FIRST_S * 2 ** min(tries, 10)
-    return min(least_s, _MOST_S) * random.uniform(1.0, 1.5)  # noqa: S311  # spreads load, hides nothing
+    return min(least_s, MOST_S) * random.uniform(1.0, 1.5)  # noqa: S311  # spreads load, hides nothing
 
 
 def answered(ask: Ask, tries: int) -> Flow:
@@ -105,7 +103,7 @@ def answered(ask: Ask, tries: int) -> Flow:
                 return response
             why = f"{response.status_code} {response.text[:200]}"
         if number + 1 < tries:
-            yield Wait(_delay_s(number, response))
+            yield Wait(delay_s(number, response))
     raise SaimaError(f"{ask.method} {ask.url}: no answer that holds in {tries} tries; the last: {why}")
 
 
@@ -131,11 +129,13 @@ TROUBLE = (httpx2.TransportError, SaimaError)
 """What may be over after a while, unless raise_if_final raises it."""
 
 
-class Flows:
-    """Addresses, headers and flows of a venue."""
+class Asking:
+    """Addresses and headers of what is asked of a venue, or of a merchant."""
 
-    def __init__(self, base_url: str, venue: str, *, key: str | None, origin: str | None, tries: int) -> None:
-        self._path = f"{base_url.rstrip('/')}/v1/venues/{quote(venue, safe='')}"
+    def __init__(
+        self, base_url: str, kind: str, name: str, *, key: str | None, origin: str | None = None, tries: int
+    ) -> None:
+        self._path = f"{base_url.rstrip('/')}/v1/{kind}/{quote(name, safe='')}"
         self._headers = {
             **({} if key is None else {"Authorization": f"Bearer {key}"}),
             **({} if origin is None else {"Origin": origin}),
@@ -148,10 +148,18 @@ class Flows:
         params = httpx2.QueryParams({name: value for name, value in given.items() if value is not None})
         return Ask("GET", f"{self._path}/{what}?{params}", self._headers)
 
+    def read_flow(self, what: str, query: Mapping[str, Query | None]) -> Flow:
+        """The document that a read is answered by."""
+        response = yield from answered(self.request(what, **query), self._tries)
+        return response.json()
+
+
+class Flows(Asking):
+    """Addresses, headers and flows of a venue."""
+
     def slots_flow(self, query: Mapping[str, Query | None]) -> Flow:
         """A page of slots."""
-        response = yield from answered(self.request("slots", **query), self._tries)
-        return response.json()
+        return (yield from self.read_flow("slots", query))
 
     def next_page_flow(self, before: Board | None, shown: set[str], query: Mapping[str, Query]) -> Flow:
         """The page after one, less the products that were shown before, to which its own are added; None at the end."""
@@ -214,67 +222,3 @@ def _batches(events: Sequence[Event], name: str | None, most: int) -> Iterator[t
 
 def _encode(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-class Follower:
-    """A board that is followed: what to ask next, and what the answers make of it."""
-
-    def __init__(self, venue: Flows, query: Mapping[str, Query]) -> None:
-        self._venue, self._query = venue, query
-        self.board: Board | None = None
-        self.failed = 0
-        self._stream_s = 0.0
-        self.retry_s = 1.0
-        """How long to wait when the stream has ended."""
-        self._kind = self._data = ""
-
-    def ask(self, what: str) -> Ask:
-        """The stream or the changes, from the board that is here."""
-        since = None if self.board is None else name_of(self.board)
-        return self._venue.request(what, **self._query, since=since)
-
-    def streams(self) -> bool:
-        """Whether to try the stream now; then not again soon, unless it comes through."""
-        now_s = time.monotonic()
-        if now_s < self._stream_s:
-            return False
-        self._stream_s = now_s + _STREAM_AGAIN_S
-        return True
-
-    def hear(self, line: str) -> Board | None:
-        """A line of the stream: a board where it ends an event that makes one, as take has it."""
-        if line:
-            name, _, value = line.partition(": ")
-            if name == "event":
-                self._kind = value
-            elif name == "data":
-                self._data += value
-            elif name == "retry" and value.isdecimal():
-                self.retry_s = min(int(value) / 1000, _MOST_S)
-            return None
-        kind, data, self._kind, self._data = self._kind, self._data, "", ""
-        if kind not in {"frame", "changes"}:
-            return None
-        self.failed, self._stream_s = 0, 0.0
-        return self.take(json.loads(data))
-
-    def take(self, message: Any) -> Board | None:
-        """The board, of itself or of changes of the one that is here; None where nothing has changed.
-
-        Raises SaimaError for changes of another board; then the whole of it is asked for.
-        """
-        whole = message if "slots" in message else message.get("full")
-        if whole is None:
-            if self.board is None or message["since"] != name_of(self.board):
-                self.board = None
-                raise SaimaError(f"changes since {message['since']}, which is not the board that is here")
-            if message["next"] == message["since"] and not message["changed"]:
-                return None
-            whole = applied(self.board, message)
-        self.board = whole
-        return self.board
-
-    def delay_s(self) -> float:
-        """Seconds to wait after something went wrong."""
-        self.failed += 1
-        return _delay_s(self.failed - 1)

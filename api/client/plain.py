@@ -15,10 +15,10 @@ from api.client.flows import (
     TIMEOUT,
     TRIES,
     TROUBLE,
+    Asking,
     Event,
     Flow,
     Flows,
-    Follower,
     Query,
     Receipt,
     Wait,
@@ -26,27 +26,14 @@ from api.client.flows import (
     raise_for,
     raise_if_final,
 )
+from api.client.following import BoardFollower, Follower, StandingsFollower, T
+from api.client.standings import Standings
 
 
-class Venue(Flows):
-    """A venue, for plain code. One per thread, or an http client that may be shared.
+class _Plain:
+    """Makes requests, for plain code."""
 
-    key: of a role that may do what is asked. origin: of the page for whose sake a beacon key is used. tries: so often a
-    request is made before SaimaError is raised. http: a client with settings of its own. sleep: waits seconds.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        venue: str,
-        *,
-        key: str | None = None,
-        origin: str | None = None,
-        tries: int = TRIES,
-        http: httpx2.Client | None = None,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        super().__init__(base_url, venue, key=key, origin=origin, tries=tries)
+    def __init__(self, http: httpx2.Client | None, sleep: Callable[[float], None]) -> None:
         self._own = http is None
         self._http = http or httpx2.Client(timeout=TIMEOUT)
         self._sleep = sleep
@@ -67,6 +54,50 @@ class Venue(Flows):
                 response = self._http.request(step.method, step.url, headers=step.headers, content=step.content)
             except httpx2.TransportError as exc:
                 error = exc
+
+    def _stream(self, follower: Follower[T]) -> Generator[T, None, None]:
+        ask = follower.ask("live")
+        with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
+            if not response.is_success:
+                response.read()
+                raise_for(response)
+            for line in response.iter_lines():
+                heard = follower.hear(line)
+                if heard is not None:
+                    yield heard
+
+    def close(self) -> None:
+        """Close the http client, unless it was given."""
+        if self._own:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Venue(_Plain, Flows):
+    """A venue, for plain code. One per thread, or an http client that may be shared.
+
+    key: of a role that may do what is asked. origin: of the page for whose sake a beacon key is used. tries: so often a
+    request is made before SaimaError is raised. http: a client with settings of its own. sleep: waits seconds.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        venue: str,
+        *,
+        key: str | None = None,
+        origin: str | None = None,
+        tries: int = TRIES,
+        http: httpx2.Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        _Plain.__init__(self, http, sleep)
+        Flows.__init__(self, base_url, "venues", venue, key=key, origin=origin, tries=tries)
 
     def slots(self, *, limit: int = 50, cursor: str | None = None, **query: Query) -> Board:
         """The first slots of the current frame, or the page that a cursor names. Raises SaimaError."""
@@ -99,7 +130,7 @@ class Venue(Flows):
 
         Raises SaimaError where the service says that it is no use to try again.
         """
-        follower = Follower(self, {"limit": limit, **query})
+        follower = BoardFollower(self, {"limit": limit, **query})
         while True:
             try:
                 if follower.streams():
@@ -115,24 +146,43 @@ class Venue(Flows):
                 raise_if_final(exc)
                 self._sleep(follower.delay_s())
 
-    def _stream(self, follower: Follower) -> Generator[Board, None, None]:
-        ask = follower.ask("live")
-        with self._http.stream("GET", ask.url, headers=ask.headers, timeout=STREAM_TIMEOUT) as response:
-            if not response.is_success:
-                response.read()
-                raise_for(response)
-            for line in response.iter_lines():
-                board = follower.hear(line)
-                if board is not None:
-                    yield board
 
-    def close(self) -> None:
-        """Close the http client, unless it was given."""
-        if self._own:
-            self._http.close()
+class Merchant(_Plain, Asking):
+    """A merchant's products in all venues that its key reaches, for plain code; the rest as Venue has it."""
 
-    def __enter__(self) -> Self:
-        return self
+    def __init__(
+        self,
+        base_url: str,
+        merchant: str,
+        *,
+        key: str | None = None,
+        tries: int = TRIES,
+        http: httpx2.Client | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        _Plain.__init__(self, http, sleep)
+        Asking.__init__(self, base_url, "merchants", merchant, key=key, tries=tries)
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def runners(self, *, limit: int = 1000, **query: Query) -> list[dict[str, Any]]:
+        """The rows of all products, page by page, each with terms and metrics. Raises SaimaError."""
+        found: list[dict[str, Any]] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self._run(self.read_flow("runners", {"limit": limit, **query, "cursor": cursor or None}))
+            found += page["runners"]
+            cursor = page["next_cursor"]
+        return found
+
+    def follow(self, *, venue: str | None = None) -> Generator[Standings, None, None]:
+        """All standings now, and after each change, with the alerts that came, without end.
+
+        Raises SaimaError where the service says that it is no use to try again.
+        """
+        follower = StandingsFollower(self, {"venue": venue})
+        while True:
+            try:
+                yield from self._stream(follower)
+                self._sleep(follower.retry_s)
+            except TROUBLE as exc:
+                raise_if_final(exc)
+                self._sleep(follower.delay_s())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Annotated
 
@@ -73,7 +74,9 @@ async def read_many_slots(
     A venue that is not there, or not for this caller, is named as missing and spoils nothing.
     """
     names, part = _names(query.venues), Part(query.limit, fields=fields_of(query.fields))
-    views = [view for name in names if (view := await _readable(service, caller, name)) is not None]
+    with suppress(StoreUnavailableError):  # those that are known are shown all the same
+        await service.frames.look_for(names)
+    views = [view for name in names if (view := _readable(service, caller, name)) is not None]
     made = [_made(view, part, caller) for view in views]
     missing = [name for name in names if name not in {view.venue.venue for view in views}]
     age_ms = max((age for view in views if (age := view.age()) is not None), default=None)
@@ -93,12 +96,9 @@ def _names(venues: str) -> list[str]:
     raise ProblemError("invalid", in_words(errors), errors=errors)
 
 
-async def _readable(service: Service, caller: Grant, name: str) -> VenueView | None:
+def _readable(service: Service, caller: Grant, name: str) -> VenueView | None:
     """A venue that this caller may read; None for any other, and where nobody can tell."""
-    try:
-        view = await service.frames.view(name)
-    except StoreUnavailableError:
-        return None
+    view = service.frames.views.get(name)
     open_to_all = name in service.frames.open_views
     return view if open_to_all or ("slots:read" in caller.needs and caller.reaches(name)) else None
 

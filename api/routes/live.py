@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Generic
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import AfterValidator
@@ -14,8 +14,11 @@ from api import sse
 from api.boards import changes_since
 from api.encoded import parse_place
 from api.errors import ProblemError
+from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs
-from api.live import LIMITS, Asked, Kind
+from api.hub import Asked, Hub, K
+from api.live import Live
+from api.live_boards import LIMITS, Kind
 from api.parts import Sight
 from api.reading import FRAME_PATTERN, known_segment
 from api.routes.slots import HEADERS, UNCHANGED, Known, answered
@@ -59,11 +62,11 @@ async def caught_up(service: Service, view: VenueView, place: Place) -> None:
         await service.frames.catch_up(view, place)
 
 
-class _Follows(Response):
+class Follows(Response, Generic[K]):
     """The head of a stream; then the connection is handed over to those that are written to."""
 
-    def __init__(self, service: Service, view: VenueView, asked: Asked) -> None:
-        self._service, self._view, self._asked = service, view, asked
+    def __init__(self, live: Live, hub: Hub[K], asked: Asked[K]) -> None:
+        self._live, self._hub, self._asked = live, hub, asked
         self.status_code, self.background = 200, None
         # proxies pass it on as it comes: nginx by the last one, others as it is not to be kept or transformed
         self.init_headers({"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"})
@@ -71,10 +74,21 @@ class _Follows(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # as ASGI has it
         """Begin the answer, if there is room for it."""
-        live, name = self._service.live, self._view.venue.venue
-        live.check_room(name, self._asked.caller)
+        self._live.check_room(self._hub.label, self._asked.caller)
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        scope["saima.hand_over"](partial(live.open, self._view, self._asked))
+        scope["saima.hand_over"](partial(self._live.open, self._hub, self._asked))
+
+
+def check_stays(service: Service) -> None:
+    """Raise ProblemError (503) where this process is about to end."""
+    if service.draining:
+        raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
+
+
+def named(request: Request, caller: Grant) -> str:
+    """Who is held to account for a stream."""
+    peer = request.client.host if request.client is not None else "unknown"
+    return f"the key {caller.name!r}" if caller.id else f"the address {peer}"
 
 
 @router.get("/{venue}/live", operation_id="followSlots", response_class=Response, responses={200: FOLLOWED})
@@ -105,21 +119,14 @@ async def follow_slots(
     A client that names the frame it has, by Last-Event-ID or since, is told what has changed since then, or the whole
     board where that is no longer kept.
     """
-    if service.draining:
-        raise ProblemError("overloaded", "this process is about to end: open the stream again, it goes to another")
+    check_stays(service)
     known_segment(view, segment)
     name = view.venue.venue
     place = parse_place(since or last_event_id or "")
     if place is not None:
         await caught_up(service, view, place)
-    peer = request.client.host if request.client is not None else "unknown"
-    asked = Asked(
-        Kind(limit, caller.sees_details(name), tokens, segment),
-        place,
-        f"the key {caller.name!r}" if caller.id else f"the address {peer}",
-        caller.id,
-    )
-    return _Follows(service, view, asked)
+    kind = Kind(limit, caller.sees_details(name), tokens, segment)
+    return Follows(service.live, service.live.boards(view), Asked(kind, place, named(request, caller), caller.id))
 
 
 @router.get(

@@ -133,7 +133,8 @@ async def take_finalists(
     subs = wanted.venues or sorted(each for each, sub in service.frames.views.items() if sub.venue.parent == name)
     if not subs:
         raise ConflictError(f"no venue has {name!r} for its parent: name the sub venues")
-    views = [await _sub(service, sub) for sub in subs]
+    await service.frames.look_for(subs)
+    views = [_sub(service, sub) for sub in subs]
     if not all(caller.reaches(sub) for sub in subs):
         raise no_venue(next(sub for sub in subs if not caller.reaches(sub)))
     heats, runners = [], dict[str, Runner]()
@@ -153,8 +154,8 @@ async def take_finalists(
     return Finalists(heats=heats, runners=enrolled, refused=refused)
 
 
-async def _sub(service: Service, venue: str) -> VenueView:
-    view = await service.frames.view(venue)
+def _sub(service: Service, venue: str) -> VenueView:
+    view = service.frames.views.get(venue)
     if view is None:
         raise no_venue(venue)
     return view

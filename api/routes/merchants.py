@@ -73,7 +73,7 @@ async def reached(service: Service, caller: Grant, venue: str | None) -> list[Ve
         if view is None or not caller.reaches(venue):
             raise no_venue(venue)
         return [view]
-    await service.frames.look_again()
+    await service.frames.list_again()
     return [view for name, view in sorted(service.frames.views.items()) if caller.reaches(name)]
 
 

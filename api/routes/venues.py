@@ -73,7 +73,7 @@ async def list_venues(
     if caller.needs:
         await service.frames.refresh()
     else:
-        await service.frames.look_again()  # whoever asks without a key costs Redis nothing to speak of
+        await service.frames.list_again()  # whoever asks without a key costs Redis nothing to speak of
     views, open_views = service.frames.views, service.frames.open_views
     own = views if "slots:read" in caller.needs else open_views
     names = sorted(

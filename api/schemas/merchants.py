@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from api.alerts import Kind
-from api.schemas.fields import BULK_MAX, Id
+from api.schemas.fields import BULK_MAX, Id, header
 from api.schemas.slots import StepOut, TermOut
 from racing.documents import Strict
 
@@ -225,3 +225,33 @@ class HistoryOut(BaseModel):
     slot: list[int | None] = Field(examples=[[8, 7, 7]])
     standing: list[int | None] = Field(examples=[[8, 7, 6]])
     score: list[float | None] = Field(examples=[[12.31, 12.4, 12.6]])
+
+
+STANDINGS_FOLLOWED: dict[str, Any] = {
+    "description": "Events until either side ends it. `standings`: data is all rows, best first, as the list of"
+    " products has them but for terms, metrics and some more, with `frames`, and `alerts`: all that holds in"
+    " the venues that `full` names, what changed since in others. `changes`: what makes the rows of those before:"
+    " `frames` that are new, venues that are `gone`, rows that have `left` (venue and runner), whole ones that have"
+    " `entered`, those that have `changed` (venue, runner and the fields that differ), and the alerts that came;"
+    " `since` and `next` name both. `bye`: the service ends it, come again after retry ms. The id of an event is its"
+    " `next`. Lines that begin with a colon are to be passed over: one comes every 15 s at least.",
+    "headers": {"Cache-Control": header("no-cache, no-transform")},
+    "content": {
+        "text/event-stream": {
+            "schema": {"type": "string"},
+            "example": "retry: 2417\n\n"
+            "event: standings\nid: hall-1:1763740800000-48210.1763740800150~3f9c11d2.0\n"
+            'data: {"merchant":"m-7","next":"hall-1:1763740800000-48210.1763740800150~3f9c11d2.0","frames":['
+            '{"venue":"hall-1","frame":48210}],"runners":[{"venue":"hall-1","product":"p-1001","runner":0,'
+            '"title":"Earbuds","slot":8,"standing":8,"score":12.31,"movement":{"one_min":3,"five_min":-2,'
+            '"since_start":null}}],"full":["hall-1"],"alerts":[{"venue":"hall-1","kind":"entered_board",'
+            '"product":"p-1001"}]}\n\n'
+            "event: changes\nid: hall-1:1763740800000-48215.1763740800650~3f9c11d2.1\n"
+            'data: {"merchant":"m-7","since":"hall-1:1763740800000-48210.1763740800150~3f9c11d2.0",'
+            '"next":"hall-1:1763740800000-48215.1763740800650~3f9c11d2.1","frames":[{"venue":"hall-1","frame":48215}],'
+            '"gone":[],"left":[],"entered":[],"changed":[{"venue":"hall-1","runner":0,"slot":7,"standing":7}],'
+            '"full":[],"alerts":[]}\n\n',
+        }
+    },
+}
+"""The answer of a merchant's live stream."""

@@ -41,6 +41,7 @@ class CommitRecord(msgspec.Struct, frozen=True):
     owner found the log to be other than what had been committed. compare: the sorted sets are to be compared with the
     race, whatever is known of them: somebody asked for it.
     format: of the whole state (racing/formats.py), so that a newer one is refused before anything is written.
+    answers_ms: the age of the hash of answers (racing/store/answers.py).
     """
 
     epoch: int
@@ -55,6 +56,7 @@ class CommitRecord(msgspec.Struct, frozen=True):
     damaged: int = 0
     compare: bool = False
     format: int = 1
+    answers_ms: int = 0
 
 
 NO_COMMIT = CommitRecord(epoch=0, number=0, position=str(START), sets_position=str(START), frame=0, as_of_ms=0)
@@ -129,6 +131,7 @@ class Batch:
     checkpoint: tuple[str, bytes] | None = None
     gone: Sequence[str | bytes] = ()
     trim_ms: int | None = None
+    answers_ms: int = 0
     set_commands: Sequence[tuple[Any, ...]] = field(default_factory=list)
 
 
@@ -262,6 +265,7 @@ class Committer:
             damaged=last.damaged + batch.damaged,
             compare=last.compare and not batch.compared,
             format=FORMAT,
+            answers_ms=batch.answers_ms,
         )
         return record, [("SET", keys.commit, _encode(record)), *body]
 

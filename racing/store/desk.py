@@ -32,6 +32,7 @@ from racing.lifecycle import State, check_move
 from racing.model import Position
 from racing.rule import Rule
 from racing.settings import Settings
+from racing.store.answers import parts_of
 from racing.store.client import as_text, store_errors_async
 from racing.store.crew_view import CrewView, read_crew
 from racing.store.documents import RuleVersion, decode_runner, decode_version, encode_runner, encode_version
@@ -109,7 +110,6 @@ class KeyedBatch:
     key: str
     digest: str
     answer: bytes
-    keep_ms: int
 
 
 _SCAN_STEP = 5_000
@@ -414,8 +414,9 @@ class Desk:
 
         Raises IdempotencyMismatchError when the key came with another body.
         """
-        known = await self.ask("EVAL", source("recall_answer"), 1, VenueKeys(venue).idempotency(key))
-        return _repeated(known[0], known[1], known[2], digest) if known else None
+        keys = VenueKeys(venue)
+        known = await self.ask("EVAL", source("recall_answer"), 2, keys.answers, keys.answers_before, key)
+        return None if known is None else _repeated(known, digest)
 
     async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
         """A rule version, the current one by default. Raises NotFoundError."""
@@ -491,8 +492,8 @@ class Desk:
 
 def _append_command(keys: VenueKeys, batch: bytes | KeyedBatch, mark: Mark) -> Command:
     if isinstance(batch, KeyedBatch):
-        named = (keys.log, keys.tail, keys.idempotency(batch.key), keys.roll)
-        args = (batch.packed, batch.digest, batch.keep_ms, batch.answer)
+        named = (keys.log, keys.tail, keys.answers, keys.answers_before, keys.roll)
+        args = (batch.packed, batch.key, batch.digest, batch.answer)
         return ("EVAL", bare(source("append_events")), len(named), *named, *args, *mark)
     return ("EVAL", bare(source("append_batch")), 3, keys.log, keys.tail, keys.roll, batch, *mark)
 
@@ -507,15 +508,16 @@ def _appended(batch: bytes | KeyedBatch, reply: Any) -> Appended | RacingError:
     if reply[0] == 1:
         return Appended(as_text(reply[1]), batch.answer, repeated=False)
     try:
-        return _repeated(reply[1], reply[2], reply[3], batch.digest)
-    except IdempotencyMismatchError as exc:
+        return _repeated(reply[1], batch.digest)
+    except (IdempotencyMismatchError, CorruptRecordError) as exc:
         return exc
 
 
-def _repeated(stored: bytes, entry: bytes, answer: bytes, digest: str) -> Appended:
-    if as_text(stored) != digest:
+def _repeated(known: bytes, digest: str) -> Appended:
+    stored, entry, answer = parts_of(bytes(known))
+    if stored != digest:
         raise IdempotencyMismatchError("this Idempotency-Key was used with another body: use a new key for a new body")
-    return Appended(as_text(entry), bytes(answer), repeated=True)
+    return Appended(entry, answer, repeated=True)
 
 
 _SCRIPTS: tuple[Script, ...] = (

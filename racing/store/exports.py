@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import redis
 from racing.errors import NotFoundError, StoreError
 from racing.model import START, Position
 from racing.store import reads
+from racing.store.answers import within
 from racing.store.blocks import Block, write_blocks
 from racing.store.client import as_text, store_errors
 from racing.store.keys import VENUES, VenueKeys
@@ -22,7 +24,6 @@ from racing.store.protocol import SyncClient
 from racing.store.reel import reel_bytes, reels_of
 from racing.store.segments import pack_entries, read_segment, segments_of
 from racing.store.venue_file import (
-    ANSWER,
     DECISIONS,
     ENTRIES,
     FORMAT,
@@ -32,7 +33,6 @@ from racing.store.venue_file import (
     REEL,
     ROWS,
     SEGMENT,
-    Answer,
     HashRows,
     LogPlace,
     ReelFile,
@@ -147,7 +147,7 @@ def _blocks(client: SyncClient, keys: VenueKeys, snapshot: _Snapshot, folder: Pa
     yield from _log(client, keys, snapshot.header.log)
     for batch in raw_between(client, keys, START, Position.parse(snapshot.header.log.last), stream=keys.decisions):
         yield DECISIONS, pack_entries(batch)
-    yield from _answers(client, keys)
+    yield from _answers(client, keys, Position.parse(snapshot.header.log.last))
     if folder is not None:
         for reel in reels_of(folder, keys.venue):
             yield REEL, _encode(ReelFile(reel.path.name, reel_bytes(reel.path)))
@@ -172,15 +172,16 @@ def _log(client: SyncClient, keys: VenueKeys, place: LogPlace) -> Iterator[Block
         raise _MovedError(f"venue {keys.venue}: the log was trimmed")
 
 
-def _answers(client: SyncClient, keys: VenueKeys) -> Iterator[Block]:
-    """Those that a sender may still ask for again: without them a batch under a known key would count twice."""
-    prefix = keys.idempotency("")
+def _answers(client: SyncClient, keys: VenueKeys, last: Position) -> Iterator[Block]:
+    """Those that a sender may still ask for again: without them a batch under a known key would count twice.
+
+    Not those of batches after the log as it was: these are not in the file, and must count where it is read.
+    """
     with store_errors():
-        for key in client.scan_iter(match=f"{prefix}*", count=1000):
-            name = as_text(key)
-            fields, keep_ms = client.hgetall(name), client.pttl(name)
-            if fields and keep_ms > 0:
-                yield ANSWER, _encode(Answer(name.removeprefix(prefix), keep_ms, list(fields.items())))
+        for key in (keys.answers_before, keys.answers):
+            fields = client.hscan_iter(key, count=_ROWS_AT_ONCE)
+            while rows := list(islice(fields, _ROWS_AT_ONCE)):
+                yield ROWS, _encode(HashRows("answers", [row for row in rows if within(row[1], last)]))
 
 
 def _segments(keys: VenueKeys, folder: Path, last: Position) -> Iterator[Block]:

@@ -171,9 +171,11 @@ def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
         "applications": keys.applications,
         "applied": keys.applied,
         "plans": keys.plans,
+        "answers": keys.answers,
         "checkpoints": keys.checkpoints,
     }[rows.name]
-    _send(client, [("HSET", key, *(part for row in rows.rows for part in row))])
+    if rows.rows:
+        _send(client, [("HSET", key, *(part for row in rows.rows for part in row))])
 
 
 def _add(client: SyncClient, stream: str, entries: Sequence[tuple[bytes, dict[bytes, bytes]]]) -> None:
@@ -200,9 +202,12 @@ def _frame(fields: dict[bytes, bytes], venue: str) -> dict[bytes, bytes]:
 
 
 def _answer(client: SyncClient, keys: VenueKeys, answer: Answer) -> None:
-    key = keys.idempotency(answer.name)
-    fields = [part for pair in answer.fields for part in pair]
-    _send(client, [("HSET", key, *fields), ("PEXPIRE", key, answer.keep_ms)])
+    """One of a file of format 2."""
+    kept = dict(answer.fields)
+    _send(
+        client,
+        [("HSET", keys.answers, answer.name, b" ".join(kept[part] for part in (b"digest", b"entry", b"answer")))],
+    )
 
 
 def _reel(folder: Path | None, venue: str, reel: ReelFile) -> None:

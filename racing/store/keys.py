@@ -154,9 +154,15 @@ class VenueKeys:
         """string with expiry: the scorer process that runs the venue now."""
         return self._key("lease")
 
-    def idempotency(self, name: str) -> str:
-        """hash with expiry: what was answered to a sender's Idempotency-Key."""
-        return self._key(f"idempotency:{name}")
+    @property
+    def answers(self) -> str:
+        """hash: name of a sender's Idempotency-Key -> digest, entry and answer (racing/store/answers.py)."""
+        return self._key("answers")
+
+    @property
+    def answers_before(self) -> str:
+        """hash: what the hash of answers held until its owner put it aside; goes when the next one is."""
+        return self._key("answers_before")
 
 
 def purged(venue: str, frame: str) -> str:

@@ -1,8 +1,9 @@
 """The form of an exported venue: one file of blocks that holds all of it, whatever server it came from.
 
 First the header (JSON). Then, each as often as it takes: rows of a hash, frames, log entries and, since format 2,
-decisions (all msgpack of (id, fields) pairs, deflated), answers to Idempotency-Keys, and segments, each a header
-followed by its own blocks. Not in it are the sorted sets, which the next owner writes from the race, and the lease.
+decisions (all msgpack of (id, fields) pairs, deflated), and segments, each a header followed by its own blocks. Answers
+to Idempotency-Keys are rows of a hash since format 3, before that blocks of their own. Not in it are the sorted sets,
+which the next owner writes from the race, and the lease.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import msgspec
 from racing.errors import StoreError
 from racing.store.blocks import Block, DamagedFileError, read_blocks
 
-FORMAT = 2
+FORMAT = 3
 """Version of this form; a file of a newer one is refused."""
 MAGIC = b"SAIMAVEN"
 
@@ -46,7 +47,7 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of a hash: rules, products, runners, orders, plans, checkpoints; or, by its name, the string roll."""
+    """Some fields of a hash: rules, products, runners, orders, plans, checkpoints, answers; or the string roll."""
 
     name: str
     rows: list[tuple[bytes, bytes]]
@@ -60,7 +61,7 @@ class ReelFile(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """What was answered to an Idempotency-Key, and how long it is still to be kept."""
+    """What was answered to an Idempotency-Key, in a file of format 2 or older."""
 
     name: str
     keep_ms: int

@@ -11,14 +11,12 @@ async def append(desk: Desk, venue: str, packed: bytes) -> str:
     return (await _appended(desk, venue, packed)).entry
 
 
-async def append_once(
-    desk: Desk, venue: str, packed: bytes, *, key: str, digest: str, answer: bytes, keep_ms: int
-) -> Appended:
+async def append_once(desk: Desk, venue: str, packed: bytes, *, key: str, digest: str, answer: bytes) -> Appended:
     """Append one event batch unless this key was used before; then the answer of that time.
 
     Raises IdempotencyMismatchError when the key came with another body.
     """
-    return await _appended(desk, venue, KeyedBatch(packed, key, digest, answer, keep_ms))
+    return await _appended(desk, venue, KeyedBatch(packed, key, digest, answer))
 
 
 async def _appended(desk: Desk, venue: str, batch: bytes | KeyedBatch) -> Appended:

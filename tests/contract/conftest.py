@@ -27,7 +27,7 @@ def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.
     found = servers.store(request.param)
     if isinstance(found, FakeStore):
         monkeypatch.setattr("racing.store.desk.source", found.script)
-        monkeypatch.setattr("racing.scorer.source", found.script)
+        monkeypatch.setattr("racing.owner.source", found.script)
         monkeypatch.setattr("racing.store.mend.source", found.script)
         monkeypatch.setattr("racing.store.hashes.source", found.script)
         monkeypatch.setattr("racing.store.standings.source", found.script)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from racing.errors import IdempotencyMismatchError, StoreUnavailableError
+from racing.errors import CorruptRecordError, IdempotencyMismatchError, StoreUnavailableError
 from racing.model import START
 from racing.store.desk import Appended, Desk, KeyedBatch
 from racing.store.keys import VenueKeys
@@ -21,13 +21,11 @@ KEYS = VenueKeys(VENUE)
 
 
 async def append(desk: Desk, *, key: str = "k", digest: str = "d", answer: bytes = b"{}", runner: int = 0) -> Appended:
-    return await appends.append_once(
-        desk, VENUE, packed(clicks([runner])), key=key, digest=digest, answer=answer, keep_ms=900_000
-    )
+    return await appends.append_once(desk, VENUE, packed(clicks([runner])), key=key, digest=digest, answer=answer)
 
 
 def keyed(key: str, *, runner: int = 0) -> KeyedBatch:
-    return KeyedBatch(packed(clicks([runner])), key, "d", b"{}", 900_000)
+    return KeyedBatch(packed(clicks([runner])), key, "d", b"{}")
 
 
 def log_length(client: SyncClient) -> int:
@@ -49,14 +47,35 @@ async def test_repeat_is_answered_as_the_first_time_and_appends_nothing(desk: De
     assert log_length(client) == 1
 
 
-async def test_answer_is_kept_as_long_as_was_asked(store: Store, desk: Desk) -> None:
-    await appends.append_once(desk, VENUE, packed(clicks([0])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
-    assert 55_000 < store.raw.pttl(KEYS.idempotency("k")) <= 60_000
+async def test_damaged_answer_is_not_given_and_appends_nothing(store: Store, desk: Desk, client: SyncClient) -> None:
+    """Nobody can tell whether it was this body: the sender tries again until the answer is no longer kept."""
+    await append(desk)
+    for damaged in ("", "d", "d 1-0", "d 1-x {}"):
+        store.raw.hset(KEYS.answers, "k", damaged)
+        with pytest.raises(CorruptRecordError, match="Idempotency-Key"):
+            await append(desk)
+        with pytest.raises(CorruptRecordError, match="Idempotency-Key"):
+            await desk.answered(VENUE, key="k", digest="d")
+    assert log_length(client) == 1
+
+
+async def test_answer_put_aside_is_still_given(store: Store, desk: Desk, client: SyncClient) -> None:
+    first = await append(desk, answer=b"first")
+    store.raw.rename(KEYS.answers, KEYS.answers_before)
+    await append(desk, key="other")
+    assert await append(desk) == Appended(first.entry, b"first", repeated=True)
+    assert await desk.answered(VENUE, key="k", digest="d") == Appended(first.entry, b"first", repeated=True)
+    assert log_length(client) == 2
+
+
+async def test_no_clock_ends_an_answer(store: Store, desk: Desk) -> None:
+    await append(desk)
+    assert store.raw.ttl(KEYS.answers) == -1
 
 
 async def test_forgotten_key_appends_again(store: Store, desk: Desk, client: SyncClient) -> None:
     await append(desk)
-    store.raw.delete(KEYS.idempotency("k"))  # as its expiry does
+    store.raw.delete(KEYS.answers)  # as two owners' terms do
     again = await append(desk)
     assert not again.repeated
     assert log_length(client) == 2
@@ -71,9 +90,7 @@ async def test_repeats_at_the_same_time_append_once(desk: Desk, client: SyncClie
 
 async def test_one_key_in_two_venues_names_two_batches(desk: Desk, client: SyncClient) -> None:
     await append(desk)
-    other = await appends.append_once(
-        desk, "hall-2", packed(clicks([0])), key="k", digest="x", answer=b"{}", keep_ms=1000
-    )
+    other = await appends.append_once(desk, "hall-2", packed(clicks([0])), key="k", digest="x", answer=b"{}")
     assert not other.repeated
     assert len(read_after(client, VenueKeys("hall-2"), START)) == 1
 
@@ -140,6 +157,6 @@ async def test_answer_of_a_key_can_be_asked_for_without_appending(desk: Desk, cl
 async def test_batch_comes_out_of_the_log_as_it_went_in(desk: Desk, client: SyncClient) -> None:
     body = packed(clicks(range(1000)))
     await appends.append(desk, VENUE, body)
-    await appends.append_once(desk, VENUE, body, key="k", digest="d", answer=b"{}", keep_ms=1000)
+    await appends.append_once(desk, VENUE, body, key="k", digest="d", answer=b"{}")
     for entry in read_after(client, KEYS, START):
         assert entry.body.pack() == body  # type: ignore[union-attr]  # it is a batch of events

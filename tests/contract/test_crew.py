@@ -138,7 +138,7 @@ class Running:
 @pytest.fixture
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
-        for name in ("racing.crew.connect", "racing.scorer.connect"):
+        for name in ("racing.crew.connect", "racing.owner.connect"):
             monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running(store.url if isinstance(store, RealStore) else "unix://fake")
     yield made

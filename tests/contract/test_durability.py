@@ -34,7 +34,7 @@ ON_A_REPLICA = load_settings(durability="safe", safe_replicas=1)
 
 
 def batch(key: str) -> KeyedBatch:
-    return KeyedBatch(packed(clicks([0])), key, "d", b'{"accepted":1}', 900_000)
+    return KeyedBatch(packed(clicks([0])), key, "d", b'{"accepted":1}')
 
 
 async def append(desk: Desk, key: str = "k") -> Appended:

@@ -14,8 +14,8 @@ from racing.errors import NewerFormatError
 from racing.formats import FORMAT
 from racing.formula import FORMULA, FORMULAS, Formula
 from racing.model import START, FloatArray
+from racing.owner import VenueThread
 from racing.rule import DEFAULT_RULE
-from racing.scorer import VenueThread
 from racing.store.desk import Desk
 from racing.store.log import read_after
 from racing.store.protocol import SyncClient

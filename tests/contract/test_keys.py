@@ -29,7 +29,7 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     await desk.create(venue, "title", DEFAULT_RULE, author="a")
     await desk.enrol(venue, [Runner("a", "m", "t"), Runner("b", "m", "t")])
     await append(desk, venue, packed(clicks([0])))
-    await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}", keep_ms=60_000)
+    await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}")
     await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
     order = Freeze(kind="freeze", id="freeze")
     await Orders(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
@@ -67,7 +67,6 @@ async def test_every_key_has_the_type_that_its_name_documents(desk: Desk, store:
         if isinstance(member, property)
     }
     documented |= {
-        keys.idempotency("k"): str(VenueKeys.idempotency.__doc__),
         **{keys.sums(what, "click:count"): str(VenueKeys.sums.__doc__) for what in ("window", "delta", "total")},
     }
     found = {key.decode() for key in store.raw.scan_iter(count=1000)} - {VENUES, SECRET}

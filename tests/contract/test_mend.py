@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from racing.errors import FencedError
-from racing.scorer import restore
+from racing.restoring import restore
 from racing.store.commit import Committer
 from racing.store.protocol import SyncClient
 from tests.contract.servers import Store

@@ -48,12 +48,12 @@ async def test_batch_under_the_number_of_a_lost_enrolment_is_refused_with_or_wit
     await real_desk.enrol(VENUE, runners("c"))
     length = real_store.raw.xlen(KEYS.log)
 
-    keyed = KeyedBatch(packed(clicks([1])), "k", "d", b"{}", 900_000)
+    keyed = KeyedBatch(packed(clicks([1])), "k", "d", b"{}")
     refused = await real_desk.append_all(VENUE, [packed(clicks([1])), keyed], stale.mark)
 
     assert [type(each) for each in refused] == [StaleNumbersError, StaleNumbersError]
     assert real_store.raw.xlen(KEYS.log) == length
-    assert not real_store.raw.exists(KEYS.idempotency("k")), "with the right numbers the key can be used"
+    assert not real_store.raw.exists(KEYS.answers), "with the right numbers the key can be used"
     with pytest.raises(StaleNumbersError):
         await real_desk.numbers(VENUE, ["a"], stale.mark)
 

@@ -438,3 +438,32 @@ def test_position_of_a_step_is_the_last_entry_read(track: Track) -> None:
         position = track.click(0, after_ms=10)
         track.step(owner)
         assert owner.race.position == Position.parse(track.commit().position) == position
+
+
+def test_answers_are_put_aside_by_the_time_that_owners_see_pass(
+    client: SyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not by the server's clock, which is set an hour ahead here; and each owner counts on from the one before."""
+    track, passed_s = Track(client, idempotency_ms=1_000), 50.0
+    monkeypatch.setattr("racing.store.answers.time.monotonic", lambda: passed_s)
+    young, old = track.keys.answers, track.keys.answers_before
+    track.begin()
+    track.raw.hset(young, "a", "d 1-0 {}")
+    owner = track.owner()
+    track.step(owner, after_ms=3_600_000)
+    assert (track.raw.hget(young, "a"), track.commit().answers_ms) == (b"d 1-0 {}", 0)
+    passed_s += 0.6
+    track.step(owner, after_ms=HEARTBEAT_MS)
+    assert (track.raw.exists(old), track.commit().answers_ms) == (0, 600)
+    passed_s += 7.0  # while nobody owns it
+    owner = track.owner()
+    passed_s += 0.4
+    track.step(owner, after_ms=HEARTBEAT_MS)
+    assert (track.raw.exists(young), track.raw.hget(old, "a"), track.commit().answers_ms) == (0, b"d 1-0 {}", 0)
+    track.raw.hset(young, "b", "d 2-0 {}")
+    passed_s += 1.0
+    track.step(owner, after_ms=HEARTBEAT_MS)
+    assert (track.raw.exists(young), track.raw.hkeys(old)) == (0, [b"b", b"@"])
+    passed_s += 1.0
+    track.step(owner, after_ms=HEARTBEAT_MS)
+    assert track.raw.hkeys(old) == [b"@"], "nothing was answered since then"

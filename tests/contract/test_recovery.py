@@ -10,7 +10,8 @@ import structlog
 
 from racing.errors import StoreError, UnrestorableError
 from racing.model import START
-from racing.scorer import VenueScorer, VenueThread
+from racing.owner import VenueThread
+from racing.scorer import VenueScorer
 from racing.store.archive import archive
 from racing.store.protocol import SyncClient
 from racing.store.segments import archived_until, segments_of

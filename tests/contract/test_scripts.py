@@ -21,13 +21,13 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "append_batch": ([KEYS.log, KEYS.tail, KEYS.roll], [["packed", "0", "0123456789abcdef"], ["packed", "0", ""]]),
     "read_numbers": ([KEYS.products, KEYS.roll], [["-1", "", "a"], ["0", "0123456789abcdef", "a"]]),
     "append_events": (
-        [KEYS.log, KEYS.tail, KEYS.idempotency("k"), KEYS.roll],
+        [KEYS.log, KEYS.tail, KEYS.answers, KEYS.answers_before, KEYS.roll],
         [
-            ["packed", "digest", "1000", "{}", "0", "0123456789abcdef"],
-            *[["packed", digest, "1000", "{}", "-1", ""] for digest in ("digest", "digest", "other")],
+            ["packed", "k", "digest", "{}", "0", "0123456789abcdef"],
+            *[["packed", "k", digest, "{}", "-1", ""] for digest in ("digest", "digest", "other")],
         ],
     ),
-    "recall_answer": ([KEYS.idempotency("k")], [[]]),
+    "recall_answer": ([KEYS.answers, KEYS.answers_before], [["k"], ["none"]]),
     "enrol_runners": (
         [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail],
         [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"product":"a","merchant":"m"}', "c", "{}"]],

@@ -42,6 +42,8 @@ def commands(rng: random.Random) -> Iterator[list[str]]:
                 ["GETRANGE", f"string:{key}", str(rng.randrange(-3, 4)), str(rng.randrange(-3, 4))],
                 ["SETRANGE", f"string:{key}", str(rng.randrange(6)), value],
                 ["DEL", f"string:{key}"],
+                ["UNLINK", f"string:{key}"],
+                ["RENAME", f"string:{key}", f"string:{rng.choice(_KEYS)}"],
                 ["EXISTS", f"string:{key}"],
                 ["TYPE", rng.choice([f"string:{key}", f"hash:{key}", f"set:{key}", f"log:{key}"])],
                 ["GET", f"hash:{key}"],

@@ -52,7 +52,7 @@ class Running:
 @pytest.fixture
 def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     if store.fake:
-        for name in ("racing.crew.connect", "racing.scorer.connect"):
+        for name in ("racing.crew.connect", "racing.owner.connect"):
             monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: store.client())
     made = Running()
     yield made
@@ -136,7 +136,7 @@ async def test_only_the_holder_of_the_lease_races(
             blocks_ms.append(block_ms)
         return read_after(of, keys, after, block_ms=block_ms)
 
-    monkeypatch.setattr("racing.scorer.read_after", noted)
+    monkeypatch.setattr("racing.owner.read_after", noted)
     running.start("one", url_of(store), lease_ms=600)
     until(lambda: read_commit(client, VenueKeys("leased")).number > 0, within_s=SOON_S, what="one races")
     epoch = read_commit(client, VenueKeys("leased")).epoch
@@ -153,7 +153,7 @@ async def test_only_the_holder_of_the_lease_races(
 async def test_scorer_goes_on_when_the_server_comes_back(
     store: Store, client: SyncClient, desk: Desk, running: Running, lossy: LossyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("racing.crew.connect", "racing.scorer.connect"):
+    for name in ("racing.crew.connect", "racing.owner.connect"):
         monkeypatch.setattr(name, lambda _url, venue=None, block_ms=0: lossy.client())
     await opened(desk, "hall-1")
     running.start("one")

@@ -261,8 +261,6 @@ def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
             for mode in bases:
                 open_venue(stack, VENUE[mode])
             until(lambda: _ready(bases["safe"]), within_s=_SOON_S, what="the API in safe mode is ready")
-            there = f"{bases['safe']}/v1/venues/{VENUE['safe']}"  # made by the other, it is seen within 200 ms
-            until(lambda: httpx2.get(there, timeout=1).is_success, within_s=_SOON_S, what="it sees its venue")
             yield bases
         except BaseException:
             sys.stderr.write(stack.said())

@@ -17,7 +17,11 @@ def test_an_append_that_forgets_its_key_is_found_out() -> None:
     """The exercise sees what it is there to see: a key that is not kept doubles a batch whose reply was lost."""
 
     def forgetful(name: Script) -> str:
-        return source(name).replace("'*'", "redis.call('GET', 'clock')").replace("'digest', ARGV[2],", "'none', '',")
+        return (
+            source(name)
+            .replace("'*'", "redis.call('GET', 'clock')")
+            .replace("'HSET', KEYS[3], ARGV[2],", "'HSET', KEYS[3], 'none',")
+        )
 
     result = crash_all([("new",)], deep=False, scripts=forgetful)
     assert not result.holds

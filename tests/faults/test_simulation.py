@@ -80,7 +80,7 @@ def test_an_owner_that_looks_but_does_not_watch_is_found(monkeypatch: pytest.Mon
 
 
 def test_an_append_that_does_not_know_its_key_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    forgetful = source("append_events").replace("if known[1] then", "if false then")
+    forgetful = source("append_events").replace("if known then", "if false then")
 
     def told(name: Script) -> str:
         return forgetful if name == "append_events" else source(name)

@@ -77,7 +77,7 @@ class Api:
     async def append(self, sending: Sending) -> None:
         """Return when the batch is acknowledged. Raises Died."""
         body = packed(sending.body)
-        keyed = KeyedBatch(body, sending.key, body.hex()[:32], b"{}", keep_ms=900_000)
+        keyed = KeyedBatch(body, sending.key, body.hex()[:32], b"{}")
         batch = cast("Taken", sending.body["events"])  # only its length is asked for where there is a key
         asked = asyncio.ensure_future(self._appender.append(batch, keyed))
         first_of: set[asyncio.Future[Any]] = {asked, self._line.dead}

@@ -12,6 +12,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from api.changes import applied
+from api.client import standings_applied
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,11 @@ class Follower:
         retry_ms = int(fields["retry"]) if "retry" in fields else None
         self.events += 1
         event = Event(fields["event"], fields.get("id"), json.loads(fields["data"]), retry_ms)
-        if event.kind == "frame":
+        if event.kind in {"frame", "standings"}:
             self.board = event.data
         elif event.kind == "changes" and self.board:
-            self.board = applied(self.board, event.data)
+            apply: Any = standings_applied if "merchant" in event.data else applied
+            self.board = apply(self.board, event.data)
         return event
 
     def until(self, shows: Any, within_s: float = 5.0) -> dict[str, Any]:

@@ -207,6 +207,14 @@ TABLE = (
             (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
         )
     ),
+    *(
+        Line("GET", f"{A}/live", told, venue=venue, merchant=merchant, query=query)
+        for query, venue, merchant, told in (
+            ("", OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
+            ("?venue={venue}", OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            ("?venue={venue}", OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+        )
+    ),
     Line("GET", f"{A}/applications", row(merchant=200, other_merchant=404, operator=200, other_operator=200)),
     Line(
         "GET",

@@ -262,6 +262,14 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, ht
         yield service, other
 
 
+def test_a_venue_made_through_one_process_is_there_for_another_that_has_just_looked(
+    pair: tuple[Running, httpx2.Client],
+) -> None:
+    service, other = pair
+    assert other.get("/v1/venues/none").status_code == 404
+    assert other.get(f"/v1/venues/{service.made_venue()}").status_code == 200
+
+
 def test_a_process_that_lags_fetches_what_a_client_has_seen(pair: tuple[Running, httpx2.Client]) -> None:
     """By its ETag, by `seen`, and by a cursor; and answers the same under the same ETag."""
     service, other = pair

@@ -171,6 +171,20 @@ class Server:
     def _del(self, args: Args) -> Any:
         return sum(self._drop(key) for key in args)
 
+    _unlink = _del
+
+    def _rename(self, args: Args) -> Any:
+        held, expiry = self.peek(args[0]), self._expiry.get(args[0])
+        if held is None:
+            raise RefusedError("ERR no such key")
+        self._drop(args[0])
+        self._drop(args[1])
+        self.data[args[1]] = held
+        if expiry is not None:
+            self._expiry[args[1]] = expiry
+        self._touch(args[1])
+        return Status("OK")
+
     def _exists(self, args: Args) -> Any:
         return sum(self.peek(key) is not None for key in args)
 

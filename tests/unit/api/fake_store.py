@@ -56,6 +56,7 @@ class FakeStore:
         self.commit: CommitRecord | None = None
         self.asked: list[tuple[str, Any]] = []
         self.while_listing: list[str] = []
+        self.listing = asyncio.Event()
         self.ahead = 0
         self.stream: list[Frame] = []
 
@@ -71,6 +72,7 @@ class FakeStore:
         self._answer("venues", None)
         listed = [Venue(name, name, 5) for name in self.listed]
         self.listed += self.while_listing
+        self.listing.set()
         await asyncio.sleep(0)
         return listed
 

@@ -77,7 +77,7 @@ def packed_taken(*runners: int) -> PackedTaken:
 
 
 def keyed(key: str, events: Taken) -> KeyedBatch:
-    return KeyedBatch(events.batch(SECRET).pack(), key, "digest", b"answer to " + key.encode(), 1000)
+    return KeyedBatch(events.batch(SECRET).pack(), key, "digest", b"answer to " + key.encode())
 
 
 def runners_of(entry: bytes | KeyedBatch) -> list[int]:

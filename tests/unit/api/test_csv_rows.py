@@ -8,6 +8,7 @@ from typing import Any
 
 from api.csv_rows import as_csv
 from api.merchants import SumsOf
+from api.moves import Movement
 
 ROW: dict[str, Any] = {
     "venue": "hall-1",
@@ -20,7 +21,7 @@ ROW: dict[str, Any] = {
     "of": 12,
     "percentile": 33.3,
     "score": 1.5,
-    "movement": {"one_min": 2, "five_min": -1, "since_start": None},
+    "movement": Movement(2, -1, None),
     "metrics": {"click": SumsOf(4, 1.5, 2.5, 9)},
     "stock": 3,
     "price": None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from api import frames as module
 from api.frames import Frames
 from racing.errors import StoreUnavailableError
 from racing.formats import FORMAT
@@ -17,11 +19,26 @@ from racing.store.documents import RuleVersion
 from tests.unit.api.fake_store import FakeStore, eventually, followed, frame_of, runner_of, shown
 
 
-async def test_a_venue_that_is_not_there_is_looked_for_now_and_then(frames: Frames, store: FakeStore) -> None:
-    """At most five times a second, however often it is asked for."""
-    for _ in range(50):
-        assert await frames.view("hall-9") is None
-    assert len(store.asked) == 1
+async def test_those_who_ask_for_venues_that_are_not_there_share_a_look_that_began_after_they_asked(
+    frames: Frames, store: FakeStore
+) -> None:
+    """The first has a look at once, the others the next one together."""
+    begun_s = time.monotonic()
+    assert await frames.view("hall-9") is None
+    assert await asyncio.gather(*(frames.view(f"hall-{number}") for number in range(50))) == [None] * 50
+    assert time.monotonic() - begun_s >= module._LOOK_S
+    assert store.asked == [("venues", None)] * 2
+
+
+async def test_one_stranger_after_a_while_is_answered_at_once(
+    frames: Frames, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LOOK_S", 3600.0)
+    begun_s = time.monotonic()
+    frames._looked_s = begun_s - 3600.0
+    await frames.refresh()  # as it is done each second, and by whoever makes a venue
+    assert await frames.view("hall-9") is None
+    assert time.monotonic() - begun_s < 1800.0
 
 
 async def test_a_venue_made_elsewhere_is_found_when_it_is_asked_for(frames: Frames, store: FakeStore) -> None:
@@ -32,6 +49,28 @@ async def test_a_venue_made_elsewhere_is_found_when_it_is_asked_for(frames: Fram
     assert await frames.view("hall-1") is view
 
 
+async def test_a_venue_made_elsewhere_a_moment_after_a_look_is_not_said_to_be_missing(
+    frames: Frames, store: FakeStore
+) -> None:
+    assert await frames.view("hall-1") is None
+    store.listed = ["hall-1"]
+    assert await frames.view("hall-1") is not None
+
+
+async def test_a_venue_made_elsewhere_during_a_look_is_not_said_to_be_missing(frames: Frames, store: FakeStore) -> None:
+    """That look has listed the venues already."""
+    store.while_listing = ["hall-1"]
+    first = asyncio.create_task(frames.view("hall-1"))
+    await store.listing.wait()
+    assert await frames.view("hall-1") is not None
+    assert await first is None
+
+
+async def test_several_venues_are_looked_for_at_once(frames: Frames, store: FakeStore) -> None:
+    await frames.look_for(["hall-7", "hall-8", "hall-9"])
+    assert store.asked == [("venues", None)]
+
+
 async def test_nobody_says_that_a_venue_is_missing_while_nobody_can_tell(frames: Frames, store: FakeStore) -> None:
     store.away = True
     for _ in range(3):
@@ -40,6 +79,16 @@ async def test_nobody_says_that_a_venue_is_missing_while_nobody_can_tell(frames:
     store.away = False
     await frames.refresh()
     assert await frames.view("hall-9") is None
+
+
+async def test_all_who_wait_hear_of_a_store_that_is_away_with_the_one_who_looks(
+    frames: Frames, store: FakeStore
+) -> None:
+    """A look at a store that does not answer takes most of the second within which writers must hear of it."""
+    store.away = True
+    found = await asyncio.gather(*(frames.view(f"hall-{n}") for n in range(50)), return_exceptions=True)
+    assert all(isinstance(each, StoreUnavailableError) for each in found)
+    assert store.asked == [("venues", None)]
 
 
 async def test_a_venue_that_is_known_is_served_while_the_store_is_away(frames: Frames, store: FakeStore) -> None:

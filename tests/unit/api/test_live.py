@@ -10,11 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from api import boards
-from api import live as module
+from api import boards, hub, live_boards
 from api.errors import ProblemError
 from api.frames import Frames
-from api.live import Asked, Kind, Live
+from api.hub import Asked
+from api.live import Live
+from api.live_boards import Kind
 from api.sse import PING
 from api.stream import STALL_S
 from api.view import VenueView
@@ -79,7 +80,7 @@ class Track:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **given: Any) -> None:
         self.now_s = 1_000.0
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now_s, time_ns=time.time_ns))
+        monkeypatch.setattr(hub, "time", SimpleNamespace(monotonic=lambda: self.now_s))
         self.view = VenueView(Venue("hall-1", "", 0), frame(0), DEFAULT_RULE, 1)
         self.view.show(frame(1, "p-1", "p-2"), {})
         frames = SimpleNamespace(views={"hall-1": self.view}, open_views={"hall-1": self.view})
@@ -91,14 +92,14 @@ class Track:
         """A new stream."""
         transport = Transport()
         asked = Asked(Kind(limit, detailed=False, tokens=False), since, caller, "")
-        self.live.open(self.view, asked, transport, self.connections)
+        self.live.open(self.live.boards(self.view), asked, transport, self.connections)
         return transport
 
     async def turn(self, seconds: float = 0.1) -> None:
         """One round of writing, so much later."""
         self.now_s += seconds
-        (hub,) = self.live._hubs.values()
-        await hub._round(self.now_s)
+        (board,) = self.live._hubs.values()
+        await board._round(self.now_s)
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ async def test_a_message_is_encoded_once_for_all_who_see_the_same(
         made.append(told)
         return encode(told)
 
-    monkeypatch.setattr(module, "encode", counted)
+    monkeypatch.setattr(live_boards, "encode", counted)
     streams = [track.open() for _ in range(50)]
     assert len(made) == 1
     track.view.show(frame(2, "p-2", "p-1"), {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from api.history import Board
-from api.moves import NO_BOARDS, Moves, moved
+from api.moves import NO_BOARDS, NOT_MOVED, Movement, Moves, moved
 from api.view import VenueView
 from racing.model import Frame, Slot
 from racing.store.kept import KeptFrames
@@ -14,9 +14,9 @@ BOARDS = (Board((1, 1), 0, {7: 5}), None, Board((1, 0), 0, {7: 1, 8: 2}))
 
 
 def test_slots_won_count_up_and_what_was_not_there_has_not_moved() -> None:
-    assert moved(BOARDS, 7, 3) == {"one_min": 2, "five_min": None, "since_start": -2}
-    assert moved(BOARDS, 8, 3) == {"one_min": None, "five_min": None, "since_start": -1}
-    assert moved(BOARDS, 7, None) == moved(NO_BOARDS, 7, 3) == dict.fromkeys(moved(BOARDS, 7, 3))
+    assert moved(BOARDS, 7, 3) == Movement(2, None, -2)
+    assert moved(BOARDS, 8, 3) == Movement(None, None, -1)
+    assert moved(BOARDS, 7, None) == moved(NO_BOARDS, 7, 3) == NOT_MOVED == Movement(None, None, None)
 
 
 class Kept:
@@ -43,7 +43,7 @@ async def test_boards_are_of_whole_ten_seconds_and_read_once_for_each() -> None:
     kept, moves = Kept(), Moves()
     for at_ms in (600_000, 604_000, 609_999):
         boards = await moves.of(cast("KeptFrames", kept), view(at_ms))
-        assert moved(boards, 7, 1) == {"one_min": 8, "five_min": 4, "since_start": 1}
+        assert moved(boards, 7, 1) == Movement(8, 4, 1)
     assert kept.asked == [540_000, 300_000, 120_000]
     await moves.of(cast("KeptFrames", kept), view(610_000))
     assert len(kept.asked) == 6

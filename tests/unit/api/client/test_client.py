@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.client import AsyncVenue, Board, Receipt, SaimaError, Venue, applied, name_of
+from api.client import AsyncVenue, Board, Merchant, Receipt, SaimaError, Venue, applied, name_of
 from api.client.flows import BATCH_MAX, BEACONS_MAX
 
 BASE = "https://saima.example/"
@@ -43,6 +43,11 @@ class Service:
         """A plain client of it, which never sleeps."""
         http = httpx2.Client(transport=httpx2.MockTransport(self))
         return Venue(BASE, "hall 1", http=http, sleep=self.slept.append, **options)
+
+    def merchant(self) -> Merchant:
+        """A plain client of a merchant."""
+        http = httpx2.Client(transport=httpx2.MockTransport(self))
+        return Merchant(BASE, "m-1", http=http, sleep=self.slept.append)
 
     def awaited(self, **options: Any) -> AsyncVenue:
         """One for asyncio."""
@@ -311,3 +316,38 @@ async def test_with_asyncio_a_stream_that_fails_gives_way_to_asking() -> None:
         async for _ in Service(told(404, {})).awaited().follow():
             pass
     await venue.aclose()
+
+
+# ------------------------------------------------------------------------------------------- a merchant's standings
+
+
+def stands(*products: str, following: str) -> dict[str, Any]:
+    rows = [{"venue": "h", "product": name, "runner": n, "standing": n + 1} for n, name in enumerate(products)]
+    return {"merchant": "m-1", "next": following, "frames": [], "runners": rows, "full": ["h"], "alerts": []}
+
+
+def restands(since: str, following: str, *changed: dict[str, Any]) -> dict[str, Any]:
+    empty: dict[str, Any] = {"frames": [], "gone": [], "left": [], "entered": [], "full": [], "alerts": []}
+    return {"merchant": "m-1", "since": since, "next": following, **empty, "changed": list(changed)}
+
+
+def test_standings_are_followed_and_taken_up_where_they_were() -> None:
+    swapped = ({"venue": "h", "runner": 0, "standing": 2}, {"venue": "h", "runner": 1, "standing": 1})
+    service = Service(
+        stream(("standings", stands("a", "b", following="x~1")), ("changes", restands("x~1", "x~2", *swapped))),
+        stream(("changes", restands("x~2", "x~2")), ("changes", restands("x~2", "x~3", {**swapped[0], "title": "A"}))),
+    )
+    told = list(islice(service.merchant().follow(venue="h"), 3))
+    assert [[row["product"] for row in each["runners"]] for each in told] == [["a", "b"], ["b", "a"], ["b", "a"]]
+    assert [each.url.params.get("since") for each in service.asked] == [None, "x~2"]
+    assert {each.url.path for each in service.asked} == {"/v1/merchants/m-1/live"}
+
+
+def test_changes_of_other_standings_make_it_ask_for_all() -> None:
+    service = Service(
+        stream(("standings", stands("a", following="x~1")), ("changes", restands("x~7", "x~8"))),
+        stream(("standings", stands("z", following="x~9"))),
+    )
+    told = list(islice(service.merchant().follow(), 2))
+    assert [each["runners"][0]["product"] for each in told] == ["a", "z"]
+    assert [each.url.params.get("since") for each in service.asked] == [None, None]

@@ -188,7 +188,7 @@ def test_other_errors_are_not_taken_for_a_moved_slot(error: Exception) -> None:
 
 def test_all_keys_of_a_venue_share_its_slot_and_name_it() -> None:
     keys = VenueKeys("hall-1")
-    names = (keys.log, keys.commit, keys.sums("window", "click:count"), keys.idempotency("k"))
+    names = (keys.log, keys.commit, keys.sums("window", "click:count"), keys.answers)
     assert {venue_of(name) for name in names} == {"hall-1"}
     assert {int(redis.crc.key_slot(name.encode())) for name in names} == {slot_of("hall-1")}
     assert redis.crc.key_slot(SECRET.encode()) == slot_of(None)
