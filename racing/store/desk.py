@@ -278,6 +278,11 @@ class Desk:
             for i, runner in enumerate(runners)
         ]
 
+    async def decided(self, venue: str) -> int:
+        """How many decisions were made on a venue: it grows with every one, of runners' data too. Cost: O(1)."""
+        async with store_errors_async():
+            return int(await self._client.execute_command("XLEN", VenueKeys(venue).decisions))
+
     async def runner(self, venue: str, product: str) -> tuple[Runner, bytes] | None:
         """The data of a product, and as it is kept; None, after as many round trips, where it is not enrolled."""
         keys = VenueKeys(venue)
