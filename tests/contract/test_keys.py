@@ -11,9 +11,10 @@ from racing.entries import Runner
 from racing.orders import Freeze
 from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
+from racing.store.documents import Plan
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.orders import Orders, Wanted
-from racing.store.plans import Plan, Plans
+from racing.store.plans import Plans
 from racing.store.protocol import SyncClient
 from tests.contract.appends import append, append_once
 from tests.contract.servers import Store

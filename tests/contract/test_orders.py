@@ -9,7 +9,7 @@ import pytest
 
 from racing.decisions import Change, Decision
 from racing.entries import Enrolment, OrdersChange, RuleChange, Runner
-from racing.errors import ConflictError, NotFoundError, StoreError, StoreUnavailableError
+from racing.errors import ConflictError, CorruptRecordError, NotFoundError, StoreUnavailableError
 from racing.formula import FORMULA
 from racing.model import START
 from racing.orders import Order, parse_order
@@ -167,7 +167,7 @@ async def test_a_rule_and_orders_are_one_decision(venue: Desk, client: SyncClien
 async def test_a_damaged_order_is_told_and_stops_no_other_read(venue: Desk, client: SyncClient) -> None:
     await put(venue, pin())
     client.hset(KEYS.orders, "hero", b"{")
-    with pytest.raises(StoreError, match="cannot be read"):
+    with pytest.raises(CorruptRecordError, match="cannot be decoded"):
         await Orders(venue, venue.client).read(VENUE)
     assert len(await audited(venue)) == 3
 
