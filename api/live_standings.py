@@ -266,7 +266,7 @@ class MerchantStandings(Followed[Scope]):
         known = self._owned.get(venue)
         if known is None or known.data != data:
             numbers = await self._service.desk.standings.owned(venue, self.name, at_most=OWNED_MAX + 1)
-            found = await self._service.desk.runners(venue, numbers)
+            found = await self._service.desk.runners.by_number(venue, numbers)
             own = {number: runner for number, runner in found.items() if runner.merchant == self.name}
             known = self._owned[venue] = _Owned(data, own)
         return known.runners

@@ -82,7 +82,7 @@ async def told(
         settled=True,
         stale=view.stale(),
     )
-    known = await desk.runners(venue, numbers)
+    known = await desk.runners.by_number(venue, numbers)
     runners = {number: runner for number, runner in known.items() if owns(runner.merchant)}
     found = Told(ref, runners=runners)
     scoring: Scoring | None = None
@@ -107,7 +107,7 @@ async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
     """The rule that made the scores: that of the view, but for the moment in which it changes."""
     if held is None or held.rule_version == view.rule_version:
         return view.rule
-    return parse_rule((await desk.rule(view.venue.venue, held.rule_version)).rule)
+    return parse_rule((await desk.rules.read(view.venue.venue, held.rule_version)).rule)
 
 
 class Scoring:

@@ -192,7 +192,7 @@ async def look_up_standings(
     """Where up to 1,000 products of one venue stand, as in a merchant's list: a merchant's key sees its own ones."""
     service.merchant_quotas.take(caller.merchant)
     products = list(dict.fromkeys(wanted.products))
-    numbers = await service.desk.numbers(view.venue.venue, products)
+    numbers = await service.desk.runners.numbers(view.venue.venue, products)
     boards = await service.moves.of(service.frames.kept, view)
     found = await told(service.desk, view, list(numbers.values()), owns=caller.owns, boards=boards)
     rows = [row for product in products if (row := found.rows.get(numbers.get(product, -1))) is not None]
