@@ -25,7 +25,7 @@ from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.reel import write_reel_file
 from racing.store.removal import remove_files, remove_keys
-from racing.store.segments import Header, unpack_entries, venue_folder, write_segment_blocks
+from racing.store.segment_files import Header, unpack_entries, venue_folder, write_segment_blocks
 from racing.store.venue_file import (
     ANSWER,
     DECISIONS,
