@@ -39,7 +39,7 @@ async def looked_at(
     Some eight round trips to Redis, each O(log n) at most.
     """
     venue = view.venue.venue
-    number = (await service.desk.numbers(venue, [asked.product])).get(asked.product)
+    number = (await service.desk.runners.numbers(venue, [asked.product])).get(asked.product)
     if number is None:
         return None
     boards = await service.moves.of(service.frames.kept, view)
@@ -96,7 +96,7 @@ async def _neighbours(
     around = await service.desk.standings.around(venue, number, asked.neighbours) if asked.neighbours else []
     here = next((index for index, (_, runner, _) in enumerate(around) if runner == number), 0)
     own = around[here][2] if around else 0.0
-    known = await service.desk.runners(venue, [runner for _, runner, _ in around])
+    known = await service.desk.runners.by_number(venue, [runner for _, runner, _ in around])
     named = view.venue.access.neighbours_named or "operate" in caller.needs
 
     def one(standing: int, runner: int, score: float) -> dict[str, Any]:

@@ -115,7 +115,7 @@ async def told(
 
     boards: to tell movements from. Raises StoreError.
     """
-    known = await desk.runners(view.venue.venue, numbers)
+    known = await desk.runners.by_number(view.venue.venue, numbers)
     return await told_of(desk, view, {n: each for n, each in known.items() if owns(each.merchant)}, boards)
 
 
@@ -159,7 +159,7 @@ async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
     """The rule that made the scores: that of the view, but for the moment in which it changes."""
     if held is None or held.rule_version == view.rule_version:
         return view.rule
-    return parse_rule((await desk.rule(view.venue.venue, held.rule_version)).rule)
+    return parse_rule((await desk.rules.read(view.venue.venue, held.rule_version)).rule)
 
 
 class Scoring:

@@ -34,14 +34,15 @@ class Owned:
         epoch: of the venue's frame; with another owner decisions may have been lost. Raises StoreError. Cost: one short
         read where nothing was decided since.
         """
-        name, made_of = (venue, merchant), (epoch, await desk.decided(venue))
+        name, made_of = (venue, merchant), (epoch, await desk.runners.decisions(venue))
         kept = self._kept.get(name)
         if kept is None or kept.made_of != made_of:
             numbers = await desk.standings.owned(venue, merchant, at_most=OWNED_MAX + 1)
-            found = await desk.runners(venue, numbers)
+            found = await desk.runners.by_number(venue, numbers)
             own = {number: runner for number, runner in found.items() if runner.merchant == merchant}
             kept = _Kept(made_of, own)
-            self._keep(name, kept)
+            if len(found) == len(numbers):  # else some data is damaged, and will be mended without a decision
+                self._keep(name, kept)
         else:
             self._kept.move_to_end(name)
         return kept.runners

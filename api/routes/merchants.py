@@ -150,7 +150,7 @@ async def _enrolled(service: Service, view: VenueView, page: Page) -> Found:
     beyond = number if venue == last else -1
     desk = service.desk
     numbers = await desk.standings.owned(venue, page.merchant, after=beyond, at_most=page.limit + 1)
-    known = await desk.runners(venue, numbers)
+    known = await desk.runners.by_number(venue, numbers)
     own = {each: runner for each, runner in known.items() if runner.merchant == page.merchant}
     return Found(venue, own, [(0.0, venue, each) for each in numbers])
 
@@ -256,8 +256,8 @@ async def _named(
             wanted = set(products)
             runners = {number: runner for number, runner in own.items() if runner.product in wanted}
             return {runner.product: number for number, runner in runners.items()}, runners
-    numbers = await service.desk.numbers(venue, products)
-    known = await service.desk.runners(venue, list(numbers.values()))
+    numbers = await service.desk.runners.numbers(venue, products)
+    known = await service.desk.runners.by_number(venue, list(numbers.values()))
     return numbers, {number: runner for number, runner in known.items() if caller.owns(runner.merchant)}
 
 
