@@ -157,6 +157,11 @@ class Runners:
                 log.error("runner passed over", venue=venue, runner=number, reason=str(exc))  # noqa: TRY400  # said whole
         return found
 
+    async def decisions(self, venue: str) -> int:
+        """How many decisions were made on a venue: it grows with every change of runners' data. Cost: O(1)."""
+        async with store_errors_async():
+            return int(await self._commands.client.execute_command("XLEN", VenueKeys(venue).decisions))
+
     async def count(self, venue: str) -> int:
         """How many products are enrolled."""
         async with store_errors_async():

@@ -124,7 +124,7 @@ async def test_many_runners_are_read_in_pieces(desk: Desk, store: Store) -> None
     await desk.runners.enrol(VENUE, [runner(f"p-{n}", "m-1") for n in range(1_000)])
     await raced(desk, store, 999)
     pieces = await desk.standings.read(VENUE, range(1_000), SETS)
-    assert [len(numbers) for numbers, _ in pieces] == [100] * 10
+    assert [len(numbers) for numbers, _ in pieces] == [200] * 5
     assert [place for _, read in pieces for place in read.standing.tolist()] == [*range(2, 1_001), 1]
     assert await desk.standings.read(VENUE, [], SETS) == []
 
