@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from api.history import Shown
-from racing.errors import StoreError
+from racing.errors import CorruptRecordError, StoreError
 from racing.model import Frame
 from racing.orders import Exclusion
 from racing.store.desk import Desk
@@ -59,7 +59,7 @@ class Gone:
         async with known.reading:
             if time.monotonic() - known.read_s > within_s:
                 known.read_s = time.monotonic()
-                with suppress(StoreError):  # then nobody can exclude anything either
+                with suppress(StoreError, CorruptRecordError):  # then nobody can exclude anything either
                     orders = (await self._orders.read(venue)).orders.values()
                     known.exclusions = [each for each in orders if isinstance(each, Exclusion)]
         return known.exclusions
@@ -67,7 +67,7 @@ class Gone:
     async def _left(self, frame: Frame) -> set[str]:
         """Products whose places in the race are others' by now."""
         try:
-            runners = await self._desk.runners(frame.venue, sorted({slot.runner for slot in frame.slots}))
+            runners = await self._desk.runners.by_number(frame.venue, sorted({slot.runner for slot in frame.slots}))
         except StoreError:
             return set()
         names = {number: runner.product for number, runner in runners.items()}

@@ -21,8 +21,8 @@ from racing.orders import Order, parse_order
 from racing.refusals import check_present
 from racing.rule import parse_rule
 from racing.store.audit import Told
+from racing.store.documents import Plan
 from racing.store.orders import Book, document_of
-from racing.store.plans import Plan
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 

@@ -1,19 +1,22 @@
-"""Documents of runners and rule versions as hashes hold them: JSON objects that carry their own checksum.
+"""Documents of runners, rule versions, orders and plans as hashes hold them: JSON objects that carry a checksum.
 
 Redis keeps none. A sealed document is the same object with one field more, its last: ``"sum"``, CRC-32 of all before it
-in hex. Who does not know of it passes over a field; what has none was written by an older Saima, and is believed.
+in hex, or its SHA-1 where a script makes it. Who does not know of it passes over a field; what has none was written by
+an older Saima, and is believed.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from hashlib import sha1
 from typing import Any
 
 import msgspec
 
 from racing.entries import RuleChange, Runner
-from racing.errors import CorruptRecordError
+from racing.errors import CorruptRecordError, OrderError
+from racing.orders import Order, parse_order
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
@@ -31,11 +34,39 @@ class RuleVersion(msgspec.Struct, frozen=True):
     phase: str = ""
 
 
+class OrderDocument(msgspec.Struct, frozen=True):
+    """An order of the desk as it is kept: the log entry that put it, who did, and its document."""
+
+    entry: str
+    who: str
+    order: dict[str, Any]
+
+    def parsed(self) -> Order:
+        """The order. Raises CorruptRecordError."""
+        try:
+            return parse_order(self.order)
+        except OrderError as exc:
+            raise CorruptRecordError(f"an order that is kept is none ({exc}): saima mend") from exc
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Orders to put and to withdraw, and perhaps a rule, under one id. who: the key that saved it last."""
+
+    id: str
+    put: list[dict[str, Any]] = []
+    withdraw: list[str] = []
+    rule: dict[str, Any] | None = None
+    note: str = ""
+    who: str = ""
+
+
 _encode = msgspec.json.Encoder().encode
 _decode_runner = msgspec.json.Decoder(Runner).decode
 _decode_version = msgspec.json.Decoder(RuleVersion).decode
-_SEAL = re.compile(rb',"sum":"([0-9a-f]{8})"\}')
-_SEAL_BYTES = len(b',"sum":"00000000"}')
+_decode_order = msgspec.json.Decoder(OrderDocument).decode
+_decode_plan = msgspec.json.Decoder(Plan).decode
+_SEAL = re.compile(rb',"sum":"([0-9a-f]{8}|[0-9a-f]{40})"\}\Z')
+_SEAL_BYTES_MAX = len(b',"sum":""}') + 40
 
 
 def encode_runner(runner: Runner) -> bytes:
@@ -46,6 +77,16 @@ def encode_runner(runner: Runner) -> bytes:
 def encode_version(version: RuleVersion) -> bytes:
     """A rule version as its hash holds it."""
     return _sealed(_encode(version))
+
+
+def encode_order(order: OrderDocument) -> bytes:
+    """An order as its hash holds it, where its log entry is known; put_orders makes those that it logs itself."""
+    return _sealed(_encode(order))
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """A plan as its hash holds it."""
+    return _sealed(_encode(plan))
 
 
 def version_of(change: RuleChange, at_ms: int) -> RuleVersion:
@@ -69,15 +110,36 @@ def decode_version(raw: bytes) -> RuleVersion:
         raise CorruptRecordError(f"a rule version cannot be decoded ({exc}): saima mend") from exc
 
 
+def decode_order(raw: bytes) -> OrderDocument:
+    """An order that is kept. Raises CorruptRecordError for what is not as it was written."""
+    try:
+        return _decode_order(_checked(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise CorruptRecordError(f"an order that is kept cannot be decoded ({exc}): saima mend") from exc
+
+
+def decode_plan(raw: bytes) -> Plan:
+    """A plan. Raises CorruptRecordError for what is not as it was written."""
+    try:
+        return _decode_plan(_checked(raw))
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise CorruptRecordError(f"a plan cannot be decoded ({exc}): saima mend") from exc
+
+
 def _sealed(document: bytes) -> bytes:
     """A JSON object of one field or more, sealed. Cost: O(bytes)."""
     body = document[:-1]
     return b'%b,"sum":"%08x"}' % (body, zlib.crc32(body))
 
 
+def _sum_of(body: bytes, digits: int) -> str:
+    """The checksum of so many digits."""
+    return f"{zlib.crc32(body):08x}" if digits == len("00000000") else sha1(body, usedforsecurity=False).hexdigest()
+
+
 def _checked(document: bytes) -> bytes:
     """A document that is what was sealed, or was never sealed. Raises CorruptRecordError."""
-    found = _SEAL.fullmatch(document, max(0, len(document) - _SEAL_BYTES))
-    if found is not None and int(found[1], 16) != zlib.crc32(document[: found.start()]):
+    found = _SEAL.search(document, max(0, len(document) - _SEAL_BYTES_MAX))
+    if found is not None and found[1].decode() != _sum_of(document[: found.start()], len(found[1])):
         raise CorruptRecordError("a document's checksum does not match its bytes: saima mend")
     return document

@@ -1,8 +1,9 @@
-"""What the hashes of products, runners and rules must hold: held against the race and the log, and mended.
+"""What the hashes of a venue must hold: held against the race, the log and the decisions, and mended.
 
 API processes read them, the fold does not. A server that loads its file wrongly gives them a wrong byte, a field under
 another name, or one less; that can only happen then, so they are looked at once for each server run, as the sorted sets
-are. What is right stands in the log: products by number in the race, the documents in its decisions.
+are. What is right stands in the log: products by number in the race, the documents of runners and rules in its
+decisions. Orders and plans: racing/store/desk_hashes.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from racing.errors import CorruptRecordError
 from racing.model import START, Position
 from racing.race import Race
 from racing.store.client import store_errors
+from racing.store.desk_hashes import DeskHashes
 from racing.store.documents import decode_runner, decode_version, encode_runner, encode_version, version_of
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
@@ -53,7 +55,10 @@ def mend_hashes(
     wrong_runners, wrong_rules = work.wrong_runners(), work.wrong_rules()
     if wrong_runners or wrong_rules:
         work.documents(wrong_runners, wrong_rules)
-    return Hashes(work.mended, (*(f"runner {n}" for n in wrong_runners), *(f"rule {n}" for n in wrong_rules)))
+    desk = DeskHashes(client, keys, work.fields, work.put)
+    of_desk = [*desk.orders(race), *desk.plans()]
+    left = (*(f"runner {n}" for n in wrong_runners), *(f"rule {n}" for n in wrong_rules), *of_desk)
+    return Hashes(work.mended, left)
 
 
 _Wrong = dict[int, list[tuple[bytes, bytes]]]
@@ -73,14 +78,16 @@ class _Work:
         self._decided, self._meanwhile = decided, meanwhile
         self.mended = 0
 
-    def _fields(self, key: str) -> Iterator[tuple[bytes, bytes]]:
+    def fields(self, key: str) -> Iterator[tuple[bytes, bytes]]:
+        """The fields of a hash, as they are read."""
         with store_errors():
             for place, (name, value) in enumerate(self._client.hscan_iter(key, count=1000)):
                 if place % 1000 == 0:
                     self._meanwhile()
                 yield name, value
 
-    def _put(self, key: str, name: bytes, read: bytes, wanted: bytes) -> None:
+    def put(self, key: str, name: bytes, read: bytes, wanted: bytes) -> None:
+        """Give a field another value, unless it has moved on since it was read."""
         with store_errors():
             self.mended += int(self._client.eval(source("mend_field"), 1, key, name, read, wanted))
 
@@ -97,20 +104,20 @@ class _Work:
     def products(self) -> None:
         """Each product that the log knows stands under its number, and nothing else does."""
         key = self._keys.products
-        found = list(self._fields(key))
+        found = list(self.fields(key))
         names = self._products()
         wanted = {product.encode(): b"%d" % number for number, product in enumerate(names) if product}
         for name, value in found:
             right = wanted.pop(name, None)
             known = value.isdigit() and int(value) >= len(names)
             if value != right and (right is not None or not known):
-                self._put(key, name, value, right or b"")
+                self.put(key, name, value, right or b"")
         for name, right in wanted.items():
-            self._put(key, name, b"", right)
+            self.put(key, name, b"", right)
 
     def wrong_runners(self) -> _Wrong:
         """Numbers whose document is missing, damaged, or another product's."""
-        found = list(self._fields(self._keys.runners))
+        found = list(self.fields(self._keys.runners))
         names = self._products()
         missing = {number for number, product in enumerate(names) if product}
         wrong: _Wrong = {}
@@ -130,7 +137,7 @@ class _Work:
     def wrong_rules(self) -> _Wrong:
         """Versions whose document is missing, damaged or another's; sees to what names the current and the highest."""
         key, base = self._keys.rules, self._race.base.version
-        found = dict(self._fields(key))
+        found = dict(self.fields(key))
         current, highest = found.pop(b"current", b""), found.pop(b"highest", None)
         sound: set[int] = set()
         wrong: _Wrong = {}
@@ -149,9 +156,9 @@ class _Work:
         if current != b"%d" % base:
             right = self._newest_rule()
             if right and current != b"%d" % right:
-                self._put(key, b"current", current, b"%d" % right)
+                self.put(key, b"current", current, b"%d" % right)
         if highest is not None and highest not in {b"%d" % number for number in {top, *wrong} if number >= top}:
-            self._put(key, b"highest", highest, b"%d" % top)
+            self.put(key, b"highest", highest, b"%d" % top)
         return wrong
 
     def _newest_rule(self) -> int:
@@ -178,4 +185,4 @@ class _Work:
             if number not in right and number >= 0:
                 continue
             for name, value in wrong.pop(number):
-                self._put(key, name, value, right.get(number, b""))
+                self.put(key, name, value, right.get(number, b""))

@@ -13,17 +13,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from racing.cells import measures_of, runners_of
 from racing.entries import OrdersChange, Runner, encode_decision
-from racing.errors import CorruptRecordError, OrderError, StoreError, StoreUnavailableError
-from racing.orders import parse_order
+from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError
 from racing.race import Race
 from racing.scored import Changes
 from racing.store.client import as_text, store_errors
-from racing.store.documents import decode_runner
+from racing.store.documents import decode_order, decode_runner
 from racing.store.keys import ORDERS_LAST, VenueKeys, member
 from racing.store.protocol import SyncClient
 from racing.store.scripts import source
@@ -138,15 +136,6 @@ def relog(client: SyncClient, keys: VenueKeys, race: Race) -> Relogged:
     return Relogged(runners, rule, _relog_orders(client, keys, race))
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """What is kept of an order: of all its fields the one that is needed here."""
-
-    order: dict[str, Any]
-
-
-_decode_kept = msgspec.json.Decoder(_Kept).decode
-
-
 def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
     """Log again orders that a race lacks or has otherwise, withdraw those that the hash has not; returns how many."""
     while True:
@@ -168,8 +157,8 @@ def _relog_orders(client: SyncClient, keys: VenueKeys, race: Race) -> int:
 def _documents(raws: Mapping[str, bytes], moment_ms: int) -> Iterator[tuple[str, dict[str, Any]]]:
     """The orders that may hold yet, as a race has them; those that cannot be decoded left out."""
     for name, raw in raws.items():
-        with suppress(msgspec.MsgspecError, OrderError):
-            order = parse_order(_decode_kept(raw).order)
+        with suppress(CorruptRecordError):
+            order = decode_order(raw).parsed()
             if order.end_ms is None or order.end_ms > moment_ms:
                 yield name, order.model_dump(mode="json", exclude_none=True)
 

@@ -13,27 +13,18 @@ from racing import decisions
 from racing.decisions import Change, Decision
 from racing.documents import Strict
 from racing.entries import OrdersChange, RuleChange, encode_decision
-from racing.errors import ConflictError, StoreError
+from racing.errors import ConflictError
 from racing.formula import FORMULA
-from racing.orders import Order, Phase, parse_order
+from racing.orders import Order, Phase
 from racing.rule import Rule
 from racing.store.client import as_text, store_errors_async
 from racing.store.desk import Desk
-from racing.store.documents import RuleVersion, encode_version
+from racing.store.documents import RuleVersion, decode_order, encode_version
 from racing.store.keys import ORDERS_LAST, VenueKeys
 from racing.store.protocol import AsyncClient
 
 _TRIES = 8
 _encode = msgspec.json.Encoder().encode
-
-
-class _Kept(msgspec.Struct, frozen=True):
-    entry: str
-    who: str
-    order: dict[str, Any]
-
-
-_decode = msgspec.json.Decoder(_Kept).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +91,11 @@ class Orders:
         self._client = client
 
     async def read(self, venue: str) -> Book:
-        """The orders of a venue. Raises StoreError. Cost: O(orders)."""
+        """The orders of a venue. Raises StoreError, and CorruptRecordError where one is damaged. Cost: O(orders)."""
         keys = VenueKeys(venue)
         async with store_errors_async():
             raws = await self._client.hgetall(keys.orders)
-        current, highest = await self._desk.rule_numbers(venue)
+        current, highest = await self._desk.rules.numbers(venue)
         last = as_text(raws.pop(ORDERS_LAST.encode(), b""))
         return Book({as_text(name): _kept(raw) for name, raw in raws.items()}, last, current, highest)
 
@@ -129,12 +120,9 @@ class Orders:
 
 
 def _kept(raw: bytes) -> KeptOrder:
-    """An order as its hash keeps it. Raises StoreError for one that is damaged."""
-    try:
-        kept = _decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise StoreError(f"an order that is kept cannot be read ({exc}): saima mend") from exc
-    return KeptOrder(parse_order(kept.order), kept.who, kept.entry)
+    """An order as its hash keeps it. Raises CorruptRecordError for one that is damaged."""
+    kept = decode_order(raw)
+    return KeptOrder(kept.parsed(), kept.who, kept.entry)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,10 @@ from racing.entries import Runner
 from racing.orders import Freeze
 from racing.rule import DEFAULT_RULE
 from racing.store.desk import Desk
+from racing.store.documents import Plan
 from racing.store.keys import SECRET, VENUES, VenueKeys
 from racing.store.orders import Orders, Wanted
-from racing.store.plans import Plan, Plans
+from racing.store.plans import Plans
 from racing.store.protocol import SyncClient
 from tests.contract.appends import append, append_once
 from tests.contract.servers import Store
@@ -26,11 +27,11 @@ async def use_everything(desk: Desk, store: Store, venue: str) -> None:
     """All that the API and a scorer do to a venue."""
     keys = VenueKeys(venue)
     await desk.secret()
-    await desk.create(venue, "title", DEFAULT_RULE, author="a")
-    await desk.enrol(venue, [Runner("a", "m", "t"), Runner("b", "m", "t")])
+    await desk.venues.create(venue, "title", DEFAULT_RULE, author="a")
+    await desk.runners.enrol(venue, [Runner("a", "m", "t"), Runner("b", "m", "t")])
     await append(desk, venue, packed(clicks([0])))
     await append_once(desk, venue, packed(clicks([1])), key="k", digest="d", answer=b"{}")
-    await desk.put_rule(venue, DEFAULT_RULE, after=1, author="a", note="")
+    await desk.rules.put(venue, DEFAULT_RULE, after=1, author="a", note="")
     order = Freeze(kind="freeze", id="freeze")
     await Orders(desk, desk.client).decide(venue, lambda _: Wanted(put=[order], author="a"))
     await Plans(desk, desk.client).put(venue, Plan("night", note="n"), author="a")

@@ -32,7 +32,8 @@ end
 local puts = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, puts do
-  redis.call('HSET', KEYS[1], ARGV[at], '{"entry":"' .. entry .. '",' .. string.sub(ARGV[at + 1], 2))
+  local kept = '{"entry":"' .. entry .. '",' .. string.sub(ARGV[at + 1], 2, -2)
+  redis.call('HSET', KEYS[1], ARGV[at], kept .. ',"sum":"' .. redis.sha1hex(kept) .. '"}')
   at = at + 2
 end
 for i = at, #ARGV do
