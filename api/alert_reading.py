@@ -159,7 +159,7 @@ async def _runners(service: Service, view: VenueView, now: Moment, old: Moment |
     slots = now.frame.slots if old is None else (*now.frame.slots, *old.frame.slots)
     known = view.runners
     missing = {slot.runner for slot in slots} - known.keys()
-    return {**known, **await service.desk.runners(view.venue.venue, sorted(missing))}
+    return {**known, **await service.desk.runners.by_number(view.venue.venue, sorted(missing))}
 
 
 async def _own(service: Service, venue: str, merchant: str, was: Scene, now: Scene) -> tuple[Scene, Scene]:
@@ -169,8 +169,8 @@ async def _own(service: Service, venue: str, merchant: str, was: Scene, now: Sce
     """
     changed = was.excluded.keys() ^ now.excluded.keys()
     foreign = changed - was.seen.keys() - now.seen.keys() - {WHOLE}
-    numbers = await service.desk.numbers(venue, sorted(foreign)) if foreign else {}
-    runners = await service.desk.runners(venue, sorted(numbers.values()))
+    numbers = await service.desk.runners.numbers(venue, sorted(foreign)) if foreign else {}
+    runners = await service.desk.runners.by_number(venue, sorted(numbers.values()))
     own = changed - foreign | {each.product for each in runners.values() if each.merchant == merchant}
 
     def kept(excluded: Mapping[str, Exclusion]) -> dict[str, Exclusion]:

@@ -34,11 +34,11 @@ async def enrol(
         raise OverloadedError(service.full)
     conditions = parse_conditions(view.venue.conditions)
     if conditions != Conditions() and not waive:
-        known = await service.desk.numbers(view.venue.venue, [runner.product for runner in runners])
+        known = await service.desk.runners.numbers(view.venue.venue, [runner.product for runner in runners])
         for place, runner in enumerate(runners):
             if runner.product not in known:
                 refuse(conditions, runner, at=f"runners[{place}]." if len(runners) > 1 else "")
-    enrolled = await service.desk.enrol(view.venue.venue, runners, author=caller.name)
+    enrolled = await service.desk.runners.enrol(view.venue.venue, runners, author=caller.name)
     return [EnrolledOut(product=each.product, runner=each.runner, state=each.state) for each in enrolled]
 
 
@@ -91,8 +91,8 @@ def admitted(
 
 async def _present(service: Service, view: VenueView, products: Sequence[str]) -> dict[str, Runner]:
     """The data of those products that are enrolled."""
-    numbers = await service.desk.numbers(view.venue.venue, [product for product in products if product])
-    data = await service.desk.runners(view.venue.venue, sorted(numbers.values()))
+    numbers = await service.desk.runners.numbers(view.venue.venue, [product for product in products if product])
+    data = await service.desk.runners.by_number(view.venue.venue, sorted(numbers.values()))
     return {product: data[number] for product, number in numbers.items() if number in data}
 
 

@@ -36,7 +36,7 @@ async def exclude_everywhere(
 
     async def one(view: VenueView) -> Decided | None:
         """What was decided in one venue; None where the product does not race."""
-        if product is not None and not await service.desk.numbers(view.venue.venue, [product]):
+        if product is not None and not await service.desk.runners.numbers(view.venue.venue, [product]):
             return None
         check = checked_by(service, view)
 

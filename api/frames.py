@@ -28,10 +28,11 @@ from racing.metrics import METRICS
 from racing.model import Frame, Place, Position
 from racing.rule import parse_rule
 from racing.store.commit import FramePlace, decode_commit, decode_frame, placed_in
-from racing.store.desk import Desk, Venue
+from racing.store.desk import Desk
 from racing.store.feed import feed_over
 from racing.store.kept import KeptFrames, Raw
 from racing.store.protocol import AsyncClient
+from racing.store.venues import Venue
 
 log = structlog.get_logger("saima.frames")
 
@@ -151,7 +152,7 @@ class Frames:
         self._listed_s = time.monotonic()
         before = set(self.views)
         try:
-            listed = {venue.venue: venue for venue in await self._desk.venues()}
+            listed = {venue.venue: venue for venue in await self._desk.venues.all()}
         except StoreError:
             self._listed_ok = False
             raise
@@ -177,7 +178,7 @@ class Frames:
             raise trouble
 
     async def _see(self, venue: Venue) -> None:
-        version = await self._desk.rule(venue.venue)
+        version = await self._desk.rules.read(venue.venue)
         empty = Frame(venue.venue, 0, 0, "0-0", venue.created_ms, version.version, 0, 0, ())
         newest = await self.kept.newest(venue.venue)
         tokens = VenueTokens(await self._desk.secret(), venue.venue)
@@ -200,9 +201,9 @@ class Frames:
     async def refresh_rule(self, view: VenueView, version: int) -> None:
         """Read the rule that scored a frame: a phase's, while it holds."""
         try:
-            found = await self._desk.rule(view.venue.venue, version)
+            found = await self._desk.rules.read(view.venue.venue, version)
         except NotFoundError:  # of a log that a failover has cut
-            found = await self._desk.rule(view.venue.venue)
+            found = await self._desk.rules.read(view.venue.venue)
         view.rule, view.rule_version = parse_rule(found.rule), version
 
     async def learn_kinds(self, view: VenueView) -> None:
@@ -210,9 +211,9 @@ class Frames:
 
         Those of a phase that was withdrawn are still taken.
         """
-        current, highest = await self._desk.rule_numbers(view.venue.venue)
+        current, highest = await self._desk.rules.numbers(view.venue.venue)
         numbers = range(max(view.versions_seen, highest - _VERSIONS_READ) + 1, highest + 1)
-        found = await self._desk.rule_versions(view.venue.venue, [current, *numbers])
+        found = await self._desk.rules.versions(view.venue.venue, [current, *numbers])
         of_phases = {kind for each in found if each.phase for kind in parse_rule(each.rule).kinds()}
         kinds = view.more_kinds | of_phases | (parse_rule(found[0].rule).kinds() if found else set())
         view.versions_seen = highest
@@ -309,7 +310,7 @@ class Frames:
         missing = sorted(wanted - known.keys())
         runners = {
             **{n: known[n] for n in wanted & known.keys()},
-            **await self._desk.runners(view.venue.venue, missing),
+            **await self._desk.runners.by_number(view.venue.venue, missing),
         }
         if frame.rule_version != view.rule_version:
             await self.refresh_rule(view, frame.rule_version)

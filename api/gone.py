@@ -67,7 +67,7 @@ class Gone:
     async def _left(self, frame: Frame) -> set[str]:
         """Products whose places in the race are others' by now."""
         try:
-            runners = await self._desk.runners(frame.venue, sorted({slot.runner for slot in frame.slots}))
+            runners = await self._desk.runners.by_number(frame.venue, sorted({slot.runner for slot in frame.slots}))
         except StoreError:
             return set()
         names = {number: runner.product for number, runner in runners.items()}

@@ -52,10 +52,10 @@ class KnownNumbers:
         venue, since = view.venue.venue, known.mark
         if not view.read_ahead:
             view.read_ahead = True
-            if not known.learn(await self._desk.first_numbers(venue, at_most=_READ_AHEAD), since):
+            if not known.learn(await self._desk.runners.first_numbers(venue, at_most=_READ_AHEAD), since):
                 return False
             products, since = [product for product in products if product not in known], known.mark
-        if products and not known.learn(await self._desk.numbers(venue, products, since), since):
+        if products and not known.learn(await self._desk.runners.numbers(venue, products, since), since):
             return False
         return view.numbers is known
 

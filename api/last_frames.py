@@ -21,7 +21,7 @@ from racing.errors import RuleError
 from racing.model import Frame
 from racing.rule import parse_rule
 from racing.store.blocks import write_whole
-from racing.store.desk import Venue
+from racing.store.venues import Venue
 
 log = structlog.get_logger("saima.frames")
 

@@ -27,7 +27,6 @@ from api.hub import LOOK_S, Followed, Group
 from api.sheets import Sheet, Sheets, changes, ref_of, rows_of, whole
 from api.view import VenueView
 from racing.documents import worded
-from racing.entries import Runner
 from racing.errors import RacingError
 from racing.model import ID_PATTERN
 from racing.store.standings import OWNED_MAX
@@ -166,13 +165,6 @@ class Share:
                 self._free_s = now_s + _REST * (now_s - begun_s)
 
 
-class _Owned(NamedTuple):
-    """A merchant's runners in a venue, and the state of product data that they are of."""
-
-    data: tuple[int, int]
-    runners: Mapping[int, Runner]
-
-
 class MerchantStandings(Followed[Scope]):
     """The products of a merchant in all venues, as they were read last."""
 
@@ -181,7 +173,6 @@ class MerchantStandings(Followed[Scope]):
     def __init__(self, service: Service, merchant: str, share: Share) -> None:
         self.name = merchant
         self._service, self._share = service, share
-        self._owned: dict[str, _Owned] = {}
         self._sheets: dict[str, Sheet] = {}
         self._made_of: dict[str, tuple[object, ...]] = {}
         self._read_s: dict[str, float] = {}
@@ -212,7 +203,7 @@ class MerchantStandings(Followed[Scope]):
             if any(reaches(scope, venue) for scope in scopes):
                 try:
                     await self._look_at(view)
-                except RacingError:
+                except (RacingError, ProblemError):
                     self._mark_stale(view)
 
     async def catch_up(self, scope: Scope, name: str | None) -> Has | None:
@@ -227,13 +218,7 @@ class MerchantStandings(Followed[Scope]):
                 old = await self._look_at(view, since)
                 if old is not None:
                     scenes[venue] = old
-                self._check_size(venue)
         return None if name is None else Has(name, scenes)
-
-    def _check_size(self, venue: str) -> None:
-        if venue in self._owned and len(self._owned[venue].runners) > OWNED_MAX:
-            told = f"more than {OWNED_MAX} products in venue {venue!r}: read the list with sort=enrolment instead"
-            raise ProblemError("invalid", told)
 
     async def _look_at(self, view: VenueView, since: Since | None = None) -> Scene | None:
         """Read one venue, if it may have changed; what there was to tell at a moment, where that is known."""
@@ -241,7 +226,10 @@ class MerchantStandings(Followed[Scope]):
         if since is None and self._made_of.get(venue) == made_of:
             return None
         async with self._share.taken():
-            frame, owned = view.frame, await self._runners(view)
+            owned = await self._service.owned.of(self._service.desk, venue, self.name, view.frame.epoch)
+            if len(owned) > OWNED_MAX:
+                told = f"more than {OWNED_MAX} products in venue {venue!r}: read the list with sort=enrolment instead"
+                raise ProblemError("invalid", told)
             self._made_of[venue], self._read_s[venue] = made_of, time.monotonic()
             if not owned:
                 self._sheets.pop(venue, None)
@@ -259,17 +247,6 @@ class MerchantStandings(Followed[Scope]):
             ref = ref_of(frame, reads, stale=view.stale())
             self._sheets[venue] = Sheet(ref, rows, _own(found.new, own), found.until.since)
             return None if found.old is None else _own(found.old, own)
-
-    async def _runners(self, view: VenueView) -> Mapping[int, Runner]:
-        """The merchant's runners, read anew with every enrolment: a frame follows each."""
-        venue, data = view.venue.venue, view.data_of(view.frame)
-        known = self._owned.get(venue)
-        if known is None or known.data != data:
-            numbers = await self._service.desk.standings.owned(venue, self.name, at_most=OWNED_MAX + 1)
-            found = await self._service.desk.runners(venue, numbers)
-            own = {number: runner for number, runner in found.items() if runner.merchant == self.name}
-            known = self._owned[venue] = _Owned(data, own)
-        return known.runners
 
     def _mark_stale(self, view: VenueView) -> None:
         sheet = self._sheets.get(view.venue.venue)

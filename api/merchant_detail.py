@@ -10,7 +10,7 @@ import numpy as np
 
 from api.grants import Grant
 from api.ladders import likely, noise_in
-from api.merchants import FrameRef, Row, sets_of, told
+from api.merchants import FrameRef, sets_of, told
 from api.service import Service
 from api.view import VenueView
 from racing.entries import Runner
@@ -31,13 +31,15 @@ class Asked:
     lead_time_s: int
 
 
-async def looked_at(service: Service, view: VenueView, asked: Asked, caller: Grant) -> tuple[FrameRef, Row] | None:
+async def looked_at(
+    service: Service, view: VenueView, asked: Asked, caller: Grant
+) -> tuple[FrameRef, dict[str, Any]] | None:
     """A product of a merchant in one venue; None where it has none of this name there. Raises StoreError.
 
     Some eight round trips to Redis, each O(log n) at most.
     """
     venue = view.venue.venue
-    number = (await service.desk.numbers(venue, [asked.product])).get(asked.product)
+    number = (await service.desk.runners.numbers(venue, [asked.product])).get(asked.product)
     if number is None:
         return None
     boards = await service.moves.of(service.frames.kept, view)
@@ -50,13 +52,13 @@ async def looked_at(service: Service, view: VenueView, asked: Asked, caller: Gra
         "state": "racing",
         "excluded": await _excluded(service, view, runner),
         "steps": [] if slot is None else msgspec.to_builtins(slot.steps),
-        "likely": await _likely(service, view, number, row["score"]),
+        "likely": await _likely(service, view, number, row.score),
         "neighbours": await _neighbours(service, view, number, asked, caller),
-        "stock_forecast": await _forecast(service, view, number, row["stock"], asked),
+        "stock_forecast": await _forecast(service, view, number, row.stock, asked),
     }
     if more["excluded"] is not None:
         more["state"] = "withdrawn" if more["excluded"]["withdrawn"] else "excluded"
-    return found.ref, {**row, **more}
+    return found.ref, {**msgspec.structs.asdict(row), **more}
 
 
 async def _excluded(service: Service, view: VenueView, runner: Runner) -> dict[str, Any] | None:
@@ -94,7 +96,7 @@ async def _neighbours(
     around = await service.desk.standings.around(venue, number, asked.neighbours) if asked.neighbours else []
     here = next((index for index, (_, runner, _) in enumerate(around) if runner == number), 0)
     own = around[here][2] if around else 0.0
-    known = await service.desk.runners(venue, [runner for _, runner, _ in around])
+    known = await service.desk.runners.by_number(venue, [runner for _, runner, _ in around])
     named = view.venue.access.neighbours_named or "operate" in caller.needs
 
     def one(standing: int, runner: int, score: float) -> dict[str, Any]:

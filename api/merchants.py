@@ -7,25 +7,26 @@ bucket holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import groupby, repeat
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from api.moves import NO_BOARDS, Boards, moved
+from api.moves import NO_BOARDS, NOT_MOVED, Boards, Movement, moved
 from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of
-from racing.model import FloatArray, Frame, Position, Term
+from racing.model import FloatArray, Frame, IntArray, Position, Slot, Term
 from racing.rule import AttributeTerm, Rule, parse_rule
 from racing.store.desk import Desk
 from racing.store.held import HeldRecord
 from racing.store.standings import Field
 
-Row = dict[str, Any]
 _WHATS = ("window", "delta", "total")
 
 
@@ -43,13 +44,58 @@ class FrameRef(msgspec.Struct, frozen=True):
     stale: bool
 
 
+class SumsOf(msgspec.Struct, frozen=True, gc=False):
+    """The sums of a metric. Kept from the garbage collector, which thousands of them would set to work."""
+
+    window: float
+    base: float
+    delta: float
+    total: float
+
+
+class Metrics(msgspec.Struct, frozen=True, gc=False):
+    """SumsOf of each metric of a rule, by name: what metrics_of makes has them as fields."""
+
+
+@lru_cache(maxsize=256)
+def metrics_of(names: tuple[str, ...]) -> type[Metrics]:
+    """What rows of a rule with these metrics have: a fifth of what a dict costs to make."""
+    fields = [(name, SumsOf) for name in names]
+    made: Any = msgspec.defstruct("MetricsOf", fields, bases=(Metrics,), frozen=True, gc=False)
+    of_rule: type[Metrics] = made
+    return of_rule
+
+
+class Row(msgspec.Struct, frozen=True, gc=False):
+    """Where a product stands and why (api/schemas/merchants.py, StandingOut). Kept from the collector likewise."""
+
+    venue: str
+    product: str
+    merchant: str
+    title: str
+    runner: int
+    slot: int | None
+    standing: int | None
+    rank: int | None
+    of: int
+    percentile: float | None
+    score: float | None
+    terms: tuple[Term, ...]
+    rest: float
+    movement: Movement
+    metrics: Metrics
+    stock: int | None
+    price: int | None
+    badges: list[str]
+
+
 @dataclass(slots=True)
 class Told:
     """Rows of some products of one venue, by runner number, what they are of, and their data."""
 
     ref: FrameRef
     rows: dict[int, Row] = field(default_factory=dict)
-    runners: dict[int, Runner] = field(default_factory=dict)
+    runners: Mapping[int, Runner] = field(default_factory=dict)
 
 
 def anyone(_merchant: str) -> bool:
@@ -67,8 +113,16 @@ async def told(
 ) -> Told:
     """Rows of those of these runners that are enrolled in a venue, and of merchants that are owned.
 
-    boards: to tell movements from. Raises StoreError. Cost: 60 us each in this process and 15 in
-    Redis where 1,000 are asked (a busy machine of two cores).
+    boards: to tell movements from. Raises StoreError.
+    """
+    known = await desk.runners.by_number(view.venue.venue, numbers)
+    return await told_of(desk, view, {n: each for n, each in known.items() if owns(each.merchant)}, boards)
+
+
+async def told_of(desk: Desk, view: VenueView, runners: Mapping[int, Runner], boards: Boards) -> Told:
+    """Rows of these runners, by number. Raises StoreError.
+
+    Cost of 1,000: 10 ms in this process, and 7 in Redis (docs/merchants.md).
     """
     venue, frame = view.venue.venue, view.frame
     ref = FrameRef(
@@ -82,17 +136,15 @@ async def told(
         settled=True,
         stale=view.stale(),
     )
-    known = await desk.runners(venue, numbers)
-    runners = {number: runner for number, runner in known.items() if owns(runner.merchant)}
     found = Told(ref, runners=runners)
-    scoring: Scoring | None = None
-    for some, read in await desk.standings.read(venue, sorted(runners), sets_of(view.rule)):
-        if scoring is None or scoring.held != read.held:  # made once, but where a bucket ends between two pieces
-            scoring = Scoring(await rule_of(desk, view, read.held), read.held)
+    reads = await desk.standings.read(venue, sorted(runners), sets_of(view.rule))
+    for held, group in groupby(reads, lambda each: each[1].held):  # one, but where a bucket ends between two pieces
+        pieces = list(group)
+        some, read = [number for piece, _ in pieces for number in piece], Field.joined([each for _, each in pieces])
+        scoring = Scoring(await rule_of(desk, view, held), held)
         piece = Piece(scoring, read, [runners[number] for number in some])
-        found.ref = msgspec.structs.replace(
-            ref, settled=found.ref.settled and is_settled(read), position=read.commit.position
-        )
+        settled = found.ref.settled and all(is_settled(each) for _, each in pieces)
+        found.ref = msgspec.structs.replace(ref, settled=settled, position=read.commit.position)
         found.rows |= zip(some, piece.rows(frame, some, boards), strict=True)
     return found
 
@@ -107,7 +159,7 @@ async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
     """The rule that made the scores: that of the view, but for the moment in which it changes."""
     if held is None or held.rule_version == view.rule_version:
         return view.rule
-    return parse_rule((await desk.rule(view.venue.venue, held.rule_version)).rule)
+    return parse_rule((await desk.rules.read(view.venue.venue, held.rule_version)).rule)
 
 
 class Scoring:
@@ -121,15 +173,6 @@ class Scoring:
             self.formula = formula_of(held.formula)(rule, self.kinds, held.held())
 
 
-class SumsOf(msgspec.Struct, frozen=True, gc=False):
-    """The sums of a metric. Kept from the garbage collector, which thousands of them would set to work."""
-
-    window: float
-    base: float
-    delta: float
-    total: float
-
-
 class Piece:
     """Some runners of one venue with what the sets say of them, and their scores taken apart."""
 
@@ -140,73 +183,74 @@ class Piece:
         if self.formula is not None:
             self.sums = sums_of(self.rule, read, scoring.kinds, runners)
 
-    def terms(self) -> list[list[Term]]:
-        """Each runner's terms, in the rule's order: what makes its score."""
+    def terms(self) -> tuple[list[tuple[Term, ...]], FloatArray]:
+        """Each runner's terms, in the rule's order: what makes its score; and what they come to."""
+        total = np.zeros(len(self.runners))
         if self.formula is None or self.sums is None:
-            return [[] for _ in self.runners]
-        named = list(zip(self.formula.names, self.formula.weights, strict=True))
-        columns = [
-            [Term(name, weight, value, weight * value) for value in values.tolist()]
-            for (name, weight), values in zip(named, self.formula.signals(self.sums), strict=True)
-        ]
-        return [list(terms) for terms in zip(*columns, strict=True)]
+            return [()] * len(self.runners), total
+        columns: list[Iterable[Term]] = []
+        named = zip(self.formula.names, self.formula.weights, self.formula.signals(self.sums), strict=True)
+        for name, weight, values in named:
+            given = weight * values
+            total += given
+            columns.append(map(Term, repeat(name), repeat(weight), values.tolist(), given.tolist()))
+        return list(zip(*columns, strict=True)), total
 
-    def metrics(self) -> list[Row]:
+    def metrics(self) -> list[Metrics]:
         """Each runner's metrics: window, base, delta and total."""
-        columns: dict[str, Iterator[SumsOf]] = {}
-        for name, metric in self.rule.metrics.items():
+        columns = []
+        for metric in self.rule.metrics.values():
             measure = f"{metric.event}:{metric.sum}"
             window, delta, total = (self.read.of(f"{what}:{measure}") for what in _WHATS)
-            parts = (_plain(values) for values in (window, window - delta, delta, total))
-            columns[name] = map(SumsOf, *parts)
-        return [{name: next(column) for name, column in columns.items()} for _ in self.runners]
+            columns.append(list(map(SumsOf, *map(_plain, (window, window - delta, delta, total)))))
+        return list(map(metrics_of(tuple(self.rule.metrics)), *columns))
 
-    def rows(self, frame: Frame, numbers: Sequence[int], boards: Boards) -> Iterator[Row]:
+    def rows(self, frame: Frame, numbers: Sequence[int], boards: Boards) -> list[Row]:
         """A row for each runner; numbers: their runner numbers; boards: to tell movements from."""
         read, shown = self.read, {slot.runner: slot for slot in frame.slots}
-        columns = zip(
+        terms, total = self.terms()
+        stands, of = read.standing.tolist(), read.field
+        rows = map(  # a loop over rows takes three times as long
+            Row,
+            repeat(frame.venue),
+            [runner.product for runner in self.runners],
+            [runner.merchant for runner in self.runners],
+            [runner.title for runner in self.runners],
             numbers,
-            self.runners,
-            read.standing.tolist(),
-            read.better.tolist(),
-            read.score.tolist(),
-            self.terms(),
+            repeat(None),
+            [standing or None for standing in stands],
+            [better + 1 if standing else None for better, standing in zip(read.better.tolist(), stands, strict=True)],
+            repeat(of),
+            percentiles(read.standing, of),
+            [score if standing else None for score, standing in zip(read.score.tolist(), stands, strict=True)],
+            terms,
+            (read.score - total).tolist(),
+            repeat(NOT_MOVED),
             self.metrics(),
-            strict=True,
+            [runner.stock for runner in self.runners],
+            [runner.price for runner in self.runners],
+            [_off_board(runner.stock) for runner in self.runners],
         )
-        for number, runner, standing, better, score, terms, metrics in columns:
-            slot = shown.get(number)
-            labels: tuple[str, ...] = ()
-            stock, price = runner.stock, runner.price
-            place, rank = standing or None, better + 1 if standing else None
-            rest = score - sum(term.contribution for term in terms)
-            if slot is not None:
-                place, score, labels = slot.standing or slot.slot, slot.score, slot.labels  # noqa: PLW2901  # the frame's
-                stock, price = _told(slot.stock, stock), _told(slot.price, price)  # as events have stated them
-                terms, rest = list(slot.terms) or terms, 0.0  # noqa: PLW2901  # as above
-            movement = moved(boards, number, None if slot is None else slot.slot)
-            yield {
-                "venue": frame.venue,
-                "product": runner.product,
-                "merchant": runner.merchant,
-                "title": runner.title,
-                "runner": number,
-                "slot": None if slot is None else slot.slot,
-                "standing": place,
-                "rank": rank,
-                "of": read.field,
-                "percentile": percentile(place, read.field),
-                "score": score if standing or slot is not None else None,
-                "terms": terms,
-                "rest": rest,
-                "movement": movement,
-                "metrics": metrics,
-                "stock": stock,
-                "price": price,
-                "badges": badges(
-                    slot=None if slot is None else slot.slot, stock=stock, moved_5m=movement.five_min, labels=labels
-                ),
-            }
+        return [row if row.runner not in shown else _on_board(row, shown[row.runner], boards) for row in rows]
+
+
+def _on_board(row: Row, slot: Slot, boards: Boards) -> Row:
+    """The row of a product on the board, by what its slot says: stock and price as events have stated them."""
+    place, stock = slot.standing or slot.slot, _told(slot.stock, row.stock)
+    movement = moved(boards, row.runner, slot.slot)
+    return msgspec.structs.replace(
+        row,
+        slot=slot.slot,
+        standing=place,
+        percentile=percentiles(np.array([place], np.int64), row.of)[0],
+        score=slot.score,
+        terms=slot.terms or row.terms,
+        rest=0.0,
+        movement=movement,
+        stock=stock,
+        price=_told(slot.price, row.price),
+        badges=badges(slot=slot.slot, stock=stock, moved_5m=movement.five_min, labels=slot.labels),
+    )
 
 
 def is_settled(read: Field) -> bool:
@@ -219,16 +263,26 @@ def _told(newer: int | None, older: int | None) -> int | None:
     return older if newer is None else newer
 
 
-def percentile(standing: int | None, field: int) -> float | None:
-    """The share of runners that stand behind, in percent with one decimal; None without a standing."""
-    if standing is None or not field:
-        return None
-    return round(100 * max(field - standing, 0) / field, 1)
+def percentiles(standing: IntArray, field: int) -> list[float | None]:
+    """The share of runners that stand behind, in percent with one decimal; None without a standing (0)."""
+    behind = np.maximum(field - standing, 0)
+    shares = np.round(100 * behind / max(field, 1), 1).tolist()
+    return [share if place else None for share, place in zip(shares, standing.tolist(), strict=True)]
+
+
+@lru_cache(maxsize=32)
+def _off_board(stock: int | None) -> list[str]:
+    return badges(slot=None, stock=stock, moved_5m=None)
 
 
 def _plain(values: FloatArray) -> list[float]:
     """Numbers for an answer: sums are whole but for tenths."""
-    return [int(value) if value.is_integer() else round(value, 1) for value in values.tolist()]
+    tenths = np.rint(10 * values)
+    whole = tenths % 10 == 0
+    if whole.all():
+        found: list[float] = values.astype(np.int64).tolist()
+        return found
+    return [int(value) if plain else value for value, plain in zip((tenths / 10).tolist(), whole.tolist(), strict=True)]
 
 
 def sums_of(rule: Rule, read: Field, kinds: Mapping[str, int], runners: Sequence[Runner] = ()) -> Sums:

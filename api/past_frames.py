@@ -94,7 +94,7 @@ class PastFrames:
     async def _fetch_all(self, view: VenueView, frame: Frame) -> Shown:
         """A frame with what is shown with it, which is remembered while the data of the venue's runners stays."""
         venue, data = view.venue.venue, view.data_of(view.frame)
-        runners = await self._desk.runners(venue, sorted(runners_of(frame)))
+        runners = await self._desk.runners.by_number(venue, sorted(runners_of(frame)))
         references = await references_at(self._kept, venue, frame.at_ms)
         badges = await self.badges_of(view, frame.rule_version)
         shown = Shown(frame, runners, references, badges, told_lately(references, badges))
@@ -110,7 +110,7 @@ class PastFrames:
             return badges_of(view.rule)
         if version not in view.badges:
             with suppress(NotFoundError):
-                found = await self._desk.rule(view.venue.venue, version)
+                found = await self._desk.rules.read(view.venue.venue, version)
                 view.badges[version] = badges_of(parse_rule(found.rule))
         return view.badges.get(version, DEFAULT_BADGES)
 

@@ -25,7 +25,7 @@ async def plain_slots(service: Service, view: VenueView, part: Part) -> Slots:
     """
     venue = view.venue.venue
     frame = _decode(await service.followers().now.ask(AskPlain(venue, part.limit), within_s=_PLAIN_S))
-    runners = await service.desk.runners(venue, [slot.runner for slot in frame.slots])
+    runners = await service.desk.runners.by_number(venue, [slot.runner for slot in frame.slots])
     shown = Shown(frame, runners, badges=view.now.badges)
     body = body_of(shown, rows_of(shown, details=True), part, State(stale=view.stale()))
     return Slots.of(body, frame.name, stale=view.stale(), cache_control=PRIVATE_CACHE_CONTROL)

@@ -21,6 +21,7 @@ from api.ladders import Ladders
 from api.live import Live
 from api.live_standings import MerchantStandings, Scope, Share
 from api.moves import Moves
+from api.owned import Owned
 from api.quota import Pace, Quotas
 from api.recent_ids import RecentIds
 from api.tokens import Exposures, TokenUses
@@ -63,6 +64,7 @@ class Service:
     turns: Turns = field(default_factory=Turns)
     moves: Moves = field(default_factory=Moves)
     ladders: Ladders = field(default_factory=Ladders)
+    owned: Owned = field(default_factory=Owned)
     share: Share = field(default_factory=Share)
     """What readings for merchants' live streams take of this process."""
     merchant_quotas: Quotas = field(init=False)

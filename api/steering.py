@@ -41,7 +41,7 @@ async def enrolled_only(service: Service, view: VenueView, put: Sequence[Order])
     """Raise OrderError for an order that names a product which is not enrolled."""
     products = sorted(products_of(put))
     if products:
-        check_enrolled(put, await service.desk.numbers(view.venue.venue, products), view.venue.venue)
+        check_enrolled(put, await service.desk.runners.numbers(view.venue.venue, products), view.venue.venue)
 
 
 class Steer:

@@ -20,8 +20,8 @@ from racing.lifecycle import why_no_events
 from racing.model import Frame, Place
 from racing.rule import Rule
 from racing.store.commit import NO_COMMIT, CommitRecord
-from racing.store.desk import Venue
 from racing.store.numbers import Numbers
+from racing.store.venues import Venue
 
 STALE_MS = 3_000
 """Data older than this is marked stale: a lease has gone by without a commit."""

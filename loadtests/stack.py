@@ -238,5 +238,5 @@ async def _enrol(url: str, venue: str, runners: int) -> None:
             Runner(product=product_of(number), merchant=f"m-{number % MERCHANTS}", title=f"Product {number}")
             for number in range(start, min(runners, start + ENROL_MAX))
         ]
-        await desk.enrol(venue, some)
+        await desk.runners.enrol(venue, some)
     await client.aclose()

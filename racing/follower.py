@@ -18,7 +18,6 @@ import msgspec
 import structlog
 
 from racing.advice import advise
-from racing.alerts import stock_alerts
 from racing.entries import Entry
 from racing.errors import (
     BoundError,
@@ -54,6 +53,7 @@ from racing.questions import drafted, number_of
 from racing.race import Race
 from racing.restoring import begun
 from racing.settings import Settings
+from racing.stock_alerts import stock_alerts
 from racing.store import reads
 from racing.store.client import connect
 from racing.store.commit import CommitRecord, log_damage, read_commit

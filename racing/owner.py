@@ -13,13 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from racing.errors import (
-    FencedError,
-    NewerFormatError,
-    RacingError,
-    StoreError,
-    UnrestorableError,
-)
+from racing.errors import FencedError, NewerFormatError, RacingError, StoreError, UnrestorableError
 from racing.metrics import METRICS
 from racing.scorer import VenueScorer
 from racing.settings import Settings

@@ -8,10 +8,7 @@ from pathlib import Path
 import structlog
 
 from racing.entries import Entry
-from racing.errors import (
-    CorruptRecordError,
-    FencedError,
-)
+from racing.errors import CorruptRecordError, FencedError
 from racing.model import START, Position
 from racing.race import Race
 from racing.store import reads

@@ -238,7 +238,7 @@ async def _enrol(service: Service, kept: Application, products: Sequence[Runner]
     if service.full is not None:
         raise OverloadedError(service.full)
     chosen = set(kept.approved)
-    await service.desk.enrol(kept.venue, [each for each in products if each.product in chosen], author=author)
+    await service.desk.runners.enrol(kept.venue, [each for each in products if each.product in chosen], author=author)
     return await service.applications.change(kept, msgspec.structs.replace(kept, enrolled=True))
 
 

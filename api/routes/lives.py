@@ -17,8 +17,8 @@ from racing.errors import ConflictError
 from racing.lifecycle import may_become
 from racing.orders import Order, Phase
 from racing.rule import parse_rule
-from racing.store.desk import Venue
 from racing.store.orders import Book, Wanted
+from racing.store.venues import Venue
 
 router = APIRouter(prefix="/v1/venues", tags=["operators"], route_class=GuardedRoute)
 
@@ -38,7 +38,7 @@ async def put_state(view: Viewed, wanted: StateIn, service: Serving, caller: Cal
     Events are taken while it is open or a rehearsal; readers see it open or closed. Every API process follows within
     2 s.
     """
-    made, entry = await service.desk.move(view.venue.venue, wanted.state, author=caller.name, note=wanted.note)
+    made, entry = await service.desk.venues.move(view.venue.venue, wanted.state, author=caller.name, note=wanted.note)
     service.frames.take(made)
     return StateOut(state=made.state, may_become=list(may_become(made.state)), entry=entry or None)
 
@@ -61,7 +61,7 @@ async def clone_venue(
     runners, refused = await _copied_runners(service, source, clone.venue, caller.name, waive=waive)
     orders = await _copied_orders(service, source.venue, clone.venue, caller.name)
     if clone.state != made.state:
-        made, _ = await service.desk.move(clone.venue, clone.state, author=caller.name, note="complete")
+        made, _ = await service.desk.venues.move(clone.venue, clone.state, author=caller.name, note="complete")
     await service.frames.refresh()
     service.frames.take(made)
     return Cloned(venue=clone.venue, state=made.state, runners=runners, orders=orders, refused=refused)
@@ -69,14 +69,14 @@ async def clone_venue(
 
 async def _begun(service: Service, source: Venue, clone: CloneIn, author: str) -> Venue:
     """The venue of a clone as a draft, new or begun before. Raises ConflictError for another venue of that id."""
-    rule = parse_rule((await service.desk.rule(source.venue)).rule)
+    rule = parse_rule((await service.desk.rules.read(source.venue)).rule)
     given = {"parent": source.parent, "cloned_from": source.venue, "conditions": source.conditions}
     try:
-        return await service.desk.create(
+        return await service.desk.venues.create(
             clone.venue, clone.title or source.title, rule, author=author, access=source.access, state="draft", **given
         )
     except ConflictError:
-        found = next((each for each in await service.desk.venues() if each.venue == clone.venue), None)
+        found = next((each for each in await service.desk.venues.all() if each.venue == clone.venue), None)
         if found is None or (found.state, found.cloned_from) != ("draft", source.venue):
             raise
         return found
@@ -88,14 +88,14 @@ async def _copied_runners(
     """How many products were enrolled, in the order of their numbers, and which were not."""
     conditions = parse_conditions(source.conditions)
     copied, refused = 0, list[RefusedProduct]()
-    count = await service.desk.runner_count(source.venue)
+    count = await service.desk.runners.count(source.venue)
     for first in range(0, count, BULK_MAX):
-        found = await service.desk.runners(source.venue, range(first, min(first + BULK_MAX, count)))
+        found = await service.desk.runners.by_number(source.venue, range(first, min(first + BULK_MAX, count)))
         good, lacking = admitted(conditions, [runner for _, runner in sorted(found.items())], waive=waive)
         refused += lacking
         copied += len(good)
         if good:
-            await service.desk.enrol(venue, good, author=author)
+            await service.desk.runners.enrol(venue, good, author=author)
     return copied, refused
 
 
@@ -141,9 +141,9 @@ async def take_finalists(
     for sub in views:
         first = sub.frame.slots[: wanted.take]
         heats.append(Heat(venue=sub.venue.venue, frame=sub.frame.frame, products=[slot.product for slot in first]))
-        data = await service.desk.runners(sub.venue.venue, [slot.runner for slot in first])
+        data = await service.desk.runners.by_number(sub.venue.venue, [slot.runner for slot in first])
         runners = {data[slot.runner].product: data[slot.runner] for slot in first if slot.runner in data} | runners
-    there = await service.desk.numbers(name, list(runners))
+    there = await service.desk.runners.numbers(name, list(runners))
     new = [runner for product, runner in runners.items() if product not in there]
     fresh, refused = admitted(parse_conditions(view.venue.conditions), new, waive=waive)
     enrolled = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
@@ -16,12 +17,13 @@ from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant
 from api.merchant_detail import Asked, looked_at
-from api.merchants import FrameRef, Row, told
+from api.merchants import FrameRef, Row, told_of
 from api.routes.runners import ProductName
 from api.schemas.fields import BULK_MAX
 from api.schemas.merchants import BulkOut, ProductOut, ProductsIn, StandingsOut
 from api.service import Service, Serving, Viewed, no_venue
 from api.view import VenueView
+from racing.entries import Runner
 from racing.model import ID_PATTERN
 from racing.store.abreast import abreast
 from racing.store.standings import OWNED_MAX
@@ -103,10 +105,14 @@ async def list_standings(  # each is a part of the request
     service.merchant_quotas.take(caller.merchant)
     views = {view.venue.venue: view for view in await reached(service, caller, venue)}
     after = _after(cursor)
-    found = await abreast(lambda name: _ordered(service, name, merchant, sort, after, limit), views)
-    keys = sorted(key for each in found for key in each if key > after)
+    asked = Page(merchant, sort, after, limit)
+    if sort == "enrolment":
+        found = await abreast(lambda view: _enrolled(service, view, asked), views.values())
+    else:
+        found = await _owned(service, views, asked)
+    keys = sorted(key for each in found for key in each.keys if key > after)
     page = keys[:limit]
-    rows, refs = await _rows(service, views, merchant, page, sort)
+    rows, refs = await _rows(service, views, found, page, sort)
     body = {
         "merchant": merchant,
         "frames": refs,
@@ -119,40 +125,78 @@ async def list_standings(  # each is a part of the request
 _FIRST: Key = (-inf, "", -1)
 
 
-async def _ordered(service: Service, venue: str, merchant: str, sort: Sort, after: Key, limit: int) -> list[Key]:
-    """Keys of a merchant's runners in one venue in the wanted order, as many as a page may need."""
-    if sort == "enrolment":
-        if venue < after[1]:
-            return []
-        beyond = after[2] if venue == after[1] else -1
-        return [
-            (0.0, venue, n)
-            for n in await service.desk.standings.owned(venue, merchant, after=beyond, at_most=limit + 1)
-        ]
-    owned = await service.desk.standings.owned(venue, merchant, at_most=OWNED_MAX + 1)
-    if len(owned) > OWNED_MAX:
-        raise ProblemError(
-            "invalid", f"more than {OWNED_MAX} products in venue {venue!r}: ask with sort=enrolment, a page at a time"
-        )
-    places = await service.desk.standings.places(venue, owned)
-    return [(inf if place is None else float(place), venue, n) for place, n in zip(places, owned, strict=True)]
+class Page(NamedTuple):
+    """A page that is asked for."""
+
+    merchant: str
+    sort: Sort
+    after: Key
+    limit: int
+
+
+class Found(NamedTuple):
+    """A merchant's runners in one venue, and keys in the wanted order of as many as a page may need."""
+
+    venue: str
+    runners: Mapping[int, Runner]
+    keys: list[Key]
+
+
+async def _enrolled(service: Service, view: VenueView, page: Page) -> Found:
+    """In order of enrolment, which needs no more than what is shown."""
+    venue, (_, last, number) = view.venue.venue, page.after
+    if venue < last:
+        return Found(venue, {}, [])
+    beyond = number if venue == last else -1
+    desk = service.desk
+    numbers = await desk.standings.owned(venue, page.merchant, after=beyond, at_most=page.limit + 1)
+    known = await desk.runners.by_number(venue, numbers)
+    own = {each: runner for each, runner in known.items() if runner.merchant == page.merchant}
+    return Found(venue, own, [(0.0, venue, each) for each in numbers])
+
+
+async def _owned(service: Service, views: Mapping[str, VenueView], page: Page) -> list[Found]:
+    """By standing. Where all go on one page nobody has to know the places beforehand: the rows will say."""
+
+    async def runners(view: VenueView) -> Found:
+        venue = view.venue.venue
+        own = await service.owned.of(service.desk, venue, page.merchant, view.frame.epoch)
+        if len(own) > OWNED_MAX:
+            told = f"more than {OWNED_MAX} products in venue {venue!r}: ask with sort=enrolment, a page at a time"
+            raise ProblemError("invalid", told)
+        return Found(venue, own, [(inf, venue, number) for number in own])
+
+    found = await abreast(runners, views.values())
+    if page.after == _FIRST and sum(len(each.runners) for each in found) <= page.limit:
+        return found
+    return await abreast(lambda each: _placed(service, each), found)
+
+
+async def _placed(service: Service, found: Found) -> Found:
+    """With their places: those that stand nowhere yet come last."""
+    numbers = list(found.runners)
+    places = await service.desk.standings.places(found.venue, numbers)
+    pairs = zip(places, numbers, strict=True)
+    return found._replace(keys=[(inf if place is None else float(place), found.venue, n) for place, n in pairs])
 
 
 async def _rows(
-    service: Service, views: dict[str, VenueView], merchant: str, page: list[Key], sort: Sort
+    service: Service, views: Mapping[str, VenueView], found: Sequence[Found], page: list[Key], sort: Sort
 ) -> tuple[list[Row], list[FrameRef]]:
     """The rows of a page, in its order, and what they are of."""
-    by_venue: dict[str, list[int]] = {}
-    for _, venue, number in page:
-        by_venue.setdefault(venue, []).append(number)
-    found = {}
-    for venue, numbers in by_venue.items():
-        boards = await service.moves.of(service.frames.kept, views[venue])
-        found[venue] = await told(service.desk, views[venue], numbers, owns=merchant.__eq__, boards=boards)
-    rows = [row for _, venue, number in page if (row := found[venue].rows.get(number)) is not None]
+    shown = set(page)
+    tolds = {}
+    for each in found:
+        wanted = [number for key in each.keys if key in shown and (number := key[2]) in each.runners]
+        if wanted:
+            view = views[each.venue]
+            boards = await service.moves.of(service.frames.kept, view)
+            own = each.runners if len(wanted) == len(each.runners) else {n: each.runners[n] for n in wanted}
+            tolds[each.venue] = await told_of(service.desk, view, own, boards)
+    rows = [row for _, venue, number in page if venue in tolds and (row := tolds[venue].rows.get(number)) is not None]
     if sort == "standing":  # they may have moved since they were put in order
-        rows.sort(key=lambda row: (row["standing"] is None, row["standing"] or 0, row["venue"], row["runner"]))
-    return rows, [each.ref for each in found.values()]
+        rows.sort(key=lambda row: (row.standing is None, row.standing or 0, row.venue, row.runner))
+    return rows, [each.ref for each in tolds.values()]
 
 
 def _cursor(key: Key) -> str:
@@ -192,13 +236,29 @@ async def look_up_standings(
     """Where up to 1,000 products of one venue stand, as in a merchant's list: a merchant's key sees its own ones."""
     service.merchant_quotas.take(caller.merchant)
     products = list(dict.fromkeys(wanted.products))
-    numbers = await service.desk.numbers(view.venue.venue, products)
+    numbers, runners = await _named(service, view, products, caller)
     boards = await service.moves.of(service.frames.kept, view)
-    found = await told(service.desk, view, list(numbers.values()), owns=caller.owns, boards=boards)
+    found = await told_of(service.desk, view, runners, boards)
     rows = [row for product in products if (row := found.rows.get(numbers.get(product, -1))) is not None]
-    there = {row["product"] for row in rows}
+    there = {row.product for row in rows}
     absent = [product for product in products if product not in there]
     return answered({"frames": [found.ref], "runners": rows, "absent": absent}, rows, format, accept)
+
+
+async def _named(
+    service: Service, view: VenueView, products: Sequence[str], caller: Grant
+) -> tuple[dict[str, int], dict[int, Runner]]:
+    """Numbers of those of these products that are there for the caller, and their data."""
+    venue = view.venue.venue
+    if caller.merchant is not None:
+        own = await service.owned.of(service.desk, venue, caller.merchant, view.frame.epoch)
+        if len(own) <= OWNED_MAX:
+            wanted = set(products)
+            runners = {number: runner for number, runner in own.items() if runner.product in wanted}
+            return {runner.product: number for number, runner in runners.items()}, runners
+    numbers = await service.desk.runners.numbers(venue, products)
+    known = await service.desk.runners.by_number(venue, list(numbers.values()))
+    return numbers, {number: runner for number, runner in known.items() if caller.owns(runner.merchant)}
 
 
 @router.get("/merchants/{merchant}/runners/{product}", operation_id="readStanding", response_model=ProductOut)

@@ -107,8 +107,8 @@ async def read_history(  # each is a part of the request
     """
     service.merchant_quotas.take(caller.merchant)
     (view,) = await reached(service, caller, venue)
-    found = await service.desk.runner(venue, product)
-    number = (await service.desk.numbers(venue, [product])).get(product)
+    found = await service.desk.runners.find(venue, product)
+    number = (await service.desk.runners.numbers(venue, [product])).get(product)
     if found is None or number is None or found[0].merchant != merchant:
         raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
     step_ms, now_ms = 1000 * every_s, view.frame.at_ms

@@ -123,7 +123,7 @@ async def explain_slot(
 
 
 async def _owns(service: Service, venue: str, product: str, caller: Grant) -> bool:
-    found = await service.desk.runner(venue, product)
+    found = await service.desk.runners.find(venue, product)
     return found is not None and caller.owns(found[0].merchant)
 
 

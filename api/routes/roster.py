@@ -94,7 +94,7 @@ async def read_conditions(view: Viewed) -> ConditionsOut:
 async def put_conditions(view: Viewed, conditions: Conditions, service: Serving, caller: Caller) -> ConditionsOut:
     """Make these the entry conditions. Products that are enrolled stay. Every API process follows within 2 s."""
     document = conditions.model_dump(mode="json", exclude_none=True)
-    service.frames.take(await service.desk.put_conditions(view.venue.venue, document, author=caller.name))
+    service.frames.take(await service.desk.venues.put_conditions(view.venue.venue, document, author=caller.name))
     return ConditionsOut.model_validate(document)
 
 
@@ -144,7 +144,7 @@ async def swap_runner(product: ProductName, swap: SwapIn, steer: Steering, *, wa
         refuse(parse_conditions(steer.view.venue.conditions), wanted, at="runner.")
     change = Change("", msgspec.to_builtins(before), msgspec.to_builtins(wanted))
     decision = Decision(steer.caller.name, "swap", [change], swap.note)
-    entry = await desk.swap_runner(venue, product, wanted, read=read, decision=decision)
+    entry = await desk.runners.swap(venue, product, wanted, read=read, decision=decision)
     book = await steer.service.orders.read(venue)
     named = sorted(name for name, order in book.orders.items() if product in products_of([order]))
     seen: dict[str, Any] = (await steer.shown(entry)).model_dump()

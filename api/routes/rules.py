@@ -57,7 +57,7 @@ def _moved_on(if_match: str | None, version: int) -> str:
 @needs("operate")
 async def read_rule(view: Viewed, service: Serving, response: Response) -> Rule:
     """The current rule document; its version is in ETag, for If-Match."""
-    version = await service.desk.rule(view.venue.venue)
+    version = await service.desk.rules.read(view.venue.venue)
     response.headers["ETag"] = _rule_etag(version.version)
     response.headers["Cache-Control"] = "no-cache"
     return parse_rule(version.rule)
@@ -82,12 +82,14 @@ async def put_rule(
 async def _make_current(steer: Steer, rule: Rule, note: str, if_match: str | None) -> RuleChanged:
     """As put_rule, whoever made the document. Raises ProblemError (412) where If-Match names another version."""
     view, desk = steer.view, steer.service.desk
-    current = await desk.rule(steer.venue)
+    current = await desk.rules.read(steer.venue)
     wanted = {"*"} if if_match is None else {each.strip() for each in if_match.split(",")}
     if wanted.isdisjoint({"*", _rule_etag(current.version)}):
         raise ProblemError("precondition_failed", _moved_on(if_match, current.version))
     try:
-        made, entry = await desk.put_rule(steer.venue, rule, after=current.version, author=steer.caller.name, note=note)
+        made, entry = await desk.rules.put(
+            steer.venue, rule, after=current.version, author=steer.caller.name, note=note
+        )
     except ConflictError as exc:
         if if_match is None:
             raise
@@ -132,10 +134,10 @@ async def list_rule_versions(
     cursor: Annotated[int | None, Query(ge=1, le=2**53, description="next_cursor of the page before")] = None,
 ) -> RuleVersionList:
     """Every version that was ever made, newest first; those of phases too."""
-    current, highest = await service.desk.rule_numbers(view.venue.venue)
+    current, highest = await service.desk.rules.numbers(view.venue.venue)
     first = highest if cursor is None else min(highest, cursor - 1)
     numbers = range(first, max(0, first - limit), -1)
-    found = await service.desk.rule_versions(view.venue.venue, numbers)
+    found = await service.desk.rules.versions(view.venue.venue, numbers)
     more = str(numbers[-1]) if numbers and numbers[-1] > 1 else None
     return RuleVersionList(versions=[_version(each, current) for each in found], next_cursor=more)
 
@@ -149,8 +151,8 @@ def _version(version: RuleVersion, current: int) -> RuleVersionOut:
 @needs("operate")
 async def read_rule_version(view: Viewed, version: Version, service: Serving) -> RuleVersionDoc:
     """One version with its document."""
-    found = await service.desk.rule(view.venue.venue, version)
-    current, _ = await service.desk.rule_numbers(view.venue.venue)
+    found = await service.desk.rules.read(view.venue.venue, version)
+    current, _ = await service.desk.rules.numbers(view.venue.venue)
     return RuleVersionDoc(**_version(found, current).model_dump(), rule=parse_rule(found.rule))
 
 
@@ -166,7 +168,7 @@ async def compare_rules(
     ] = None,
 ) -> RuleDiff:
     """What differs between two versions, field by field."""
-    one, other = [await service.desk.rule(view.venue.venue, number) for number in (before, after)]
+    one, other = [await service.desk.rules.read(view.venue.venue, number) for number in (before, after)]
     documents = [parse_rule(each.rule).model_dump(mode="json", exclude_none=True) for each in (one, other)]
     return RuleDiff.model_validate(
         {
@@ -181,6 +183,6 @@ async def compare_rules(
 @needs("operate")
 async def restore_rule(restore: RestoreIn, steer: Steering, *, if_match: IfMatch = None) -> RuleChanged:
     """Make an old version the rule again: as a new version, with the same answer as a rule that is put."""
-    found = await steer.service.desk.rule(steer.venue, restore.version)
+    found = await steer.service.desk.rules.read(steer.venue, restore.version)
     note = restore.note or f"version {restore.version} restored"
     return await _make_current(steer, parse_rule(found.rule), note, if_match)

@@ -30,7 +30,7 @@ async def own_runner(service: Service, view: VenueView, product: str, caller: Gr
 
     Raises ProblemError (404): the same for another's as for one that is not.
     """
-    found = await service.desk.runner(view.venue.venue, product)
+    found = await service.desk.runners.find(view.venue.venue, product)
     if found is None or not caller.owns(found[0].merchant):
         raise ProblemError("not_found", f"there is no product {product[:80]!r} in venue {view.venue.venue!r}")
     return found
@@ -54,7 +54,7 @@ async def change_runner(
         runner, read = await own_runner(service, view, product, caller)
         _check_may(view, change, caller)
         wanted = msgspec.structs.replace(runner, **change.changes())
-        entry = await service.desk.change_runner(view.venue.venue, wanted, read=read, author=caller.name)
+        entry = await service.desk.runners.change(view.venue.venue, wanted, read=read, author=caller.name)
         if entry is not None:
             return RunnerChanged(product=product, entry=entry, **change.model_dump())
     raise ConflictError(f"product {product!r} is changed by others all the time: try again")

@@ -29,5 +29,5 @@ async def read_targets(view: Viewed, service: Serving) -> Response:
 async def put_targets(view: Viewed, targets: Targets, service: Serving, caller: Caller) -> Targets:
     """Make these the venue's targets. Every API process follows within 2 s; no product moves by it."""
     wanted = targets.model_dump(mode="json", exclude_none=True)
-    service.frames.take(await service.desk.put_targets(view.venue.venue, wanted, author=caller.name))
+    service.frames.take(await service.desk.venues.put_targets(view.venue.venue, wanted, author=caller.name))
     return targets

@@ -35,7 +35,7 @@ async def _out(service: Service, view: VenueView, *, details: bool) -> VenueOut:
         state=view.venue.state,
         parent=view.venue.parent or None,
         slots=view.rule.board.slots,
-        runners=await service.desk.runner_count(view.venue.venue) if details else None,
+        runners=await service.desk.runners.count(view.venue.venue) if details else None,
         rule_version=view.rule_version,
         frame=view.frame.frame,
         counts=view.commit.counts if details else None,
@@ -55,7 +55,9 @@ async def create_venue(venue: VenueIn, service: Serving, caller: Caller, respons
     if venue.parent is not None and await service.frames.view(venue.parent) is None:
         raise ProblemError("not_found", f"parent: there is no venue {venue.parent!r}")
     given = {"state": venue.state, "parent": venue.parent or ""}
-    await service.desk.create(venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access, **given)
+    await service.desk.venues.create(
+        venue.venue, venue.title or venue.venue, rule, author=caller.name, access=access, **given
+    )
     await service.frames.refresh()
     response.headers["Location"] = f"/v1/venues/{venue.venue}"
     return await _out(service, service.frames.views[venue.venue], details=True)
@@ -113,7 +115,7 @@ async def delete_venue(
     keys = await asyncio.to_thread(service.remove, venue)
     service.forget(venue)
     await service.frames.refresh()
-    await service.desk.tell_deletion(venue, author=caller.name)
+    await service.desk.venues.tell_deletion(venue, author=caller.name)
     return VenueGone(venue=venue, keys=keys)
 
 
@@ -128,7 +130,7 @@ async def read_access(view: Viewed) -> AccessDoc:
 @needs("operate")
 async def put_access(view: Viewed, access: AccessDoc, service: Serving, caller: Caller) -> AccessDoc:
     """Make this what the venue lets whom do. Every API process follows within 2 s."""
-    service.frames.take(await service.desk.put_access(view.venue.venue, access.access(), author=caller.name))
+    service.frames.take(await service.desk.venues.put_access(view.venue.venue, access.access(), author=caller.name))
     return access
 
 
@@ -142,7 +144,7 @@ async def list_runners(
     cursor: Annotated[int, Query(ge=0, description="next_cursor of the page before: an enrolment number")] = 0,
 ) -> RunnerList:
     """Enrolled products in enrolment order, a page at a time: a merchant's key sees its own ones."""
-    found = await service.desk.runners(view.venue.venue, range(cursor, cursor + limit + 1))
+    found = await service.desk.runners.by_number(view.venue.venue, range(cursor, cursor + limit + 1))
     rows = [
         RunnerOut.model_validate({**msgspec.to_builtins(runner), "runner": number})
         for number, runner in sorted(found.items())

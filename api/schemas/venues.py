@@ -11,7 +11,7 @@ from api.schemas.fields import Id, Text
 from racing.documents import Strict
 from racing.lifecycle import State
 from racing.rule import Rule
-from racing.store.desk import Access
+from racing.store.venues import Access
 
 
 class AccessDoc(Strict):

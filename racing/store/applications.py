@@ -100,6 +100,6 @@ class Applications:
 
     async def owners(self, venue: str, products: Sequence[str]) -> dict[str, str]:
         """The merchants of those of these products that race already."""
-        numbers = await self._desk.numbers(venue, products)
-        runners = await self._desk.runners(venue, sorted(numbers.values()))
+        numbers = await self._desk.runners.numbers(venue, products)
+        runners = await self._desk.runners.by_number(venue, sorted(numbers.values()))
         return {product: runners[number].merchant for product, number in numbers.items() if number in runners}

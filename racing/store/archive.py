@@ -28,7 +28,7 @@ from racing.store.minutes import MINUTE_MS, MinuteBook
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
-from racing.store.segments import FORMAT, Header, RawEntry, archived_until, write_segment
+from racing.store.segment_files import FORMAT, Header, RawEntry, archived_until, write_segment
 
 log = structlog.get_logger("saima.archive")
 

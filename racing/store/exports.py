@@ -22,7 +22,7 @@ from racing.store.log import raw_between
 from racing.store.minutes import minute_bytes, minute_files
 from racing.store.protocol import SyncClient
 from racing.store.reel import reel_bytes, reels_of
-from racing.store.segments import pack_entries, read_segment, segments_of
+from racing.store.segment_files import pack_entries, read_segment, segments_of
 from racing.store.venue_file import (
     DECISIONS,
     ENTRIES,

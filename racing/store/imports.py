@@ -21,12 +21,11 @@ from racing.store.blocks import Block, DamagedFileError
 from racing.store.claim import Claim, claimed
 from racing.store.client import server_ms, store_errors
 from racing.store.commit import CommitRecord, decode_commit, decode_frame
-from racing.store.desk import Venue
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.reel import write_reel_file
 from racing.store.removal import remove_files, remove_keys
-from racing.store.segments import Header, unpack_entries, venue_folder, write_segment_blocks
+from racing.store.segment_files import Header, unpack_entries, venue_folder, write_segment_blocks
 from racing.store.venue_file import (
     ANSWER,
     DECISIONS,
@@ -43,6 +42,7 @@ from racing.store.venue_file import (
     VenueHeader,
     read_venue_file,
 )
+from racing.store.venues import Venue
 
 _AT_ONCE = 64
 """Entries of one round trip: each may have 100 kB."""

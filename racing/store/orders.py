@@ -95,7 +95,7 @@ class Orders:
         keys = VenueKeys(venue)
         async with store_errors_async():
             raws = await self._client.hgetall(keys.orders)
-        current, highest = await self._desk.rule_numbers(venue)
+        current, highest = await self._desk.rules.numbers(venue)
         last = as_text(raws.pop(ORDERS_LAST.encode(), b""))
         return Book({as_text(name): _kept(raw) for name, raw in raws.items()}, last, current, highest)
 

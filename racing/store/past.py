@@ -16,7 +16,7 @@ from racing.store.keys import VenueKeys
 from racing.store.log import entries_between, entry_of
 from racing.store.protocol import SyncClient
 from racing.store.reel import first_kept, frame_kept
-from racing.store.segments import (
+from racing.store.segment_files import (
     DamagedSegmentError,
     RawEntry,
     SegmentName,

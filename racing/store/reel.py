@@ -37,7 +37,7 @@ from racing.store.client import store_errors
 from racing.store.commit import decode_frame, decode_place, placed_in
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
-from racing.store.segments import venue_folder
+from racing.store.segment_files import venue_folder
 
 FORMAT = 1
 """Version of this form; a file of a newer one is refused."""

@@ -12,7 +12,7 @@ from racing.store.claim import claimed
 from racing.store.client import store_errors
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
-from racing.store.segments import venue_folder
+from racing.store.segment_files import venue_folder
 
 _AT_ONCE = 500
 _HANDED_OVER_S = 10.0

@@ -16,8 +16,9 @@ from racing.lifecycle import check_move
 from racing.orders import Exclusion, Order, parse_order
 from racing.rule import parse_rule
 from racing.store.audit import Audit, Told
-from racing.store.desk import Desk, Venue
+from racing.store.desk import Desk
 from racing.store.orders import Book, Orders, Wanted, document_of
+from racing.store.venues import Venue
 
 _ID_MAX = 64
 Check = Callable[[Book, Sequence[Order], Sequence[str]], None]
@@ -72,7 +73,7 @@ class Undo:
         if rules:
             if not isinstance(rules[0].before, int):
                 raise ConflictError(f"decision {told.entry} made the first rule: there is none to go back to")
-            before = parse_rule((await self.desk.rule(self.venue, rules[0].before)).rule)
+            before = parse_rule((await self.desk.rules.read(self.venue, rules[0].before)).rule)
         moved = ""
 
         def wanted(book: Book) -> Wanted:
@@ -115,23 +116,23 @@ class Undo:
         back: list[tuple[bytes, Runner]] = []
         for change in changed:
             product = str(change.after["product"])
-            found = await self.desk.runner(self.venue, product)
+            found = await self.desk.runners.find(self.venue, product)
             if found is None or found[0] != msgspec.convert(change.after, Runner):
                 raise await self._moved_on(told, product)
             back.append((found[1], msgspec.convert(change.before, Runner)))
         reverse = [Change("", change.after, change.before) for change in changed]
         decision = Decision(self.author, "enrol", reverse, self.note, told.entry)
-        return await self.desk.change_runners(self.venue, back, decision)
+        return await self.desk.runners.change_all(self.venue, back, decision)
 
     async def _swap(self, told: Told) -> str:
         """Give a number back to the product that had it."""
         (change,) = told.decision.changes
         came, went = msgspec.convert(change.after, Runner), msgspec.convert(change.before, Runner)
-        found = await self.desk.runner(self.venue, came.product)
+        found = await self.desk.runners.find(self.venue, came.product)
         if found is None or found[0] != came:
             raise await self._moved_on(told, came.product)
         reverse = Decision(self.author, "swap", [Change("", change.after, change.before)], self.note, told.entry)
-        return await self.desk.swap_runner(self.venue, came.product, went, read=found[1], decision=reverse)
+        return await self.desk.runners.swap(self.venue, came.product, went, read=found[1], decision=reverse)
 
     async def _venue(self, told: Told) -> str:
         """Give the venue's own data back what they were."""
@@ -149,7 +150,7 @@ class Undo:
             decision = Decision(self.author, told.decision.what, reverse, self.note, told.entry)
             return msgspec.convert({**plain, **back}, Venue), decision
 
-        _, entry = await self.desk.change_venue(self.venue, changed)
+        _, entry = await self.desk.venues.change(self.venue, changed)
         if moved:
             raise await self._moved_on(told, moved)
         return entry

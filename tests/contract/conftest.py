@@ -26,6 +26,7 @@ def store(request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.
     """An empty store of each kind in turn."""
     found = servers.store(request.param)
     if isinstance(found, FakeStore):
+        monkeypatch.setattr("racing.store.commands.source", found.script)
         monkeypatch.setattr("racing.store.desk.source", found.script)
         monkeypatch.setattr("racing.owner.source", found.script)
         monkeypatch.setattr("racing.store.mend.source", found.script)

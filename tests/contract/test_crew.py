@@ -148,8 +148,8 @@ def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 async def opened(desk: Desk, venues: list[str]) -> None:
     rule = parse_rule({**CLICKS, "window_s": 600, "bucket_s": 10})
     for venue in venues:
-        await desk.create(venue, venue, rule, author="a")
-        await desk.enrol(venue, [Runner("p", "m", "t")])
+        await desk.venues.create(venue, venue, rule, author="a")
+        await desk.runners.enrol(venue, [Runner("p", "m", "t")])
 
 
 def held(client: SyncClient) -> dict[str, list[str]]:

@@ -146,10 +146,10 @@ def test_decision_that_is_damaged_before_it_is_folded_is_passed_over_and_counted
 async def test_damaged_enrolment_and_rule_are_logged_again_from_their_hashes(
     desk: Desk, client: SyncClient, at_place: int
 ) -> None:
-    await desk.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
+    await desk.venues.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
     track = Track(client)
-    await desk.enrol(track.venue, [Runner(f"p-{index}", "m", "title", entry_score=index) for index in range(3)])
-    await desk.put_rule(track.venue, parse_rule(DOUBLE), after=1, author="test", note="")
+    await desk.runners.enrol(track.venue, [Runner(f"p-{index}", "m", "title", entry_score=index) for index in range(3)])
+    await desk.rules.put(track.venue, parse_rule(DOUBLE), after=1, author="test", note="")
     owner = track.owner()
     track.now_ms = owner.race.moment_ms
     track.settle(owner)
@@ -169,9 +169,9 @@ async def test_damaged_enrolment_and_rule_are_logged_again_from_their_hashes(
 
 async def test_damaged_orders_are_logged_again_from_their_hash(desk: Desk, client: SyncClient) -> None:
     """What was put is put again, and what was withdrawn is withdrawn."""
-    await desk.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
+    await desk.venues.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
     track = Track(client)
-    await desk.enrol(track.venue, [Runner(f"p-{index}", "m", "title") for index in range(3)])
+    await desk.runners.enrol(track.venue, [Runner(f"p-{index}", "m", "title") for index in range(3)])
     orders = Orders(desk, desk.client)
     pins = [parse_order({"kind": "pin", "id": name, "product": "p-2", "slot": 1}) for name in "ab"]
     await orders.decide(track.venue, lambda _: Wanted(put=pins[:1], author="test"))

@@ -19,7 +19,7 @@ from racing.store.log import first_position
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from tests.contract.test_checkpoints import race_on
-from tests.contract.test_segments import race_and_file
+from tests.contract.test_segment_files import race_and_file
 from tests.contract.track import CLICKS, START_MS, Track
 from tests.laws.logs import EVERY_SIGNAL, rule_of, state
 

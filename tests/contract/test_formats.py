@@ -178,10 +178,11 @@ def test_rule_version_of_an_unknown_formula_is_refused_and_nothing_is_written(tr
 async def test_new_rule_version_is_scored_by_the_newest_formula(
     desk: Desk, client: SyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("racing.store.desk.FORMULA", 7)
-    await desk.create("hall-1", "Hall 1", DEFAULT_RULE, author="me")
-    made, _ = await desk.put_rule("hall-1", DEFAULT_RULE, after=1, author="me", note="")
+    for module in ("rules", "venues"):
+        monkeypatch.setattr(f"racing.store.{module}.FORMULA", 7)
+    await desk.venues.create("hall-1", "Hall 1", DEFAULT_RULE, author="me")
+    made, _ = await desk.rules.put("hall-1", DEFAULT_RULE, after=1, author="me", note="")
     track = Track(client)
     found = [entry.body for entry in read_after(client, track.keys, START)]
     assert [body.formula for body in found if isinstance(body, RuleChange)] == [7, 7]
-    assert made.formula == (await desk.rule("hall-1")).formula == 7
+    assert made.formula == (await desk.rules.read("hall-1")).formula == 7

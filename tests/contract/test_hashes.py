@@ -78,10 +78,10 @@ def test_documents_of_an_older_saima_are_believed(store: object) -> None:
 @pytest.fixture
 async def track(desk: Desk, client: SyncClient) -> Track:
     """Three runners and two rule versions, all of it folded; then the server begins another run."""
-    await desk.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
+    await desk.venues.create("hall-1", "Hall 1", parse_rule(CLICKS), author="test")
     made = Track(client)
-    await desk.enrol("hall-1", [Runner(f"p-{index}", "m", f"Title {index}") for index in range(3)])
-    await desk.put_rule("hall-1", parse_rule(DOUBLE), after=1, author="test", note="")
+    await desk.runners.enrol("hall-1", [Runner(f"p-{index}", "m", f"Title {index}") for index in range(3)])
+    await desk.rules.put("hall-1", parse_rule(DOUBLE), after=1, author="test", note="")
     owner = made.owner()
     made.now_ms = owner.race.moment_ms
     made.settle(owner)
@@ -332,22 +332,22 @@ async def test_data_that_nothing_tells_of_is_left_and_told_and_not_shown(
         track.owner()
 
     assert [line["left"] for line in lines if line["event"].startswith("hashes damaged")] == [("runner 1",)]
-    assert sorted(await desk.runners("hall-1", [0, 1, 2])) == [0, 2]
+    assert sorted(await desk.runners.by_number("hall-1", [0, 1, 2])) == [0, 2]
     with pytest.raises(CorruptRecordError):
-        await desk.runner("hall-1", "p-1")
+        await desk.runners.find("hall-1", "p-1")
 
 
 async def test_enrolments_and_rules_that_are_not_folded_yet_are_left_alone(desk: Desk, track: Track) -> None:
-    await desk.enrol("hall-1", [Runner("p-9", "m", "Title")])
-    found = await desk.runner("hall-1", "p-1")
+    await desk.runners.enrol("hall-1", [Runner("p-9", "m", "Title")])
+    found = await desk.runners.find("hall-1", "p-1")
     assert found is not None
     changed = msgspec.structs.replace(found[0], title="Other")
-    assert await desk.change_runner("hall-1", changed, read=found[1], author="test")
-    found = await desk.runner("hall-1", "p-2")
+    assert await desk.runners.change("hall-1", changed, read=found[1], author="test")
+    found = await desk.runners.find("hall-1", "p-2")
     assert found is not None
     put_in = Runner("p-8", "m", "Title")
-    assert await desk.swap_runner("hall-1", "p-2", put_in, read=found[1], decision=Decision("test", "swap"))
-    await desk.put_rule("hall-1", parse_rule(CLICKS), after=2, author="test", note="")
+    assert await desk.runners.swap("hall-1", "p-2", put_in, read=found[1], decision=Decision("test", "swap"))
+    await desk.rules.put("hall-1", parse_rule(CLICKS), after=2, author="test", note="")
     right = held(track), track.raw.hgetall(track.keys.rules)
     track.owner()
 

@@ -27,8 +27,8 @@ async def service(real_store: Store) -> AsyncIterator[Service]:
     """What an API process has, over a venue with product a."""
     client, reader = real_store.async_client(), real_store.async_client()
     desk = Desk(client)
-    await desk.create(VENUE, "Hall 1", parse_rule(CLICKS), author="test")
-    await desk.enrol(VENUE, runners("a"))
+    await desk.venues.create(VENUE, "Hall 1", parse_rule(CLICKS), author="test")
+    await desk.runners.enrol(VENUE, runners("a"))
     yield Service(Settings(), desk, Frames(desk, client, reader))
     await client.aclose()
     await reader.aclose()
@@ -69,10 +69,10 @@ def counted(store: Store) -> dict[str, int]:
 async def failed_over(service: Service, store: Store) -> None:
     """b is enrolled, clicked on and lost, and c is enrolled by another process."""
     failover = Failover(store)
-    await service.desk.enrol(VENUE, runners("b"))
+    await service.desk.runners.enrol(VENUE, runners("b"))
     assert (await sent(service, "a", "b"))["accepted"] == 2
     failover.back()
-    await service.desk.enrol(VENUE, runners("c"))
+    await service.desk.runners.enrol(VENUE, runners("c"))
 
 
 @pytest.mark.parametrize("fast", [False, True])
@@ -91,7 +91,7 @@ async def test_product_whose_enrolment_was_lost_is_unknown_and_nothing_counts_fo
 
 async def test_product_that_is_enrolled_anew_counts_under_its_new_number(real_store: Store, service: Service) -> None:
     await failed_over(service, real_store)
-    await service.desk.enrol(VENUE, [Runner("b", "merchant", "title")])
+    await service.desk.runners.enrol(VENUE, [Runner("b", "merchant", "title")])
     answers = await asyncio.gather(*(sent(service, "b", "c", fast=fast) for fast in (False, False)))
 
     assert [(answer["accepted"], answer["refused"]) for answer in answers] == [(2, [])] * 2

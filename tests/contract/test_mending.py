@@ -88,7 +88,7 @@ async def test_decisions_that_the_race_lacks_are_logged_again(store: Store, real
 async def test_enrolment_goes_on_after_mending(store: Store, real_desk: Desk) -> None:
     await opened(real_desk, VENUE)
     mend_venue(url_of(store), VENUE, SETTINGS)
-    (enrolled,) = await real_desk.enrol(VENUE, [Runner("new", "m", "t")])
+    (enrolled,) = await real_desk.runners.enrol(VENUE, [Runner("new", "m", "t")])
 
     assert enrolled.runner == 3
 

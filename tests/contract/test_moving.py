@@ -21,7 +21,7 @@ from racing.store.log import first_position
 from racing.store.minutes import MinuteBook
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
-from racing.store.segments import archived_until, segments_of, venue_folder
+from racing.store.segment_files import archived_until, segments_of, venue_folder
 from racing.store.venue_file import FORMAT, HEADER, MAGIC
 from racing.verify import verify
 from tests.contract.servers import RealStore, Servers

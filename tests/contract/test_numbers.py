@@ -40,12 +40,12 @@ class Failover:
 async def test_batch_under_the_number_of_a_lost_enrolment_is_refused_with_or_without_a_key(
     real_store: Store, real_desk: Desk
 ) -> None:
-    await real_desk.enrol(VENUE, runners("a"))
+    await real_desk.runners.enrol(VENUE, runners("a"))
     failover = Failover(real_store)
-    await real_desk.enrol(VENUE, runners("b"))
-    stale = await real_desk.numbers(VENUE, ["a", "b"])
+    await real_desk.runners.enrol(VENUE, runners("b"))
+    stale = await real_desk.runners.numbers(VENUE, ["a", "b"])
     failover.back()
-    await real_desk.enrol(VENUE, runners("c"))
+    await real_desk.runners.enrol(VENUE, runners("c"))
     length = real_store.raw.xlen(KEYS.log)
 
     keyed = KeyedBatch(packed(clicks([1])), "k", "d", b"{}")
@@ -55,20 +55,20 @@ async def test_batch_under_the_number_of_a_lost_enrolment_is_refused_with_or_wit
     assert real_store.raw.xlen(KEYS.log) == length
     assert not real_store.raw.exists(KEYS.answers), "with the right numbers the key can be used"
     with pytest.raises(StaleNumbersError):
-        await real_desk.numbers(VENUE, ["a"], stale.mark)
+        await real_desk.runners.numbers(VENUE, ["a"], stale.mark)
 
 
 @pytest.mark.parametrize("again", [(), ("b",), ("b", "c")])
 async def test_numbers_are_right_again_when_the_lost_products_get_the_same_ones(
     real_store: Store, real_desk: Desk, again: tuple[str, ...]
 ) -> None:
-    await real_desk.enrol(VENUE, runners("a"))
+    await real_desk.runners.enrol(VENUE, runners("a"))
     failover = Failover(real_store)
-    await real_desk.enrol(VENUE, runners("b"))
-    stale = await real_desk.numbers(VENUE, ["a", "b"])
+    await real_desk.runners.enrol(VENUE, runners("b"))
+    stale = await real_desk.runners.numbers(VENUE, ["a", "b"])
     failover.back()
     if again:
-        await real_desk.enrol(VENUE, runners(*again))
+        await real_desk.runners.enrol(VENUE, runners(*again))
 
     (done,) = await real_desk.append_all(VENUE, [packed(clicks([1]))], stale.mark)
 
@@ -76,57 +76,57 @@ async def test_numbers_are_right_again_when_the_lost_products_get_the_same_ones(
 
 
 async def test_numbers_stay_right_while_others_enrol_and_data_changes(desk: Desk, client: SyncClient) -> None:
-    await desk.enrol(VENUE, runners("a", "b"))
-    known = await desk.numbers(VENUE, ["b", "x"])
-    await desk.enrol(VENUE, [*runners("c"), Runner("b", "merchant", "another title")])
+    await desk.runners.enrol(VENUE, runners("a", "b"))
+    known = await desk.runners.numbers(VENUE, ["b", "x"])
+    await desk.runners.enrol(VENUE, [*runners("c"), Runner("b", "merchant", "another title")])
 
     done = await desk.append_all(VENUE, [packed(clicks([1]))] * 2, known.mark)
 
     assert known == {"b": 1}
     assert [type(each) for each in done] == [Appended, Appended]
     assert len(read_after(client, KEYS, START)) == 4
-    assert await desk.numbers(VENUE, ["c"], known.mark) == {"c": 2}
+    assert await desk.runners.numbers(VENUE, ["c"], known.mark) == {"c": 2}
 
 
 async def test_mark_names_all_products_and_their_order(desk: Desk) -> None:
     orders = {"x": ("a", "b", "c"), "y": ("a", "c", "b"), "z": ("a", "b", "d")}
     marks = {}
     for venue, products in orders.items():
-        await desk.enrol(venue, runners(*products[:1]))
-        await desk.enrol(venue, runners(*products[1:]))
-        marks[venue] = (await desk.numbers(venue, [])).mark
-    one_go = await desk.enrol("w", runners("a", "b", "c"))
+        await desk.runners.enrol(venue, runners(*products[:1]))
+        await desk.runners.enrol(venue, runners(*products[1:]))
+        marks[venue] = (await desk.runners.numbers(venue, [])).mark
+    one_go = await desk.runners.enrol("w", runners("a", "b", "c"))
 
     assert [each.runner for each in one_go] == [0, 1, 2]
     assert len(set(marks.values())) == 3
-    assert (await desk.numbers("w", [])).mark == marks["x"]
+    assert (await desk.runners.numbers("w", [])).mark == marks["x"]
     assert {mark.number for mark in marks.values()} == {2}
 
 
 async def test_venue_without_enrolments_has_no_mark(desk: Desk) -> None:
-    assert (await desk.numbers(VENUE, ["a"])).mark == UNMARKED
+    assert (await desk.runners.numbers(VENUE, ["a"])).mark == UNMARKED
 
 
 async def test_roll_that_is_missing_is_made_at_the_next_enrolment(store: Store, desk: Desk) -> None:
     """As in a venue of a version that kept none: until then numbers have no mark, and nothing is checked."""
-    await desk.enrol(VENUE, runners("a", "b"))
-    before = (await desk.numbers(VENUE, [])).mark
+    await desk.runners.enrol(VENUE, runners("a", "b"))
+    before = (await desk.runners.numbers(VENUE, [])).mark
     store.raw.delete(KEYS.roll)
-    known = await desk.numbers(VENUE, ["a", "b"])
+    known = await desk.runners.numbers(VENUE, ["a", "b"])
     assert (known, known.mark) == ({"a": 0, "b": 1}, UNMARKED)
 
-    await desk.enrol(VENUE, runners("c"))
-    after = await desk.numbers(VENUE, ["c"], before)
+    await desk.runners.enrol(VENUE, runners("c"))
+    after = await desk.runners.numbers(VENUE, ["c"], before)
 
     assert (after, after.mark.number) == ({"c": 2}, 2)
 
 
 async def test_numbers_read_ahead_have_the_mark_of_their_table(desk: Desk) -> None:
-    await desk.enrol(VENUE, runners(*(f"p-{number}" for number in range(500))))
-    ahead = await desk.first_numbers(VENUE, at_most=100_000)
+    await desk.runners.enrol(VENUE, runners(*(f"p-{number}" for number in range(500))))
+    ahead = await desk.runners.first_numbers(VENUE, at_most=100_000)
 
     assert ahead == {f"p-{number}": number for number in range(500)}
-    assert ahead.mark == (await desk.numbers(VENUE, ["p-7"])).mark
+    assert ahead.mark == (await desk.runners.numbers(VENUE, ["p-7"])).mark
 
 
 def test_numbers_of_another_table_are_not_taken_over() -> None:

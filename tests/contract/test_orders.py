@@ -15,13 +15,14 @@ from racing.model import START
 from racing.orders import Order, parse_order
 from racing.rule import DEFAULT_RULE, parse_rule
 from racing.store.audit import Audit, Told
-from racing.store.desk import Access, Desk
+from racing.store.desk import Desk
 from racing.store.documents import RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.log import read_after
 from racing.store.orders import Book, Decided, Orders, Wanted
 from racing.store.protocol import SyncClient
 from racing.store.undo import Undo, withdrawal_of
+from racing.store.venues import Access
 from tests.contract.servers import LossyStore
 from tests.contract.track import CLICKS
 
@@ -57,8 +58,8 @@ def logged(client: SyncClient) -> list[tuple[str, Any]]:
 @pytest.fixture
 async def venue(desk: Desk) -> Desk:
     """A venue with two products."""
-    await desk.create(VENUE, "title", DEFAULT_RULE, author="a")
-    await desk.enrol(VENUE, [Runner("a", "m", "A"), Runner("b", "m", "B")], author="a")
+    await desk.venues.create(VENUE, "title", DEFAULT_RULE, author="a")
+    await desk.runners.enrol(VENUE, [Runner("a", "m", "A"), Runner("b", "m", "B")], author="a")
     return desk
 
 
@@ -127,7 +128,7 @@ async def test_all_of_many_changes_at_once_are_made_one_after_the_other(venue: D
 async def test_orders_whose_answer_was_lost_are_put_once(
     lossy: LossyStore, lossy_desk: Desk, client: SyncClient, *, executed: bool
 ) -> None:
-    await lossy_desk.create(VENUE, "title", DEFAULT_RULE, author="a")
+    await lossy_desk.venues.create(VENUE, "title", DEFAULT_RULE, author="a")
     await put(lossy_desk, pin("before", 9))
     lossy.fault.lose("EVALSHA", executed=executed)
     with pytest.raises(StoreUnavailableError):
@@ -140,10 +141,10 @@ async def test_a_phase_takes_a_rule_version_and_leaves_the_rule_that_holds(venue
     """The next rule takes the number after it; a phase that moves keeps its number, one with another rule does not."""
     decided = await put(venue, phase())
     assert decided.book.kept["burst"].order == phase().model_copy(update={"version": 2, "formula": FORMULA})
-    assert (await venue.rule(VENUE)).version == 1
-    kept = await venue.rule(VENUE, 2)
+    assert (await venue.rules.read(VENUE)).version == 1
+    kept = await venue.rules.read(VENUE, 2)
     assert kept == RuleVersion(2, CLICKS, "me", "", kept.at_ms, FORMULA, "burst")
-    made, _ = await venue.put_rule(VENUE, OTHER, after=1, author="me", note="")
+    made, _ = await venue.rules.put(VENUE, OTHER, after=1, author="me", note="")
     assert made.version == 3
     moved = await put(venue, phase(start_ms=10**13 + 1))
     assert moved.book.kept["burst"].order.version == 2  # type: ignore[union-attr]  # a phase
@@ -158,7 +159,7 @@ async def test_a_rule_and_orders_are_one_decision(venue: Desk, client: SyncClien
     assert isinstance(rule, RuleChange)
     assert isinstance(orders, OrdersChange)
     assert (decided.entry, decided.version, orders.plan) == (entry, 2, "midnight")
-    assert (await venue.rule(VENUE)).version == 2
+    assert (await venue.rules.read(VENUE)).version == 2
     told = (await audited(venue))[-1]
     assert [change.of for change in told.decision.changes] == ["rule", "hero"]
 
@@ -176,12 +177,12 @@ async def test_a_damaged_order_is_told_and_stops_no_other_read(venue: Desk, clie
 
 async def test_every_decision_stands_in_the_audit_under_its_log_entry(venue: Desk, client: SyncClient) -> None:
     """Who, what, from what, to what: rule, enrolment, data of a runner, access."""
-    await venue.put_rule(VENUE, OTHER, after=1, author="ruler", note="why")
-    await venue.enrol(VENUE, [Runner("a", "m", "New A"), Runner("c", "m", "C")], author="filler")
-    found = await venue.runner(VENUE, "b")
+    await venue.rules.put(VENUE, OTHER, after=1, author="ruler", note="why")
+    await venue.runners.enrol(VENUE, [Runner("a", "m", "New A"), Runner("c", "m", "C")], author="filler")
+    found = await venue.runners.find(VENUE, "b")
     assert found is not None
-    await venue.change_runner(VENUE, Runner("b", "m", "B", stock=5), read=found[1], author="erp")
-    await venue.put_access(VENUE, Access(slots_public=False), author="guard")
+    await venue.runners.change(VENUE, Runner("b", "m", "B", stock=5), read=found[1], author="erp")
+    await venue.venues.put_access(VENUE, Access(slots_public=False), author="guard")
     told = await audited(venue)
     assert [(each.decision.who, each.decision.what) for each in told] == [
         ("a", "rule"),
@@ -201,7 +202,7 @@ async def test_every_decision_stands_in_the_audit_under_its_log_entry(venue: Des
 
 
 async def test_access_that_is_so_already_makes_no_entry(venue: Desk) -> None:
-    await venue.put_access(VENUE, Access(), author="guard")
+    await venue.venues.put_access(VENUE, Access(), author="guard")
     assert [each.decision.what for each in await audited(venue)] == ["rule", "enrol"]
 
 
@@ -279,38 +280,38 @@ async def test_undo_of_orders_brings_back_what_was_there_and_can_be_undone(venue
 
 
 async def test_undo_of_a_rule_makes_the_one_before_a_new_version(venue: Desk) -> None:
-    _, entry = await venue.put_rule(VENUE, OTHER, after=1, author="a", note="")
+    _, entry = await venue.rules.put(VENUE, OTHER, after=1, author="a", note="")
     await undoing(venue).of(entry)
-    now = await venue.rule(VENUE)
+    now = await venue.rules.read(VENUE)
     assert (now.version, parse_rule(now.rule)) == (3, DEFAULT_RULE)
 
 
 async def test_undo_of_runners_data_gives_it_back_and_withdraws_the_new(venue: Desk) -> None:
-    await venue.enrol(VENUE, [Runner("a", "m", "Wrong"), Runner("c", "m", "C")], author="a")
+    await venue.runners.enrol(VENUE, [Runner("a", "m", "Wrong"), Runner("c", "m", "C")], author="a")
     entry = (await audited(venue))[-1].entry
     await undoing(venue).of(entry)
-    found = await venue.runner(VENUE, "a")
+    found = await venue.runners.find(VENUE, "a")
     assert found is not None
     assert found[0] == Runner("a", "m", "A")
     assert list((await Orders(venue, venue.client).read(VENUE)).orders) == [withdrawal_of("c")]
 
 
 async def test_undo_of_runners_data_that_moved_on_changes_none_of_it(venue: Desk) -> None:
-    await venue.enrol(VENUE, [Runner("a", "m", "Wrong"), Runner("b", "m", "Wrong")], author="a")
+    await venue.runners.enrol(VENUE, [Runner("a", "m", "Wrong"), Runner("b", "m", "Wrong")], author="a")
     entry = (await audited(venue))[-1].entry
-    await venue.enrol(VENUE, [Runner("b", "m", "Right")], author="a")
+    await venue.runners.enrol(VENUE, [Runner("b", "m", "Right")], author="a")
     with pytest.raises(ConflictError, match="b was changed since"):
         await undoing(venue).of(entry)
-    found = await venue.runner(VENUE, "a")
+    found = await venue.runners.find(VENUE, "a")
     assert found is not None
     assert found[0].title == "Wrong"
 
 
 async def test_undo_of_access_gives_it_back(venue: Desk) -> None:
-    await venue.put_access(VENUE, Access(slots_public=False), author="guard")
+    await venue.venues.put_access(VENUE, Access(slots_public=False), author="guard")
     entry = (await audited(venue))[-1].entry
     await undoing(venue).of(entry)
-    assert (await venue.venues())[0].access == Access()
+    assert (await venue.venues.all())[0].access == Access()
 
 
 def test_the_id_of_a_withdrawal_is_an_id_for_any_product() -> None:

@@ -14,7 +14,7 @@ from racing.owner import VenueThread
 from racing.scorer import VenueScorer
 from racing.store.archive import archive
 from racing.store.protocol import SyncClient
-from racing.store.segments import archived_until, segments_of
+from racing.store.segment_files import archived_until, segments_of
 from racing.verify import verify
 from tests.contract.servers import RealStore
 from tests.contract.test_checkpoints import fulls, kept, race_on

@@ -16,7 +16,7 @@ from racing.store.blocks import write_blocks
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.reel import FORMAT, Reel, reels_of
-from racing.store.segments import archived_until, segments_of
+from racing.store.segment_files import archived_until, segments_of
 from tests.contract.test_checkpoints import race_on
 from tests.contract.track import CLICKS, START_MS, Track
 from tests.laws.logs import EVERY_SIGNAL, rule_of

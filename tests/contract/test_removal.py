@@ -13,7 +13,7 @@ from racing.store.keys import VENUES
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
 from racing.store.removal import remove_venue
-from racing.store.segments import venue_folder
+from racing.store.segment_files import venue_folder
 from tests.contract.test_checkpoints import race_on
 from tests.contract.track import Track
 from tests.laws.logs import EVERY_SIGNAL, rule_of

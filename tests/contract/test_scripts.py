@@ -52,7 +52,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "read_places": ([KEYS.standings], [["0000000000"]]),
     "read_standings": (
         [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
-        [["0000000000"], ["0000000000", "0000000001"]],
+        [["0000000000"], ["00000000000000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
     "note_decision": ([KEYS.log, KEYS.decisions, KEYS.tail], [["{}"], ["{}"]]),

@@ -39,7 +39,7 @@ async def test_runners_members_keys_and_log_weigh_at_most_what_is_said(real_stor
     number, batch = 1_000, 100
     for start in range(0, number, 500):
         some = range(start, start + 500)
-        await desk.enrol(
+        await desk.runners.enrol(
             "hall-1", [Runner(f"product-{n:05d}", "m-1", f"A title of usual length {n:05d}") for n in some]
         )
     batches = [KeyedBatch(packed(clicks([n % number] * batch)), f"{n:032x}", "d" * 32, b"{}" * 30) for n in range(50)]

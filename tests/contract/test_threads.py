@@ -64,8 +64,8 @@ def running(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
 
 
 async def opened(desk: Desk, venue: str) -> None:
-    await desk.create(venue, venue, RULE, author="a")
-    await desk.enrol(venue, [Runner(f"{venue}-{index}", "m", "t") for index in range(3)])
+    await desk.venues.create(venue, venue, RULE, author="a")
+    await desk.runners.enrol(venue, [Runner(f"{venue}-{index}", "m", "t") for index in range(3)])
 
 
 def counts(client: SyncClient, venue: str, events: int) -> None:

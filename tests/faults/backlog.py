@@ -139,8 +139,8 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
 async def _open_venue(url: str) -> None:
     client = connect_async(url)
     desk = Desk(client)
-    await desk.create(VENUE, "Hall 1", Rule.model_validate(_RULE), author="t")
-    await desk.enrol(VENUE, [Runner(f"p-{number}", "m", "t") for number in range(RUNNERS)])
+    await desk.venues.create(VENUE, "Hall 1", Rule.model_validate(_RULE), author="t")
+    await desk.runners.enrol(VENUE, [Runner(f"p-{number}", "m", "t") for number in range(RUNNERS)])
     await client.aclose()
 
 

@@ -167,8 +167,8 @@ async def open_venues(url: str, venues: Sequence[str]) -> None:
     client = connect_async(url)
     desk = Desk(client)
     for venue in venues:
-        await desk.create(venue, "title", parse_rule(RULE), author="a")
-        await desk.enrol(venue, [Runner(f"p-{index}", "m", "t") for index in range(RUNNERS)])
+        await desk.venues.create(venue, "title", parse_rule(RULE), author="a")
+        await desk.runners.enrol(venue, [Runner(f"p-{index}", "m", "t") for index in range(RUNNERS)])
     await client.aclose()
 
 

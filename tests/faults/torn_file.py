@@ -38,7 +38,7 @@ from racing.store.embedded import EmbeddedServer
 from racing.store.keys import VenueKeys
 from racing.store.log import entries_between, entry_of, raw_between
 from racing.store.reads import members
-from racing.store.segments import read_segment, segments_of
+from racing.store.segment_files import read_segment, segments_of
 from tests.contract.track import Raw, Track, sets_of
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.laws.logs import EVERY_SIGNAL, rule_of, state

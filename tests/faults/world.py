@@ -129,8 +129,8 @@ class World:
             mark_checked(self._admin, self._keys, _run_id(self._admin))
         self.let_pass(0)
         desk = self._a_living().desk
-        await desk.create(VENUE, "Hall 1", Rule.model_validate(self._rule), author="t")
-        await desk.enrol(VENUE, [_runner(number) for number in range(3)])
+        await desk.venues.create(VENUE, "Hall 1", Rule.model_validate(self._rule), author="t")
+        await desk.runners.enrol(VENUE, [_runner(number) for number in range(3)])
         self.journal += [(self.log_ms, {"rule": self._rule}), (self.log_ms, {"enrol": {0: {}, 1: {}, 2: {}}})]
 
     def _a_living(self) -> Api:
@@ -160,16 +160,16 @@ class World:
         if "events" in sending.body:
             await api.append(sending)
         elif "enrol" in sending.body:
-            await api.desk.enrol(VENUE, [_runner(number) for number in sending.body["enrol"]])
+            await api.desk.runners.enrol(VENUE, [_runner(number) for number in sending.body["enrol"]])
         else:
             await self._change_rule(api, sending.body["rule"])
 
     async def _change_rule(self, api: Api, document: dict[str, Any]) -> None:
         """An operator who looks first whether the change before the crash was made."""
         rule = Rule.model_validate(document)
-        current = await api.desk.rule(VENUE)
+        current = await api.desk.rules.read(VENUE)
         if current.version == self.version:
-            await api.desk.put_rule(VENUE, rule, after=self.version, author="t", note="")
+            await api.desk.rules.put(VENUE, rule, after=self.version, author="t", note="")
         self.version += 1
 
     def turn(self) -> None:
@@ -291,6 +291,7 @@ def our_clock(scripts: Callable[[Script], str] = dated) -> Iterator[str]:
     with (
         untold(),
         memory_server() as url,
+        mock.patch("racing.store.commands.source", scripts),
         mock.patch("racing.store.desk.source", scripts),
         mock.patch("racing.store.client.SOCKET_TIMEOUT_S", _PATIENT_S),
         mock.patch("racing.store.line.SOCKET_TIMEOUT_S", _PATIENT_S),

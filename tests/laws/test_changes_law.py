@@ -16,7 +16,7 @@ from api.parts import Sight
 from api.view import VenueView
 from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
-from racing.store.desk import Venue
+from racing.store.venues import Venue
 
 VALUES = st.one_of(st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.text(max_size=3))
 FIELDS = st.dictionaries(

@@ -162,8 +162,8 @@ async def open_venue(world: World, api: Api) -> None:
     """The venue with its first rule and its runners."""
     plan = world.plan
     desk = api.service.desk
-    await desk.create(VENUE, "Hall 1", parse_rule(plan.rule), author="operator")
-    await desk.enrol(VENUE, [Runner(f"p-{index}", "m", "t") for index in range(plan.runners)])
+    await desk.venues.create(VENUE, "Hall 1", parse_rule(plan.rule), author="operator")
+    await desk.runners.enrol(VENUE, [Runner(f"p-{index}", "m", "t") for index in range(plan.runners)])
 
 
 async def operate(world: World, apis: Callable[[], list[Api]]) -> None:
@@ -184,12 +184,12 @@ async def operate(world: World, apis: Callable[[], list[Api]]) -> None:
         else:
             joined += 1
             runner = Runner(f"p-{rng.randrange(joined)}", "m", f"title {joined}", entry_score=rng.uniform(0, 3))
-            await _done(api, api.service.desk.enrol(VENUE, [runner]))
+            await _done(api, api.service.desk.runners.enrol(VENUE, [runner]))
 
 
 async def _rule_changed(api: Api, rule: dict[str, Any]) -> None:
-    now = await api.service.desk.rule(VENUE)
-    await api.service.desk.put_rule(VENUE, parse_rule(rule), after=now.version, author="operator", note="")
+    now = await api.service.desk.rules.read(VENUE)
+    await api.service.desk.rules.put(VENUE, parse_rule(rule), after=now.version, author="operator", note="")
 
 
 async def _done(api: Api, work: Any) -> None:

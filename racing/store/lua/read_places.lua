@@ -1,11 +1,11 @@
 #!lua
 -- The places of some runners in the standings.
 -- KEYS: 1 standings (sorted set)
--- ARGV: members, each a zero-padded runner number
--- Reply: ranks from 0, false for one that is not there
+-- ARGV: 1 members, each a zero-padded runner number of ten digits, one after the other
+-- Reply: a text of ranks from 0, parted by blanks; -1 of one that is not there
 -- Cost: O(members * log n). Bound: the caller passes at most 250.
 local ranks = {}
-for i = 1, #ARGV do
-  ranks[i] = redis.call('ZRANK', KEYS[1], ARGV[i])
+for at = 1, #ARGV[1], 10 do
+  ranks[#ranks + 1] = redis.call('ZRANK', KEYS[1], string.sub(ARGV[1], at, at + 9)) or -1
 end
-return ranks
+return table.concat(ranks, ' ')

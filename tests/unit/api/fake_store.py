@@ -15,10 +15,10 @@ from racing.errors import StaleNumbersError, StoreUnavailableError
 from racing.model import END, Frame, Position, Slot, Term
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
-from racing.store.desk import Venue
 from racing.store.documents import RuleVersion
 from racing.store.keys import VenueKeys
 from racing.store.numbers import Mark, Numbers
+from racing.store.venues import Venue
 
 AWAY = StoreUnavailableError("Redis is away")
 
@@ -58,6 +58,7 @@ class FakeStore:
         self.while_listing: list[str] = []
         self.listing = asyncio.Event()
         self.ahead = 0
+        self.venues = self.rules = self.runners = self
         self.stream: list[Frame] = []
 
     def _answer(self, what: str, about: Any) -> None:
@@ -68,7 +69,7 @@ class FakeStore:
     async def secret(self) -> bytes:
         return bytes(32)
 
-    async def venues(self) -> list[Venue]:
+    async def all(self) -> list[Venue]:
         self._answer("venues", None)
         listed = [Venue(name, name, 5) for name in self.listed]
         self.listed += self.while_listing
@@ -76,7 +77,7 @@ class FakeStore:
         await asyncio.sleep(0)
         return listed
 
-    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
+    async def read(self, venue: str, version: int | None = None) -> RuleVersion:
         self._answer("rule", venue)
         await asyncio.sleep(0)
         return self.version
@@ -98,7 +99,7 @@ class FakeStore:
         await asyncio.sleep(0)
         return Numbers(dict(list(self.products.items())[: min(at_most, self.ahead)]), self._mark())
 
-    async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
+    async def by_number(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         self._answer("runners", list(numbers))
         return {number: self.known[number] for number in numbers if number in self.known}
 

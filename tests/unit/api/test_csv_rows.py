@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+
+from msgspec.structs import replace
 
 from api.csv_rows import as_csv
-from api.merchants import SumsOf
+from api.merchants import Row, SumsOf, metrics_of
 from api.moves import Movement
 
-ROW: dict[str, Any] = {
-    "venue": "hall-1",
-    "product": "p-1",
-    "merchant": "m-1",
-    "title": "One",
-    "slot": None,
-    "standing": 8,
-    "rank": 7,
-    "of": 12,
-    "percentile": 33.3,
-    "score": 1.5,
-    "movement": Movement(2, -1, None),
-    "metrics": {"click": SumsOf(4, 1.5, 2.5, 9)},
-    "stock": 3,
-    "price": None,
-    "badges": ["board", "rising"],
-}
+ROW = Row(
+    venue="hall-1",
+    product="p-1",
+    merchant="m-1",
+    title="One",
+    runner=7,
+    slot=None,
+    standing=8,
+    rank=7,
+    of=12,
+    percentile=33.3,
+    score=1.5,
+    terms=(),
+    rest=0.0,
+    movement=Movement(2, -1, None),
+    metrics=metrics_of(("click",))(SumsOf(4, 1.5, 2.5, 9)),
+    stock=3,
+    price=None,
+    badges=["board", "rising"],
+)
 
 
 def read(text: str) -> list[dict[str, str]]:
@@ -35,12 +39,12 @@ def read(text: str) -> list[dict[str, str]]:
 
 def test_title_that_a_spreadsheet_would_take_for_a_formula_is_text() -> None:
     for title in ("=1+1", "+1", "-1", "@x", "\tx"):
-        assert read(as_csv([{**ROW, "title": title}]))[0]["title"] == f"'{title}"
+        assert read(as_csv([replace(ROW, title=title)]))[0]["title"] == f"'{title}"
 
 
 def test_title_of_any_kind_comes_back_as_it_was() -> None:
     title = '双十一 "quoted", and\nmore'
-    assert read(as_csv([{**ROW, "title": title}]))[0]["title"] == title
+    assert read(as_csv([replace(ROW, title=title)]))[0]["title"] == title
 
 
 def test_what_is_not_known_is_an_empty_cell() -> None:
@@ -51,7 +55,7 @@ def test_what_is_not_known_is_an_empty_cell() -> None:
 
 
 def test_rows_of_venues_with_other_metrics_have_one_header() -> None:
-    rows = read(as_csv([ROW, {**ROW, "metrics": {"order": SumsOf(1, 0, 1, 1)}}]))
+    rows = read(as_csv([ROW, replace(ROW, metrics=metrics_of(("order",))(SumsOf(1, 0, 1, 1)))]))
     assert [row["click_window"] for row in rows] == ["4", ""]
     assert [row["order_window"] for row in rows] == ["", "1"]
 

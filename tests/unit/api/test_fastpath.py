@@ -38,9 +38,10 @@ from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
 from racing.settings import Settings, load_settings
-from racing.store.desk import Appended, Desk, KeyedBatch, Venue
+from racing.store.desk import Appended, Desk, KeyedBatch
 from racing.store.documents import RuleVersion
 from racing.store.numbers import Mark, Numbers
+from racing.store.venues import Venue
 
 NOW_MS = 1_763_740_805_250
 BODY_MAX = 2_048
@@ -80,6 +81,7 @@ class MemoryDesk:
     """A log in memory, with what the two addresses ask of a desk; error: what appends raise."""
 
     def __init__(self, error: Exception | None) -> None:
+        self.venues = self.rules = self.runners = self
         self.log: list[bytes] = []
         self._error = error
         self._keys: dict[str, tuple[str, Appended]] = {}
@@ -87,13 +89,13 @@ class MemoryDesk:
     async def secret(self) -> bytes:
         return bytes(32)
 
-    async def venues(self) -> list[Venue]:
+    async def all(self) -> list[Venue]:
         return [VENUE]
 
-    async def rule(self, venue: str, version: int | None = None) -> RuleVersion:
+    async def read(self, venue: str, version: int | None = None) -> RuleVersion:
         return RuleVersion(1, DEFAULT_RULE.model_dump(mode="json", exclude_none=True), "a", "", 0)
 
-    async def runners(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
+    async def by_number(self, venue: str, numbers: Sequence[int]) -> dict[int, Runner]:
         return {number: RUNNERS[number] for number in numbers}
 
     async def numbers(self, venue: str, products: Sequence[str], since: Mark) -> Numbers:

@@ -14,7 +14,7 @@ from api.view import VenueView
 from racing.entries import Coupon
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import CommitRecord
-from racing.store.desk import Access, Venue
+from racing.store.venues import Access, Venue
 from tests.unit.api.fake_store import frame_of, runner_of
 
 NOW_MS = 1_763_740_800_000

@@ -22,7 +22,7 @@ from api.view import VenueView
 from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
 from racing.settings import load_settings
-from racing.store.desk import Venue
+from racing.store.venues import Venue
 
 PRODUCTS = ("p-1", "p-2", "p-3")
 

@@ -17,7 +17,7 @@ from racing.store.log import first_position
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.reads import full_positions
-from racing.store.segments import (
+from racing.store.segment_files import (
     DamagedSegmentError,
     archived_until,
     read_segment,

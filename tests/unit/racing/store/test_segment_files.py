@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from racing.errors import StoreError
-from racing.store.segments import (
+from racing.store.segment_files import (
     FORMAT,
     DamagedSegmentError,
     Header,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from racing.alerts import StockAlerts, stock_alerts
+from racing.stock_alerts import StockAlerts, stock_alerts
 from tests.laws.logs import START_MS, batch_of
 from tests.unit.racing.venues import BoardVenue, exclude
 
