@@ -74,10 +74,9 @@ class Shown:
 
         Boards of segments are compared with none: what is kept of earlier ones is the whole venue's.
         """
-        slots = None if segment is None else self.frame.segments.get(segment)
-        if slots is None:
+        if segment not in self.frame.segments:
             return self
-        frame = msgspec.structs.replace(self.frame, slots=slots)
+        frame = msgspec.structs.replace(self.frame, slots=self.frame.slots_of(segment))
         return replace(self, frame=frame, references=NO_REFERENCES, segment=segment)
 
 

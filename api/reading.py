@@ -18,6 +18,7 @@ from api.tokens import issued_s
 from api.view import VenueView
 from racing.documents import in_words, shown, worded
 from racing.model import ID_PATTERN, Place
+from racing.rule import no_segment
 
 FRAME_PATTERN = worded(
     r"^[0-9]{1,20}-[0-9]{1,20}$",
@@ -146,8 +147,8 @@ def known_segment(view: VenueView, segment: str | None) -> None:
     """Raise ProblemError (422) for a segment that the venue does not declare."""
     declared = view.rule.segment_names
     if segment is not None and segment not in declared and segment not in view.frame.segments:
-        told = f"must be one of {', '.join(declared)}" if declared else "leave it out: this venue declares no segments"
-        raise _wrong("segment", told, segment)
+        errors = [no_segment(segment, declared, field="query.segment")]
+        raise ProblemError("invalid", in_words(errors), errors=errors)
 
 
 async def found(service: Service, view: VenueView, asked: Asked) -> Shown:

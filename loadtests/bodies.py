@@ -14,7 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from loadtests.traffic import KINDS, Events, Traffic, product_of
+from loadtests.traffic import KINDS, SEGMENTS, Events, Traffic, product_of
 
 Form = Literal["json", "packed"]
 
@@ -34,6 +34,7 @@ class Mix:
     id_share: float = 0.0
     users: bool = False
     times: bool = False
+    segments: bool = False
     tag: str = "e"
 
 
@@ -61,8 +62,10 @@ def _time_bytes(form: Form, ms: int) -> bytes:
 
 
 def make_bodies(traffic: Traffic, form: Form, *, batch: int, bodies: int, mix: Mix) -> list[Body]:
-    """So many different bodies of so many events each."""
-    events = traffic.draw(batch * bodies, purpose=100)
+    """So many different bodies of so many events each. Raises ValueError for segments in packed columns."""
+    if mix.segments and form == "packed":
+        raise ValueError("packed columns carry no segment: send JSON")
+    events = traffic.draw(batch * bodies, purpose=100, segments=mix.segments)
     extras = _extras(len(events), mix, traffic.seed)
     encode = _json if form == "json" else _packed
     return [
@@ -103,6 +106,8 @@ def _json(events: Events, extras: _Extras) -> bytes:
         doc: dict[str, Any] = {"type": KINDS[kind], "product": product_of(runner)}
         if amount:
             doc["amount"] = amount
+        if events.segment is not None:
+            doc["segment"] = SEGMENTS[events.segment[place]]
         if extras.times:
             doc["ts_ms"] = _TIME_MS
         if extras.users is not None:

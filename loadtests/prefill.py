@@ -14,7 +14,7 @@ import numpy as np
 import redis
 
 from loadtests.stack import Server
-from loadtests.traffic import KINDS, Events, Traffic
+from loadtests.traffic import KINDS, SEGMENTS, Events, Traffic
 from racing.entries import EVENTS_FIELD
 from racing.events import EventBatch
 from racing.model import IntArray
@@ -49,13 +49,24 @@ class Span:
 def packed_entry(events: Events, time_ms: IntArray) -> bytes:
     """One log entry of events with their times: the only place here that knows the log's form."""
     amount = events.amount if events.amount.any() else None
-    return EventBatch(kinds=KINDS, kind=events.kind, runner=events.runner, time_ms=time_ms, amount=amount).pack()
+    segment = None if events.segment is None else events.segment + 1  # 0 stands for none
+    return EventBatch(
+        kinds=KINDS,
+        kind=events.kind,
+        runner=events.runner,
+        time_ms=time_ms,
+        amount=amount,
+        segment=segment,
+        segments=() if segment is None else SEGMENTS,
+    ).pack()
 
 
-def fill(server: Server, venue: str, traffic: Traffic, span: Span, *, events_per_bucket: int) -> int:
+def fill(
+    server: Server, venue: str, traffic: Traffic, span: Span, *, events_per_bucket: int, segments: bool = False
+) -> int:
     """Fill window and base up to the running bucket; how many events were appended."""
     rng = np.random.default_rng([traffic.seed, 3])
-    variants = [traffic.cells(events_per_bucket, purpose=200 + index) for index in range(_VARIANTS)]
+    variants = [traffic.cells(events_per_bucket, purpose=200 + index, segments=segments) for index in range(_VARIANTS)]
     bucket_ms = 1000 * span.bucket_s
     running = time.time_ns() // 1_000_000 // bucket_ms
     appended = 0

@@ -24,15 +24,24 @@ QUICK_BUCKET_S = 5
 
 KINDS = ("impression", "click", "favorite", "cart", "order", "pay")
 SHARES = (0.60, 0.25, 0.04, 0.06, 0.03, 0.02)
+SEGMENTS = ("new", "returning")
+SEGMENT_SHARES = (0.4, 0.6)
+"""One dimension of shoppers, where events carry it: a guess."""
 PAID_FROM = KINDS.index("order")
 """Orders and payments carry an amount."""
 
 _PRICE_MIN, _PRICE_MAX = 990, 199_900
 
 
-def rule_document(*, window_s: int = WINDOW_S, bucket_s: int = BUCKET_S, slots: int = 50) -> dict[str, Any]:
-    """The rule of every scenario: six metrics, five of them compared with the base, two conversions."""
+def rule_document(
+    *, window_s: int = WINDOW_S, bucket_s: int = BUCKET_S, slots: int = 50, segments: bool = False
+) -> dict[str, Any]:
+    """The rule of every scenario: six metrics, five of them compared with the base, two conversions.
+
+    segments: with the segments declared.
+    """
     return {
+        **({"segments": {"names": list(SEGMENTS), "prior": 20}} if segments else {}),
         "window_s": window_s,
         "bucket_s": bucket_s,
         "metrics": {
@@ -59,18 +68,23 @@ def product_of(runner: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """Events as columns of one length: index into KINDS, runner number, amount (0 where none is due)."""
+    """Events as columns of one length: index into KINDS, runner number, amount (0 where none is due).
+
+    segment: index into SEGMENTS; None where events carry none.
+    """
 
     kind: IntArray
     runner: IntArray
     amount: IntArray
+    segment: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.kind)
 
     def part(self, start: int, end: int) -> Events:
         """The events from start up to, not including, end; views."""
-        return Events(self.kind[start:end], self.runner[start:end], self.amount[start:end])
+        segment = None if self.segment is None else self.segment[start:end]
+        return Events(self.kind[start:end], self.runner[start:end], self.amount[start:end], segment)
 
 
 class Traffic:
@@ -86,20 +100,26 @@ class Traffic:
         logs = rng.uniform(np.log(_PRICE_MIN), np.log(_PRICE_MAX), runners)
         self._price: IntArray = np.exp(logs).astype(np.int64)
 
-    def draw(self, count: int, *, purpose: int) -> Events:
-        """The first count events of a purpose; the same ones for the same arguments."""
+    def draw(self, count: int, *, purpose: int, segments: bool = False) -> Events:
+        """The first count events of a purpose; the same ones for the same arguments, with their segments or without."""
         rng = np.random.default_rng([self.seed, 1, purpose])
         rank = np.searchsorted(self._upto[:-1], rng.random(count), side="right")
         kind = np.searchsorted(np.cumsum(SHARES)[:-1], rng.random(count), side="right").astype(np.int64)
         runner = self._by_rank[rank]
-        return Events(kind, runner, np.where(kind >= PAID_FROM, self._price[runner], 0))
+        segment = np.searchsorted(np.cumsum(SEGMENT_SHARES)[:-1], rng.random(count), side="right") if segments else None
+        return Events(kind, runner, np.where(kind >= PAID_FROM, self._price[runner], 0), segment)
 
-    def cells(self, events: int, *, purpose: int) -> Events:
-        """One event for each (runner, kind) that so many events would touch: fills a bucket as wide, sooner.
+    def cells(self, events: int, *, purpose: int, segments: bool = False) -> Events:
+        """One event for each (runner, kind) that so many events would touch, in each segment that they would.
 
-        What a bucket costs depends on its cells, not on how often each was hit.
+        So a bucket is filled as wide, sooner: what it costs depends on its cells, not on how often each was hit.
         """
-        drawn = self.draw(events, purpose=purpose)
-        key = np.unique(drawn.runner * len(KINDS) + drawn.kind)
+        drawn = self.draw(events, purpose=purpose, segments=segments)
+        key = drawn.runner * len(KINDS) + drawn.kind
+        if drawn.segment is not None:
+            key = np.unique(key * len(SEGMENTS) + drawn.segment)
+            key, segment = np.divmod(key, len(SEGMENTS))
+        else:
+            key, segment = np.unique(key), None
         kind, runner = key % len(KINDS), key // len(KINDS)
-        return Events(kind, runner, np.where(kind >= PAID_FROM, self._price[runner], 0))
+        return Events(kind, runner, np.where(kind >= PAID_FROM, self._price[runner], 0), segment)

@@ -154,7 +154,7 @@ def _standing_of_slot(race: Race, runner: int, slot: int) -> int:
     held = [each for each in board[slot - 1 :].tolist() if each != runner]
     if board[: slot - 1].tolist().count(runner) or not held:
         return standing(race, runner)
-    return int(standings(race)[held].min())
+    return int(standings(race.scores)[held].min())
 
 
 def _beaten(race: Race, runner: int, wanted: int) -> int:

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from racing import cli_desk, cli_keys, cli_processes, cli_upkeep, cli_venues
-from racing.cli_options import AsJson, DataDir, RedisUrl, err, out, plain, redis_of, settings_of
+from racing.cli_options import AsJson, DataDir, RedisUrl, err, out, plain, redis_of, settings_of, tell
 from racing.errors import RacingError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+OfSegment = Annotated[str | None, typer.Option(help="On the board of this segment of shoppers, not the whole venue's.")]
 Maps = Annotated[
     list[str] | None, typer.Option("--map", help="Another name for an event kind, as in: --map buy_now=pay")
 ]
@@ -80,6 +81,7 @@ def explain(
     *,
     at_ms: Annotated[int | None, typer.Option(help="As it was at this moment, ms; now if left out.")] = None,
     frame: Annotated[int | None, typer.Option(help="As it was in this frame.")] = None,
+    segment: OfSegment = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
@@ -90,17 +92,21 @@ def explain(
 
     settings = settings_of(data_dir=data_dir, redis_url=redis_url)
     with err.status(f"folding {venue}"):
-        found = cli_questions.asked(redis_of(settings), settings, AskExplain(venue, product, at_ms, frame))
+        found = cli_questions.asked(redis_of(settings), settings, AskExplain(venue, product, at_ms, frame, segment))
     if as_json:
         out.print_json(json.dumps(found))
     else:
         cli_questions.print_explained(found, out)
+        if segment and not found.get("segment"):
+            tell(f"  {venue} declared no segment {segment} then: this is the whole venue's board")
 
 
 @app.command()
 def preview(
     venue: Annotated[str, typer.Argument(help="Venue to preview the rule for.")],
     rule: Annotated[Path, typer.Argument(help="Rule document (JSON).")],
+    *,
+    segment: OfSegment = None,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
@@ -110,7 +116,7 @@ def preview(
 
     settings = settings_of(data_dir=data_dir, redis_url=redis_url)
     with err.status(f"folding {venue}"):
-        found = cli_questions.preview(redis_of(settings), settings, venue, rule)
+        found = cli_questions.preview(redis_of(settings), settings, venue, rule, segment)
     if as_json:
         out.print_json(json.dumps(found))
     else:

@@ -22,9 +22,9 @@ def asked(url: str, settings: Settings, question: Question) -> dict[str, Any]:
     return found
 
 
-def preview(url: str, settings: Settings, venue: str, rule: Path) -> dict[str, Any]:
-    """What the rule in a file would make of a venue now. Raises RacingError."""
-    return asked(url, settings, AskPreview(venue, Draft(rule=rule_document(read_rule(rule)))))
+def preview(url: str, settings: Settings, venue: str, rule: Path, segment: str | None = None) -> dict[str, Any]:
+    """What the rule in a file would make of a venue, or of one of its segments, now. Raises RacingError."""
+    return asked(url, settings, AskPreview(venue, Draft(rule=rule_document(read_rule(rule))), segment=segment))
 
 
 def print_explained(found: dict[str, Any], console: Console) -> None:
@@ -49,9 +49,25 @@ def print_explained(found: dict[str, Any], console: Console) -> None:
     for each in found["sums"]:
         sums.add_row(each["metric"], str(each["window"]), f"{each['base']:g}", str(each["total"]))
     console.print(sums)
+    if found.get("segment"):
+        _print_drawn(found["segment"], console)
     for step in found["steps"]:
         by = f" by {step['by']}" if step.get("by") else ""
         console.print(f"  {step['step']}{by}: {step.get('from_slot')} -> {step.get('to_slot')}", highlight=False)
+
+
+def _print_drawn(segment: dict[str, Any], console: Console) -> None:
+    """What is scored in a segment in place of the venue's sums."""
+    console.print(
+        f"  in segment {segment['name']}: {segment['events']:g} events, so its own sums have weight"
+        f" {segment['weight']:.4g} (prior {segment['prior']:g}), the whole venue's the rest",
+        highlight=False,
+    )
+    drawn = Table("metric", "own window", "own base", "part of the venue", "scored window", "scored base")
+    for each in segment["sums"]:
+        scored = (f"{each[f'drawn_{name}']:.6g}" for name in ("window", "base"))
+        drawn.add_row(each["metric"], str(each["window"]), f"{each['base']:g}", f"{each['part']:.4g}", *scored)
+    console.print(drawn)
 
 
 def _pair(term: dict[str, Any], so_far: float) -> tuple[str, str]:
@@ -61,7 +77,7 @@ def _pair(term: dict[str, Any], so_far: float) -> tuple[str, str]:
 def print_preview(found: dict[str, Any], console: Console) -> None:
     """Who would enter, leave, rise and fall; and what the draft counts that is not kept whole."""
     console.print(
-        f"{found['venue']}: {len(found['slots'])} slots, {found['unmoved']} unmoved, overlap {found['overlap']:.0%}"
+        f"{_board(found)}: {len(found['slots'])} slots, {found['unmoved']} unmoved, overlap {found['overlap']:.0%}"
         f"  (frame {found['frame']}, {found['position']})",
         highlight=False,
     )
@@ -76,6 +92,10 @@ def print_preview(found: dict[str, Any], console: Console) -> None:
     console.print(moves)
     for each in found["not_full"]:
         console.print(f"  {each['what']}: not kept whole, full from {each['full_from_ms']} on", highlight=False)
+
+
+def _board(found: dict[str, Any]) -> str:
+    return f"{found['venue']}, segment {found['segment']}" if found.get("segment") else str(found["venue"])
 
 
 def _by(terms: list[dict[str, Any]]) -> str:

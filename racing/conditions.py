@@ -1,6 +1,7 @@
 """Entry conditions of a venue (报名门槛): what a product must bring to be let in, and which of it one does not.
 
-The same check answers operators who enrol, files of many products, and merchants who apply.
+The same check answers operators who enrol, files of many products, clones and finals. Applications of merchants are
+held against conditions of their own (racing/entry_check.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Entry conditions of a venue (报名门槛): which products may apply, each condition told as passed or failed.
 
 Rating and margin are numeric attributes of the product, as its merchant gives them: rating in the shop's own unit,
-margin as a share of the price. A condition on what was not given is failed.
+margin as a share of the price. A condition on what was not given is failed. What operators enrol is held against
+conditions of its own (racing/conditions.py).
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import msgspec
 import structlog
 
 from racing.advice import advise
+from racing.documents import in_words
 from racing.entries import Entry
 from racing.errors import (
     BoundError,
@@ -52,6 +53,7 @@ from racing.preview import preview
 from racing.questions import drafted, number_of
 from racing.race import Race
 from racing.restoring import begun
+from racing.rule import no_segment
 from racing.settings import Settings
 from racing.stock_alerts import stock_alerts
 from racing.store import reads
@@ -218,7 +220,10 @@ class Followed:
                 return self._what_if(question)
             case AskExplain():
                 race, head = self.at(question.at_ms, question.frame)
-                return {**head, **_plain(explained(race, self._number(race, question.product)))}
+                if question.at_ms is None and question.frame is None:
+                    _check_segment(question.segment, race)
+                number = self._number(race, question.product)
+                return {**head, **_plain(explained(race, number, question.segment))}
             case AskSlot():
                 return self._slot(question)
             case _:
@@ -229,7 +234,8 @@ class Followed:
         """The answer of the race as it stands. head: what every answer says first."""
         match question:
             case AskPreview():
-                return preview(race, question.draft, hidden=question.hidden)
+                _check_segment(question.segment, race)
+                return preview(race, question.draft, hidden=question.hidden, segment=question.segment)
             case AskAdvice():
                 number = self._number(race, question.product)
                 return advise(race, number, question.target, price=question.price, mode=question.mode)
@@ -256,14 +262,15 @@ class Followed:
         """Who held a slot of a frame, as the frame has it, and why, for as far back as the log goes."""
         record = self._record()
         frame = self.frame(at_ms=question.at_ms, number=question.frame, record=record)
-        slot = next((slot for slot in frame.slots if slot.slot == question.slot), None)
+        slots = frame.slots_of(question.segment)
+        slot = next((slot for slot in slots if slot.slot == question.slot), None)
         head = {name: getattr(frame, name) for name in ("venue", "epoch", "frame", "position", "at_ms", "rule_version")}
         if slot is None:
-            raise NotFoundError(f"frame {frame.frame} has {len(frame.slots)} slots, and no slot {question.slot}")
+            raise NotFoundError(f"frame {frame.frame} has {len(slots)} slots, and no slot {question.slot}")
         found: dict[str, Any] = {**head, "slot": question.slot, "held": _plain(slot), "explained": None}
         with suppress(GoneError, BoundError):  # what the frame says is kept for longer than the log
             race, _ = self.at(None, frame.frame)
-            found["explained"] = _plain(explained(race, slot.runner))
+            found["explained"] = _plain(explained(race, slot.runner, question.segment))
         return found
 
     def _what_if(self, question: AskWhatIf) -> dict[str, Any]:
@@ -288,6 +295,14 @@ class Followed:
         latest = past.race_at(Position(max(from_ms, 0), 0), earliest=True)
         apart_ms = 2 * drafted(latest, question.draft).rule.window_ms
         return past.race_at(Position(max(from_ms - apart_ms, 0), 0), earliest=True)
+
+
+def _check_segment(segment: str | None, race: Race) -> None:
+    """Raise DocumentError for a segment that the race does not declare."""
+    declared = race.rule.segment_names
+    if segment is not None and segment not in declared:
+        errors = [no_segment(segment, declared)]
+        raise DocumentError(in_words(errors), errors)
 
 
 def _plain(value: Any) -> dict[str, Any]:

@@ -35,14 +35,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums of some runners, row by row: (n, measures); base in tenths. attributes: float64 (n,).
+    """Sums of some runners, row by row: int64 (n, measures); base in tenths. attributes: float64 (n,).
 
-    int64, or float64 where they are drawn towards others.
     total is None where no term asks for it.
     """
 
-    window: IntArray | FloatArray
-    base_tenths: IntArray | FloatArray
+    window: IntArray
+    base_tenths: IntArray
     total: IntArray | None
     attributes: Mapping[str, FloatArray]
     _columns: dict[tuple[str, int], FloatArray] = field(default_factory=dict)

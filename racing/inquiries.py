@@ -28,11 +28,12 @@ MESSAGE_MAX = 64 * 1024 * 1024
 
 
 class AskPreview(msgspec.Struct, frozen=True, tag="preview"):
-    """The board of a draft now. hidden: also who is excluded or sold out."""
+    """The board of a draft now. hidden: also who is excluded or sold out. segment: whose board; None: the venue's."""
 
     venue: str
     draft: Draft
     hidden: bool = False
+    segment: str | None = None
 
 
 class AskWhatIf(msgspec.Struct, frozen=True, tag="what-if"):
@@ -45,21 +46,23 @@ class AskWhatIf(msgspec.Struct, frozen=True, tag="what-if"):
 
 
 class AskExplain(msgspec.Struct, frozen=True, tag="explain"):
-    """Why a product stands where it stands: now, at a moment, or in a frame."""
+    """Why a product stands where it stands: now, at a moment, or in a frame. segment: on whose board."""
 
     venue: str
     product: str
     at_ms: int | None = None
     frame: int | None = None
+    segment: str | None = None
 
 
 class AskSlot(msgspec.Struct, frozen=True, tag="slot"):
-    """Who holds a slot and why: now, at a moment, or in a frame."""
+    """Who holds a slot and why: now, at a moment, or in a frame. segment: of whose board."""
 
     venue: str
     slot: int
     at_ms: int | None = None
     frame: int | None = None
+    segment: str | None = None
 
 
 class AskAdvice(msgspec.Struct, frozen=True, tag="advice"):

@@ -148,6 +148,10 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
         """Where it stands among the frames of its venue."""
         return self.epoch, self.frame
 
+    def slots_of(self, segment: str | None) -> tuple[Slot, ...]:
+        """The slots as a segment has them; the whole venue's for None, and where it declared no such segment."""
+        return self.slots if segment is None else self.segments.get(segment, self.slots)
+
     def shows(self) -> tuple[Any, ...]:
         """What a reader can see change: the slots in order and the rule that scored them."""
         return (self.rule_version, self.roster, self.served, self.phase, self.told, self.slots, self.segments)

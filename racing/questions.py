@@ -15,7 +15,7 @@ from racing.board import order
 from racing.entries import Body, Entry, OrdersChange, RuleChange
 from racing.errors import OrderError
 from racing.formula import FORMULA
-from racing.model import IntArray, Position, Slot, Term
+from racing.model import FloatArray, IntArray, Position, Slot, Term
 from racing.orders import parse_order
 from racing.race import Race
 from racing.rule import Rule, parse_rule
@@ -62,11 +62,11 @@ def decide(race: Race, draft: Draft) -> None:
     race.position = position
 
 
-def standings(race: Race) -> IntArray:
+def standings(scores: FloatArray) -> IntArray:
     """Each runner's standing, from 1, by runner number; int64 (n,). Cost: one sort of the field."""
-    runners = np.arange(len(race.scores))
+    runners = np.arange(len(scores))
     found = np.empty(len(runners), np.int64)
-    found[order(runners, race.scores)] = runners + 1
+    found[order(runners, scores)] = runners + 1
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -15,7 +16,7 @@ from pydantic import (
 )
 
 from racing.board_settings import BoardSettings
-from racing.documents import NAME_PATTERN, Strict, in_words, wrong, wrong_field
+from racing.documents import NAME_PATTERN, Strict, Wrong, in_words, shown, wrong, wrong_field
 from racing.errors import RuleError
 from racing.events import ALIASES
 from racing.model import EVENT_KINDS, ID_PATTERN
@@ -259,6 +260,12 @@ def parse_rule(document: Any) -> Rule:  # any JSON value may come in
     except ValidationError as exc:
         fields = [wrong_field(error) for error in exc.errors()]
         raise RuleError(in_words(fields), fields) from exc
+
+
+def no_segment(name: str, declared: Sequence[str], *, field: str = "segment") -> Wrong:
+    """What refuses a segment that is none of those that are declared. field: where it was named."""
+    told = f"must be one of {', '.join(declared)}" if declared else "leave it out: this venue declares no segments"
+    return field, told, shown(name)
 
 
 DEFAULT_RULE = parse_rule(

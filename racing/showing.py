@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from racing.boarding import Board, Field, board_of, steps_of
+from racing.boarding import board_of
+from racing.field import Board, Field, Mask
 from racing.formula import Formula, Sums
 from racing.lifting import Lift
 from racing.model import Explained, IntArray, Slot, Step, Term
@@ -123,3 +124,52 @@ def _taken_out(steps: Sequence[Step], standing: int, slots: int) -> Step:
         if step.to_slot is None or (shown and step.to_slot > slots):
             return step
     return Step("standings", standing, standing)
+
+
+def steps_of(board: Board, field: Field, runner: int, standing: int) -> tuple[Step, ...]:
+    """The steps that moved a runner, in their order, from its standing on; those that took others out come first.
+
+    Cost: one pass over the field where anyone is out, one over the order for each step.
+    """
+    told = [*_steps_of_others(field, runner, standing)]
+    for move in board.moves:
+        before, after = _place(move.before, runner), _place(move.after, runner)
+        if before != after:
+            told.append(Step(move.step, before, after, move.by.get(runner, "")))
+    return tuple(told)
+
+
+def _steps_of_others(field: Field, runner: int, standing: int) -> Iterator[Step]:
+    """What exclusion and stock made of a standing: that others are out, or that the runner itself is."""
+    place = standing
+    sold = field.sold_out if field.leaves else None
+    if field.excluded is not None:
+        if field.excluded[runner]:
+            yield Step("exclude", place, None, field.steering.excluded_by(runner, field.roster))
+            return
+        gone = _ahead(field, runner, field.excluded)
+        if gone:
+            yield Step("exclude", place, place - gone)
+            place -= gone
+    if sold is None:
+        return
+    others = sold if field.excluded is None else sold & ~field.excluded
+    if sold[runner]:
+        to_slot = None
+        if field.sinks:
+            left = np.ones(len(sold), np.bool_) if field.excluded is None else ~field.excluded
+            to_slot = int((left & ~sold).sum()) + _ahead(field, runner, others) + 1
+        yield Step("stock", place, to_slot, "sold out")
+    elif gone := _ahead(field, runner, others):
+        yield Step("stock", place, place - gone)
+
+
+def _ahead(field: Field, runner: int, of: Mask) -> int:
+    """How many of some runners stand before one."""
+    own = field.scores[runner]
+    return int((field.scores[of] > own).sum()) + int((field.scores[:runner][of[:runner]] == own).sum())
+
+
+def _place(order: IntArray, runner: int) -> int | None:
+    found = np.flatnonzero(order == runner)
+    return int(found[0]) + 1 if len(found) else None

@@ -32,7 +32,11 @@ class Windows:
     column() add what has not been settled to the few sums that they are asked for.
     """
 
-    def __init__(self, *, window_ms: int, bucket_ms: int, runners: int = 0, measures: int = 16) -> None:
+    def __init__(
+        self, *, window_ms: int, bucket_ms: int, runners: int = 0, measures: int = 16, watched: bool = True
+    ) -> None:
+        """watched: whether somebody takes the changes; without it no note is taken of them, and none is told."""
+        self._wanted = _TOUCHED | _CHANGED if watched else _TOUCHED
         self.bucket_ms = bucket_ms
         self.buckets_per_window = window_ms // bucket_ms
         self.bucket = -1  # the running one; -1 before the first moment
@@ -194,6 +198,9 @@ class Windows:
 
     def _mark(self, keys: IntArray, wanted: int) -> None:
         """Mark cells; those that had not a mark yet go into its list, each once."""
+        wanted &= self._wanted
+        if not wanted:
+            return
         marks = self._marks.reshape(-1)
         new = np.flatnonzero(marks[flat(keys, self.shape[1])] & wanted != wanted)
         if not len(new):
@@ -275,7 +282,13 @@ class Windows:
         The bucket just older than the base counts nowhere; it is kept until the next step for venue_sums.
         """
         self.settle()
-        new = Windows(window_ms=window_ms, bucket_ms=bucket_ms, runners=self.shape[0], measures=self.shape[1])
+        new = Windows(
+            window_ms=window_ms,
+            bucket_ms=bucket_ms,
+            runners=self.shape[0],
+            measures=self.shape[1],
+            watched=bool(self._wanted & _CHANGED),
+        )
         new.bucket, new.tenths = new.place(moment_ms)
         for bucket, cells in sorted(self.buckets.items()):
             target = bucket * self.bucket_ms // bucket_ms

@@ -12,6 +12,8 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from api.errors import ProblemError
 from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs, no_merchant, shows_details
+from api.reading import known_segment
+from api.routes.live import OfSegment
 from api.routes.runners import ProductName, own_runner
 from api.schemas.questions import AdviceOut, DraftIn, ExplainOut, PreviewOut, SlotExplainOut, WhatIfIn, WhatIfOut
 from api.service import Service, Serving, Viewed, no_venue, view_of
@@ -56,9 +58,11 @@ async def preview_rule(
     service: Serving,
     *,
     hidden: Annotated[bool, Query(description="also who is excluded or sold out")] = False,
+    segment: OfSegment = None,
 ) -> Response:
     """The board that a draft would make right now, beside the present one. Nothing is changed."""
-    question = AskPreview(view.venue.venue, draft.draft(), hidden=hidden)
+    known_segment(view, segment)
+    question = AskPreview(view.venue.venue, draft.draft(), hidden=hidden, segment=segment)
     return _answer(await service.followers().now.ask(question, within_s=_PREVIEW_S))
 
 
@@ -82,15 +86,18 @@ async def explain_runner(
     product: ProductName,
     service: Serving,
     caller: Caller,
+    *,
     at_ms: AtMs = None,
     frame: FrameNumber = None,
+    segment: OfSegment = None,
 ) -> Response:
     """Why a product stands where it stands, or stood: its counts, each term, each step of the board that moved it."""
     _one_of(at_ms=at_ms, frame=frame)
+    known_segment(view, segment)
     await own_runner(service, view, product, caller)
     followers = service.followers()
     follower = followers.now if at_ms is None and frame is None else followers.past
-    question = AskExplain(view.venue.venue, product, at_ms, frame)
+    question = AskExplain(view.venue.venue, product, at_ms, frame, segment)
     return _answer(await follower.ask(question, within_s=_EXPLAIN_S))
 
 
@@ -106,12 +113,15 @@ async def explain_slot(
     slot: Annotated[int, Path(ge=1, le=1000, description="slot of the board, from 1", examples=[1])],
     service: Serving,
     caller: Caller,
+    *,
     at_ms: AtMs = None,
     frame: FrameNumber = None,
+    segment: OfSegment = None,
 ) -> Response:
     """Who holds a slot, or held it, and why. A merchant is told of others no more than everyone is."""
     _one_of(at_ms=at_ms, frame=frame)
-    question = AskSlot(view.venue.venue, slot, at_ms, frame)
+    known_segment(view, segment)
+    question = AskSlot(view.venue.venue, slot, at_ms, frame, segment)
     found = await service.followers().past.ask(question, within_s=_EXPLAIN_S)
     if shows_details(view, caller):
         return _answer(found)

@@ -124,6 +124,7 @@ class PreviewOut(At):
     served: str = Field(examples=["race"], description="race, opening or operators")
     phase: str = Field(examples=[""], description="the phase that would hold; empty without one")
     hidden: list[HiddenOut] | None = Field(None, description="on request, the best 500 of them")
+    segment: str | None = Field(None, examples=[None], description="whose boards these are, where one was asked for")
 
 
 class ComparedOut(BaseModel):
@@ -180,6 +181,27 @@ class OpeningOut(BaseModel):
     value: float = Field(examples=[3.0])
 
 
+class DrawnSumsOut(BaseModel):
+    """What one metric counts for a product in a segment, and what of it is scored."""
+
+    metric: str = Field(examples=["order"])
+    part: float = Field(examples=[0.31], description="the segment's part of the venue's sum; 0: the venue's are scored")
+    window: int = Field(examples=[4])
+    base: float = Field(examples=[2.5], description="exact to a tenth")
+    drawn_window: float = Field(examples=[13.6])
+    drawn_base: float = Field(examples=[9.1])
+
+
+class DrawnOut(BaseModel):
+    """How a product's sums in a segment are drawn towards the whole venue's: weight * own / part + the rest of it."""
+
+    name: str = Field(examples=["new"])
+    events: float = Field(examples=[6.5], description="of the rule's metrics, the product's own in the segment")
+    prior: float = Field(examples=[20.0])
+    weight: float = Field(examples=[0.245], description="events / (events + prior)")
+    sums: list[DrawnSumsOut]
+
+
 class ExplainedOut(BaseModel):
     """A product's place and what makes it."""
 
@@ -195,10 +217,13 @@ class ExplainedOut(BaseModel):
         None, description="of a phase that begins; with boosts, it makes score of summed"
     )
     terms: list[TermOut]
-    sums: list[MetricSumsOut]
+    sums: list[MetricSumsOut] = Field(description="the whole venue's")
     labels: list[str] = []
     steps: list[StepOut] = Field(description="what moved it away from its standing, in the order of operations")
     out: StepOut | None = Field(None, description="what took it off the board, or standings; null on the board")
+    segment: DrawnOut | None = Field(
+        None, examples=[None], description="where one was asked for: what is scored there in place of sums"
+    )
 
 
 class ExplainOut(At, ExplainedOut):

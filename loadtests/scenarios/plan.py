@@ -75,12 +75,17 @@ class Plan:
         )
 
     def venue(self, stack: Stack, *, span: Span | None = None, density_per_s: int = DENSITY_PER_S) -> int:
-        """The venue with its runners enrolled, window and base full, all of it committed; events it was filled with."""
-        span = span or self.span
-        stack.open_venue(rule_document(window_s=span.window_s, bucket_s=span.bucket_s), self.runners)
+        """The venue with its runners enrolled, window and base full, all of it committed; events it was filled with.
+
+        It declares segments where the mix has them.
+        """
+        span, segments = span or self.span, self.mix.segments
+        rule = rule_document(window_s=span.window_s, bucket_s=span.bucket_s, segments=segments)
+        stack.open_venue(rule, self.runners)
         self.lap(f"{self.runners:,} runners enrolled")
         traffic = Traffic(self.runners)
-        filled = fill(stack.server, VENUE, traffic, span, events_per_bucket=density_per_s * span.bucket_s)
+        per_bucket = density_per_s * span.bucket_s
+        filled = fill(stack.server, VENUE, traffic, span, events_per_bucket=per_bucket, segments=segments)
         self.lap(f"windows filled with {filled:,} events")
         stack.caught_up(within_s=60 + self.runners / 2_000)
         stack.shows()

@@ -103,6 +103,11 @@ def decode_commit(raw: bytes) -> CommitRecord:
             refuse_newer("the commit record", format_of(raw))
         raise CorruptRecordError(f"the commit record cannot be decoded ({exc}): {raw!r:.200}") from exc
     refuse_newer("the commit record", record.format)
+    for position in (record.position, record.sets_position):
+        try:
+            Position.parse(position)
+        except ValueError as exc:
+            raise CorruptRecordError(f"the commit record names {position!r:.100}, which is no position") from exc
     return record
 
 

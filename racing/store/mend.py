@@ -18,7 +18,8 @@ import numpy as np
 from racing.cells import measures_of, runners_of
 from racing.entries import OrdersChange, Runner, encode_decision
 from racing.errors import CorruptRecordError, StoreError, StoreUnavailableError
-from racing.race import Changes, Race
+from racing.race import Race
+from racing.scored import Changes
 from racing.store.client import as_text, store_errors
 from racing.store.documents import decode_order, decode_runner
 from racing.store.keys import ORDERS_LAST, VenueKeys, member

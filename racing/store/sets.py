@@ -16,7 +16,8 @@ import numpy as np
 from racing.cells import MEASURES_MAX, NO_CELLS, measures_of, runners_of
 from racing.columns import Array
 from racing.model import IntArray, Position
-from racing.race import Changes, Race
+from racing.race import Race
+from racing.scored import Changes
 from racing.store.keys import VenueKeys, member
 
 MEMBERS_MIN, MEMBERS_MAX = 500, 4_000

@@ -47,7 +47,7 @@ def followed(track: Track, **settings: Any) -> Followed:
     return Followed(track.client, track.venue, track.settings.model_copy(update=settings))
 
 
-def explain(track: Track, product: str = "product-1", **at: int) -> dict[str, Any]:
+def explain(track: Track, product: str = "product-1", **at: Any) -> dict[str, Any]:
     return followed(track).answer(AskExplain(track.venue, product, **at))
 
 
@@ -225,6 +225,21 @@ def test_who_held_a_slot_is_told_from_the_frame_with_the_whole_reason(track: Tra
 def test_a_slot_that_the_frame_has_not_is_not_found(track: Track, owner: VenueScorer) -> None:
     with pytest.raises(NotFoundError, match="has 4 slots, and no slot 5"):
         followed(track).answer(AskSlot(track.venue, 5))
+
+
+# -- segments --------------------------------------------------------------------------------------------------
+
+
+def test_a_segment_that_is_not_declared_is_refused_now_and_is_the_whole_venue_where_it_was_not_yet(
+    track: Track, owner: VenueScorer
+) -> None:
+    with pytest.raises(DocumentError, match='segment: leave it out: this venue declares no segments, not "new"') as no:
+        followed(track).answer(AskExplain(track.venue, "product-1", segment="new"))
+    assert no.value.fields[0][0] == "segment"
+    with pytest.raises(DocumentError, match="segment: leave it out"):
+        followed(track).answer(AskPreview(track.venue, Draft(), segment="new"))
+    frame = track.frames()[3].frame
+    assert explain(track, frame=frame) == explain(track, frame=frame, segment="new")
 
 
 # -- what if ---------------------------------------------------------------------------------------------------

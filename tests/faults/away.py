@@ -116,7 +116,9 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, last_gone_s: float =
                 until(lambda: len(journal.acknowledged) > 20, within_s=30, what="batches are acknowledged")
                 for number in range(rounds):
                     way: Way = "paused" if number % 2 else "killed"
-                    _outage(parts, way, last_gone_s if number == rounds - 1 else _GONE_S, result)
+                    gone_s = last_gone_s if number == rounds - 1 else _GONE_S
+                    tell(f"Redis is {way} for {gone_s:g} s")
+                    _outage(parts, way, gone_s, result)
                     result.outages[way] = result.outages.get(way, 0) + 1
                     tell(f"outage {number + 1} of {rounds} ({way}): resumed after {result.resumed_s_max:.2f} s at most")
                 result.restarts = sum(not parts.runs(name) for name in ("api", "scorer"))

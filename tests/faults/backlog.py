@@ -125,6 +125,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
             with _steady(journal), _scorer(server.url, Path(name)):
                 until(lambda: client.get(KEYS.lease), within_s=_PATIENT_S, what="the scorer has the lease")
                 _drain(client, journal, result)
+            tell(f"{journal.events} events drained in {result.drained_s} s")
             frames = [decode_frame(fields[b"frame"]) for _, fields in client.xrange(KEYS.frames)]
             result.frames = len(frames)
             result.wrong_boards = _wrong_boards(frames, journal)

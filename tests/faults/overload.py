@@ -2,7 +2,8 @@
 
 Capacity is what is counted in a second of a closed loop; then an open loop offers three times that. Readers are served
 by an API process of their own, as docs/operations.md advises; some also read from the one that is overloaded. Senders
-and readers here are processes too; senders run at low priority, for the processors they take are elsewhere in truth.
+and readers here are processes too, which stand on other machines in truth: so what is overloaded (API, scorer and
+server) has the first half of the processors, everybody else the other, where senders only get what nobody else wants.
 How soon a batch is refused is told by a witness that sends few and does not wait for a processor.
 """
 
@@ -14,9 +15,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
@@ -98,13 +99,16 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     """Calm, peak, and three times the peak, so many times; then count."""
     begun_s = time.monotonic()
     result = Result(rounds=rounds)
+    served, others = _halves()
     with (
+        _on(others),
         tempfile.TemporaryDirectory(prefix="saima-") as folder,
         ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool,
     ):
         parts = Parts(Path(folder), SAIMA_LOG_AHEAD_MAX_MS=str(_AHEAD_MAX_MS))
         try:
-            parts.start()
+            with _on(served):
+                parts.start()
             parts.run("readers")
             wait([pool.submit(time.sleep, 0.5) for _ in range(_WORKERS)])  # they take long to start
             for number in range(rounds):
@@ -120,6 +124,31 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
             parts.stop()
     result.seconds = round(time.monotonic() - begun_s, 1)
     return result
+
+
+_PINS = hasattr(os, "sched_setaffinity")
+"""Whether this system lets a process choose its processors; elsewhere all parts compete."""
+
+
+def _halves() -> tuple[set[int], set[int]]:
+    """The processors of what is overloaded, and those of everybody else; the same where there is only one."""
+    here = sorted(os.sched_getaffinity(0)) if _PINS else []
+    half = len(here) // 2
+    return set(here[:half] or here), set(here[half:])
+
+
+@contextmanager
+def _on(processors: set[int]) -> Iterator[None]:
+    """Run on these, with whatever is started meanwhile, for as long as that lives."""
+    if not _PINS:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _batch(seed: int) -> bytes:
@@ -254,11 +283,14 @@ class _Others:
 
 
 def _politely(address: tuple[str, int], plan: Plan) -> Answers:
-    os.nice(10)
+    """Send with what nobody else wants of the processors."""
+    if not _PINS:
+        return flood(address, plan)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     try:
         return flood(address, plan)
     finally:
-        os.nice(-10)
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _percentile(values: list[float], percent: float) -> float:

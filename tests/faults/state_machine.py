@@ -39,6 +39,7 @@ from tests.laws.oracle import Body
 LONG_EXAMPLES = 5_000
 QUICK_EXAMPLES = 60
 _STEPS = 20
+_TOLD_EVERY = 50
 _RUNNERS_MAX = 6
 _SETTLE_STEPS = 20
 _AFTER_MS = st.sampled_from([0, 1, 99, 100, 400, 999, 1000, 2000, 3500, 9000])
@@ -85,6 +86,7 @@ class Racing(RuleBasedStateMachine):
 
     url: ClassVar[str]
     result: ClassVar[Result]
+    tell = staticmethod(silent)
 
     def __init__(self) -> None:
         super().__init__()
@@ -238,6 +240,8 @@ class Racing(RuleBasedStateMachine):
             self.result.rounds += 1
             self.result.deaths += world.retries
             self.result.fenced += world.fenced
+            if self.result.rounds % _TOLD_EVERY == 0:
+                self.tell(f"{self.result.rounds} examples, {self.result.acknowledged} events acknowledged")
             self._loop.run_until_complete(world.end())
 
 
@@ -254,7 +258,7 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent, derandomize: bool = 
         suppress_health_check=list(HealthCheck),
     )
     with our_clock() as url:
-        machine = type("TestRacing", (Racing,), {"url": url, "result": result})
+        machine = type("TestRacing", (Racing,), {"url": url, "result": result, "tell": staticmethod(tell)})
         try:
             run_state_machine_as_test(machine, settings=chosen)
         except Exception as exc:  # noqa: BLE001  # whatever is wrong is the result

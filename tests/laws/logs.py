@@ -296,7 +296,7 @@ def state(race: Race) -> dict[str, Any]:
         "shown": race.shown(),
         "orders": race.steering.save(),
         "memory": race.memory.save(),
-        "full_from_ms": race.full_from_ms(),
+        "full_from_ms": race.tally.full_from_ms(),
         "stated": [race.stated_of(number) for number in range(len(race.products))],
     }
 

@@ -64,7 +64,7 @@ def test_a_board_shows_no_product_twice_and_leaves_no_slot_empty_that_could_be_f
         race.apply([entry])
         shown = race.shown()
         runners = [slot.runner for slot in shown.slots]
-        field = race._field()
+        field = race.sight().field
         gone = field.outs() if not field.sinks else field.excluded
         there = len(race.products) - (0 if gone is None else int(gone.sum()))
 

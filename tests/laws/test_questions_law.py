@@ -83,7 +83,8 @@ def test_preview_of_the_present_rule_is_the_present_board(log: Log) -> None:
     found = preview(race, Draft(rule=rule_document(race.rule)))
     assert found.slots == race.slots() == preview(race, Draft()).slots
     assert (found.entered, found.left, found.rose, found.fell) == ((), (), (), ())
-    assert {each.full_from_ms for each in found.not_full} == {at for at in race.full_from_ms() if at > race.moment_ms}
+    ahead_ms = {at_ms for at_ms in race.tally.full_from_ms() if at_ms > race.moment_ms}
+    assert ahead_ms == {each.full_from_ms for each in found.not_full}
     assert found.unmoved == len(race.slots())
     assert found.overlap == (1.0 if race.slots() else 0.0)
     assert state(race) == before
@@ -134,7 +135,7 @@ def test_contributions_add_up_to_the_score_bit_for_bit(log: Log) -> None:
     """In term order, for everyone, on the board or not; and standings are the plain sort."""
     race = raced(entries_of(log))
     order = sorted(range(len(race.scores)), key=lambda runner: (-race.scores[runner], runner))
-    assert np.argsort(standings(race)).tolist() == order
+    assert np.argsort(standings(race.scores)).tolist() == order
     for runner in range(len(race.scores)):
         found = explained(race, runner)
         assert added_up(found.terms) == found.summed

@@ -11,7 +11,11 @@ from hypothesis import strategies as st
 
 from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Runner, Tick
 from racing.events import EventBatch, table_of
+from racing.explain import added_up, explained
+from racing.formula import FORMULA
 from racing.model import Position
+from racing.preview import preview
+from racing.questions import Draft, rule_document
 from racing.race import Race
 from tests.laws.logs import START_MS, law, rule_of
 
@@ -153,6 +157,71 @@ def expected_score(venue: Race, own: Race, runner: int) -> float:
         return found[0], found[1]
 
     return drawn(clicks)[0] + 0.5 * (drawn(paid)[0] - drawn(paid)[1])
+
+
+@law(40)
+@given(steps_of)
+def test_an_explanation_in_a_segment_has_its_slot_and_score_and_adds_up_bit_for_bit(steps: list[Step]) -> None:
+    """And what it says of the drawing is how the scored sums were made."""
+    race = raced(entries_of(steps))
+    shown = race.shown()
+    for name in SEGMENTS:
+        for slot in shown.segments[name]:
+            found = explained(race, slot.runner, name)
+            assert (slot.slot, slot.standing, slot.score) == (found.slot, found.standing, found.score)
+            assert (slot.terms, found.score) == (found.terms, found.summed)
+            assert added_up(found.terms) == found.summed
+            drawn = found.segment
+            assert drawn is not None
+            assert (name, PRIOR, drawn.events / (drawn.events + PRIOR)) == (drawn.name, drawn.prior, drawn.weight)
+            assert list(race.rule.metrics) == [each.metric for each in drawn.sums]
+            for own, whole in zip(drawn.sums, found.sums, strict=True):
+                for mine, theirs, scored in (
+                    (own.window, whole.window, own.drawn_window),
+                    (own.base, whole.base, own.drawn_base),
+                ):
+                    alone = mine / own.part if own.part else theirs
+                    assert scored == pytest.approx(drawn.weight * alone + (1 - drawn.weight) * theirs, abs=1e-9)
+
+
+@law(30)
+@given(steps_of)
+def test_a_preview_in_a_segment_is_the_board_that_the_rule_then_makes_there(steps: list[Step]) -> None:
+    race = raced(entries_of(steps))
+    present = Draft(rule=rule_document(race.rule))
+    other = {**RULE, **rule_of({"metric": "pay_amount", "signal": "level", "weight": 1})}
+    for name in SEGMENTS:
+        now = race.shown().segments[name]
+        same, found = (preview(race, draft, segment=name) for draft in (present, Draft(rule=other)))
+        assert (now, name, 1.0 if now else 0.0) == (same.slots, same.segment, same.overlap)
+        assert not [*same.entered, *same.left, *same.rose, *same.fell]
+        after = race.copy()
+        at = Position(race.position.ms, race.position.seq + 1)
+        after.apply([Entry(at, RuleChange(2, other, formula=FORMULA))])
+        then = after.shown().segments[name]
+        assert then == found.slots
+        moved = {
+            move.product: (move.slot_before, move.slot_after, move.score_before, move.score_after)
+            for move in (*found.entered, *found.left, *found.rose, *found.fell)
+        }
+        before = {slot.product: slot for slot in now}
+        assert moved == {
+            slot.product: (before[slot.product].slot, slot.slot, before[slot.product].score, slot.score)
+            for slot in then
+            if before[slot.product].slot != slot.slot
+        }
+
+
+def test_a_draft_that_does_not_declare_the_segment_shows_the_whole_venue() -> None:
+    race = raced(entries_of([Step(0, [Event("click", 2, 0, "new")] * 3 + [Event("click", 1, 0, "old")] * 5)]))
+    plain = {name: value for name, value in RULE.items() if name != "segments"}
+    found = preview(race, Draft(rule=plain), segment="old")
+    assert found.slots == race.slots()
+
+
+def test_an_explanation_where_the_segment_is_not_declared_is_the_whole_venues() -> None:
+    race = raced(entries_of([Step(0, [Event("click", 2, 0, "new")])]))
+    assert explained(race, 2, "gold") == explained(race, 2)
 
 
 def test_a_segment_without_events_stands_as_the_whole_venue() -> None:

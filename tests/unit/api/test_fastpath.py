@@ -7,6 +7,7 @@ import gzip
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -36,7 +37,7 @@ from racing.entries import Runner
 from racing.errors import IdempotencyMismatchError, StoreUnavailableError
 from racing.model import Frame, Slot
 from racing.rule import DEFAULT_RULE
-from racing.settings import load_settings
+from racing.settings import Settings, load_settings
 from racing.store.desk import Appended, Desk, KeyedBatch
 from racing.store.documents import RuleVersion
 from racing.store.numbers import Mark, Numbers
@@ -231,6 +232,16 @@ class FakeLoop:
         self._now_s = end_s
 
 
+@cache
+def _app(keys: str, cors: str) -> FastAPI:
+    """An application, made once: to build its routes and middleware takes as long as hundreds of requests."""
+    return create_app(_settings(keys, cors), "redis://nowhere")
+
+
+def _settings(keys: str, cors: str) -> Settings:
+    return load_settings(body_max_bytes=BODY_MAX, batch_max_events=5, keys=keys, cors_origins=cors)
+
+
 class Served:
     """A server's protocol before an application over a log of its own, with or without the fast path."""
 
@@ -245,8 +256,7 @@ class Served:
     ) -> None:
         """grants: the keys that are in force; none are without."""
         keys = "off" if grants is None else "on"
-        service_settings = load_settings(body_max_bytes=BODY_MAX, batch_max_events=5, keys=keys, cors_origins=cors)
-        self.app: FastAPI = create_app(service_settings, "redis://nowhere")
+        self.app = _app(keys, cors)
         self._protocol = fast_protocol(self.app, BODY_MAX) if fast else HttpToolsProtocol
         self._config = uvicorn.Config(
             self._served, interface="asgi3", log_config=None, access_log=False, proxy_headers=False
@@ -260,7 +270,7 @@ class Served:
         view.age_ms = age_ms
         frames.views["hall-1"] = view
         frames.take(VENUE)
-        self.app.state.service = Service(service_settings, desk, frames, grants)
+        self.service = Service(_settings(keys, cors), desk, frames, grants)
 
     async def _served(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application. What the framework raises after it has answered 500 is let go."""
@@ -271,7 +281,8 @@ class Served:
         self._routed = "endpoint" in scope
 
     def connected(self) -> tuple[HttpToolsProtocol, FakeTransport]:
-        """A new connection."""
+        """A new connection. Until another one of these has one, the application is this one's."""
+        self.app.state.service = self.service
         protocol = self._protocol(self._config, ServerState(), {})
         transport = FakeTransport()
         protocol.connection_made(transport)

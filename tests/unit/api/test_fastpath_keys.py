@@ -188,7 +188,7 @@ async def test_a_remembered_head_grants_no_more_than_its_key_does_now() -> None:
     """The same bytes again: within the quota, beyond it, and after the key has ended."""
     served = Served(fast=True, grants=grants())
     assert await statuses(served, *[with_key(SEND, "slow")] * 4) == [202, 202, 429, 429]
-    known = served.app.state.service.grants
+    known = served.service.grants_in_force()
     for case, good in ((with_key(SEND, "admin"), 202), (with_key(READ, "admin"), 200)):
         known._records = {digest_of(KEYS[each.name]): each for each in RECORDS}
         protocol, transport = served.connected()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import islice
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from api.ingest import decode
 from api.packed import decode_packed
 from loadtests.bodies import Form, Mix, make_bodies, request_bytes, supply_of
-from loadtests.traffic import KINDS, Traffic, product_of
+from loadtests.traffic import KINDS, SEGMENT_SHARES, SEGMENTS, Traffic, product_of
 
 NOW_MS = 1_762_790_400_123
 TRAFFIC = Traffic(200)
@@ -57,6 +58,21 @@ def test_times_and_ids_are_those_of_the_send(form: Form) -> None:
     assert {event["ts_ms"] for event in sent} == {NOW_MS}
     assert len({event["id"] for event in sent}) == len(sent) == 150
     assert len(body.at(NOW_MS, 7)) == len(body.template)
+
+
+def test_events_carry_their_segments_and_are_the_same_ones_otherwise() -> None:
+    plain, segmented = (
+        events_of("json", make_bodies(TRAFFIC, "json", batch=500, bodies=1, mix=mix)[0].template)
+        for mix in (Mix(), Mix(segments=True))
+    )
+    shares = Counter(event.pop("segment") for event in segmented)
+    assert segmented == plain
+    assert [shares[name] / 500 for name in SEGMENTS] == pytest.approx(SEGMENT_SHARES, abs=0.1)
+
+
+def test_packed_columns_carry_no_segment() -> None:
+    with pytest.raises(ValueError, match="send JSON"):
+        make_bodies(TRAFFIC, "packed", batch=1, bodies=1, mix=Mix(segments=True))
 
 
 def test_a_share_of_ids_is_about_that_share() -> None:

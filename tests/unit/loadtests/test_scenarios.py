@@ -160,6 +160,7 @@ class TestBench:
             "growth",
             "memory",
             "recovery",
+            "segments",
         ]
 
     def test_an_unknown_scenario_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,3 +43,9 @@ def test_cells_come_once_each(traffic: Traffic) -> None:
     cells = traffic.cells(20_000, purpose=5)
     drawn = traffic.draw(20_000, purpose=5)
     assert len(cells) == len(np.unique(drawn.runner * len(KINDS) + drawn.kind))
+    each = traffic.cells(20_000, purpose=5, segments=True)
+    assert each.segment is not None
+    assert len(each) == len({*zip(each.runner.tolist(), each.kind.tolist(), each.segment.tolist(), strict=True)})
+    assert {*zip(each.runner.tolist(), each.kind.tolist(), strict=True)} == {
+        *zip(cells.runner.tolist(), cells.kind.tolist(), strict=True)
+    }

@@ -275,7 +275,7 @@ def test_a_phase_is_restored_with_its_totals_and_its_opening() -> None:
 
 def test_a_longer_window_is_filled_from_what_is_kept_and_says_from_when_it_is_full() -> None:
     venue = BoardVenue()
-    assert (0, 0) == venue.race.full_from_ms()
+    assert (0, 0) == venue.race.tally.full_from_ms()
     venue.clicks(9, 5)
     for at_ms in range(2000, 21_000, 2000):
         venue.clicks(9, 1, at_ms=at_ms)
@@ -283,7 +283,7 @@ def test_a_longer_window_is_filled_from_what_is_kept_and_says_from_when_it_is_fu
 
     # windows of 4 s: two of them and the running bucket are kept, from 14 s on
     assert 4.0 == venue.race.scores[9]
-    assert (START_MS + 32_000, START_MS + 52_000) == venue.race.full_from_ms()
+    assert (START_MS + 32_000, START_MS + 52_000) == venue.race.tally.full_from_ms()
 
 
 def test_a_shorter_window_is_full_at_once() -> None:
@@ -293,7 +293,7 @@ def test_a_shorter_window_is_full_at_once() -> None:
     venue.entry(RuleChange(2, rule_of({"metric": "click", "signal": "level", "weight": 1}, window_s=2)), 20_000)
 
     assert 1.0 == venue.race.scores[9]
-    assert all(at_ms <= START_MS + 20_000 for at_ms in venue.race.full_from_ms())
+    assert all(at_ms <= START_MS + 20_000 for at_ms in venue.race.tally.full_from_ms())
 
 
 def test_a_window_changed_in_the_first_minutes_lacks_nothing() -> None:
@@ -302,4 +302,4 @@ def test_a_window_changed_in_the_first_minutes_lacks_nothing() -> None:
     venue.entry(RuleChange(2, rule_of({"metric": "click", "signal": "level", "weight": 1}, window_s=20)), 3000)
 
     assert 5.0 == venue.race.scores[9]
-    assert (0, 0) == venue.race.full_from_ms()
+    assert (0, 0) == venue.race.tally.full_from_ms()

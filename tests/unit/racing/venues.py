@@ -1,6 +1,7 @@
-"""A venue for tests of the board: twelve products of known words, whose scores are clicks plus a head start.
+"""Venues for tests: a plain one whose every number can be worked out by hand, and one for tests of the board.
 
-p0 leads p1 by a point, p1 leads p2, and so on. Moments are in ms since its beginning.
+The latter has twelve products of known words, whose scores are clicks plus a head start: p0 leads p1 by a point, p1
+leads p2, and so on. Moments are in ms since a venue's beginning.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from racing.entries import Body, Enrolment, Entry, OrdersChange, RuleChange, Run
 from racing.model import Explained, Position
 from racing.race import Race
 from racing.showing import Shown
-from tests.laws.logs import START_MS, batch_of, rule_of
+from tests.laws.logs import START_MS, batch_of, rule_of, runner_of
 
 CLICKS: dict[str, Any] = {"metric": "click", "signal": "level", "weight": 1}
 HEAD_START: dict[str, Any] = {"attribute": "entry_score", "weight": 1}
 SIZE = 12
+
+SEED = {"metric": "click", "signal": "uplift", "weight": 1}
+CLICK: dict[str, Any] = {"runner": 0, "type": "click"}
 
 
 def document(kind: str, name: str, **fields: Any) -> dict[str, Any]:
@@ -107,3 +111,43 @@ class BoardVenue:
         """The race as its checkpoint has it; it can no longer be told from which one it comes."""
         record, _ = self.race.checkpoint(full=True)
         return Race.restore([record])
+
+
+class PlainVenue:
+    """A race with 4 s windows of 2 s buckets and three runners, written to in ms since its start."""
+
+    def __init__(self, *terms: dict[str, Any], **fields: Any) -> None:
+        self.race = Race()
+        self._seq = 0
+        self.rule(*(terms or (SEED,)), **fields)
+        self.enrol({0: {}, 1: {}, 2: {}})
+
+    def entry(self, body: Body, at_ms: int = 0) -> None:
+        self._seq += 1
+        self.race.apply([Entry(Position(START_MS + at_ms, self._seq), body)])
+
+    def rule(self, *terms: dict[str, Any], at_ms: int = 0, version: int = 1, **fields: Any) -> None:
+        self.entry(RuleChange(version=version, rule=rule_of(*terms, **fields)), at_ms)
+
+    def enrol(self, runners: dict[int, dict[str, float]], at_ms: int = 0) -> None:
+        self.entry(Enrolment([(number, runner_of(number, given)) for number, given in runners.items()]), at_ms)
+
+    def events(self, at_ms: int, *events: dict[str, Any]) -> None:
+        """Events whose own ts_ms, too, are since the start."""
+        timed = [{**e, "ts_ms": START_MS + e["ts_ms"]} if "ts_ms" in e else e for e in events]
+        self.entry(batch_of(timed), at_ms)
+
+    def tick(self, at_ms: int) -> None:
+        self.entry(Tick(), at_ms)
+
+    def scores(self) -> list[float]:
+        found: list[float] = self.race.scores.tolist()
+        return found
+
+    def counted(self) -> dict[str, int]:
+        """The counts that are not 0, but for the sum that they balance with."""
+        counts = self.race.counts
+        assert counts.accepted == counts.settled()
+        return {
+            name: value for name in counts.__struct_fields__ if (value := getattr(counts, name)) and name != "accepted"
+        }
