@@ -15,7 +15,7 @@ from racing.model import Frame, Place
 from racing.rule import parse_rule
 from racing.store.desk import Desk
 from racing.store.kept import KeptFrames, T
-from racing.store.minutes import Point
+from racing.store.minutes import Pace, Point
 
 _OLDER_MAX = 16
 """Fetched frames remembered for each venue: pages of one are asked for again and again."""
@@ -63,10 +63,12 @@ class PastFrames:
         async with self._few_at_once():
             return await self._kept.each(view.venue.venue, from_ms, count, step_ms, read)
 
-    async def minutes(self, view: VenueView, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
-        """As KeptFrames.minutes, few at once. Raises OverloadedError where too many wait, StoreError."""
+    async def standings(
+        self, view: VenueView, runner: int, from_ms: int, to_ms: int, pace: Pace
+    ) -> dict[int, Point | None]:
+        """As KeptFrames.standings, few at once. Raises OverloadedError where too many wait, StoreError."""
         async with self._few_at_once():
-            return await self._kept.minutes(view.venue.venue, runner, from_ms, to_ms)
+            return await self._kept.standings(view.venue.venue, runner, from_ms, to_ms, pace)
 
     async def find_before(self, view: VenueView, at_ms: int) -> Shown | None:
         """As find, the frame that stood just before a moment of log time, ms."""

@@ -1,4 +1,4 @@
-"""Merchants: how a product stood: an hour by boards that are kept, the whole race by the standings of each minute."""
+"""Merchants: how a product stood: an hour by ten seconds, the whole race by the standings of each minute."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from api.service import Service, Serving
 from api.view import VenueView
 from racing.documents import wrong
 from racing.model import ID_PATTERN, Frame
-from racing.store.minutes import MINUTE_MS
+from racing.store.minutes import BY_MINUTE, BY_TENS, MINUTE_MS
 
 router = APIRouter(prefix="/v1", tags=["merchants"], route_class=GuardedRoute)
 
@@ -56,23 +56,23 @@ def _moments(now_ms: int, begin_ms: int, step_ms: int, most: int) -> tuple[int, 
 async def _by_boards(
     service: Service, view: VenueView, product: str, number: int, moments: tuple[int, int, int]
 ) -> list[Point]:
-    """Points of an hour, of the board that stood then; off the board at whole minutes, of the standings."""
+    """Points of an hour, of the board that stood then; off it of the standings of those ten seconds, or that minute."""
     first_ms, count, step_ms = moments
     points = await service.frames.past.each(view, first_ms, count, step_ms, _point_of(product))
-    minutes = await service.frames.past.minutes(view, number, first_ms, first_ms + count * step_ms)
-    told: list[Point] = []
-    for index, point in enumerate(points):
-        off_board = point is None or point == _OFF
-        found = minutes.get(first_ms + index * step_ms) if off_board else None
-        told.append((None, *found[1:]) if found is not None else point or _OFF)
-    return told
+    found = {first_ms + index * step_ms: point for index, point in enumerate(points)}
+    for pace in (BY_TENS, BY_MINUTE):
+        off = [moment for moment, point in found.items() if not (point or _OFF)[1] and not moment % pace.step_ms]
+        if off:
+            kept = await service.frames.past.standings(view, number, min(off), max(off) + 1, pace)
+            found |= {moment: (None, *each[1:]) for moment in off if (each := kept.get(moment)) is not None}
+    return [point or _OFF for point in found.values()]
 
 
 async def _by_minutes(service: Service, view: VenueView, number: int, moments: tuple[int, int, int]) -> list[Point]:
     """Points of the standings that are kept of each minute, on the board and off it."""
     first_ms, count, step_ms = moments
-    minutes = await service.frames.past.minutes(view, number, first_ms, first_ms + count * step_ms)
-    return [minutes.get(first_ms + index * step_ms) or _OFF for index in range(count)]
+    kept = await service.frames.past.standings(view, number, first_ms, first_ms + count * step_ms, BY_MINUTE)
+    return [kept.get(first_ms + index * step_ms) or _OFF for index in range(count)]
 
 
 @router.get("/merchants/{merchant}/runners/{product}/history", operation_id="readHistory", response_model=HistoryOut)
@@ -101,9 +101,9 @@ async def read_history(  # each is a part of the request
 ) -> Response:
     """Slot, standing and score of a product: an hour by every_s below 60, else 1,440 points by the minute or more.
 
-    Points are at whole every_s of log time. By boards: of the board that stood then, and off the board at whole minutes
-    of the standings. By the minute: of the first 10,000 standings, taken within moments after it. Null: it was not
-    among them, or none is kept.
+    Points are at whole every_s of log time. By boards: of the board that stood then, and off it of the standings, by
+    ten seconds in the last hour, else by the minute. Standings are the first 10,000, taken within moments after. Null:
+    it was not among them, or none is kept.
     """
     service.merchant_quotas.take(caller.merchant)
     (view,) = await reached(service, caller, venue)

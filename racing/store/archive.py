@@ -10,6 +10,7 @@ alone: several owners in turn, or a paused one, write equal or overlapping stret
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from racing.store.client import connect, server_ms, store_errors
 from racing.store.commit import read_commit
 from racing.store.keys import VenueKeys
 from racing.store.log import raw_between
-from racing.store.minutes import MINUTE_MS, MinuteBook
+from racing.store.minutes import BY_TENS, MINUTE_MS, MinuteBook
 from racing.store.past import Past
 from racing.store.protocol import SyncClient
 from racing.store.reel import Reel
@@ -121,6 +122,7 @@ class ArchiveThread(threading.Thread):
         self._folder = folder
         self._reel = Reel(self._client, self._keys, folder)
         self._minutes = MinuteBook(self._client, self._keys, folder)
+        self._tens = MinuteBook(self._client, self._keys, folder, BY_TENS)
         self._epoch: int | None = None
         self._seen = 0
         self._wake = threading.Event()
@@ -147,12 +149,32 @@ class ArchiveThread(threading.Thread):
 
     def run(self) -> None:
         """Look when woken, when something is due, and once a minute; after trouble again in 5 s."""
-        wait_s = _WAIT_S
+        wait_s, look_s = _WAIT_S, 0.0
         while not self._halt:
-            self._wake.wait(wait_s)
+            woken = self._wake.wait(wait_s)
             self._wake.clear()
-            wait_s = _WAIT_S if self._epoch is None else self._look(self._epoch)
+            epoch, wait_s = self._epoch, _WAIT_S
+            if epoch is None:
+                continue
+            if woken or time.monotonic() >= look_s:
+                look_s = time.monotonic() + self._look(epoch)
+            wait_s = max(0.0, min(self._keep_tens(epoch), look_s - time.monotonic()))
         self._client.close()
+
+    def _keep_tens(self, epoch: int) -> float:
+        """Keep the standings of these ten seconds; returns in how many seconds the next ones are due.
+
+        Trouble is told once a minute, by _look: these are kept for an hour only.
+        """
+        step_ms = BY_TENS.step_ms
+        try:
+            with store_errors():
+                now_ms = server_ms(self._client)
+            self._tens.keep(epoch, now_ms)
+        except (RacingError, OSError) as exc:
+            log.debug("standings of ten seconds not written", venue=self._keys.venue, reason=str(exc))
+            return step_ms / 1000
+        return (step_ms - now_ms % step_ms) / 1000 + _LOOK_MIN_S
 
     def _look(self, epoch: int) -> float:
         """Look once; returns in how many seconds to look again by itself."""

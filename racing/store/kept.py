@@ -16,7 +16,7 @@ from racing.model import Frame, Place
 from racing.store.client import store_errors_async
 from racing.store.commit import FramePlace, decode_frame, placed_in
 from racing.store.keys import VenueKeys
-from racing.store.minutes import Point, points_between
+from racing.store.minutes import Pace, Point, points_between
 from racing.store.protocol import AsyncClient
 from racing.store.reel import frame_in_files, frames_between
 
@@ -113,11 +113,11 @@ class KeptFrames:
                 points.append(ends.get(moment, points[-1] if points else None))
         return points
 
-    async def minutes(self, venue: str, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
-        """Where a runner stood by the whole minute, as points_between; nothing without a folder."""
+    async def standings(self, venue: str, runner: int, from_ms: int, to_ms: int, pace: Pace) -> dict[int, Point | None]:
+        """Where a runner stood by the whole step, as points_between; nothing without a folder."""
         if self._folder is None:
             return {}
-        return await asyncio.to_thread(points_between, self._folder, venue, runner, from_ms, to_ms)
+        return await asyncio.to_thread(points_between, self._folder, venue, runner, from_ms, to_ms, pace)
 
     async def _in_files(self, venue: str, at_ms: int) -> Frame | None:
         if self._folder is None:

@@ -1,8 +1,9 @@
-"""Standings by the minute: where the first 10,000 runners of a venue stood, in files for as long as the venue is.
+"""Standings by the minute and by ten seconds: where the first 10,000 runners of a venue stood, in files.
 
 Beside the frames that are kept (racing/store/reel.py), in ``frames/<hour>_<epoch>.minutes``: one file for each hour and
-owner, a block for each whole minute, written once in the first look after it. A record is what a commit had written:
-the board's slots, and the first runners of the standings with their scores, deflated.
+owner, a block for each whole minute, written once in the first look after it, for as long as the venue is. In
+``.tens`` likewise, two minutes to a file, those of ten seconds, for an hour. A record is what a commit had written: the
+board's slots, and the first runners of the standings with their scores, deflated.
 
 A minute in which no owner looked, or in which the disk was full, has none.
 """
@@ -14,8 +15,9 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +33,7 @@ from racing.store.blocks import (
     write_blocks,
 )
 from racing.store.client import store_errors
-from racing.store.commit import decode_commit, decode_frame, placed_in
+from racing.store.commit import CommitRecord, decode_commit, decode_frame, placed_in, read_commit
 from racing.store.keys import VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.reel import reel_folder
@@ -44,11 +46,24 @@ _MINUTE = b"M"
 _WHAT = "kept standings"
 _FORMAT = 1
 """Version of this form; a file of a newer one is refused."""
-_PERIOD_MS = 3_600_000
 _LEVEL = 6
 _HEAD = struct.Struct("<QIII")
 """Moment (ms, log time), runners in the standings, slots of the board, standings that are kept."""
-_NAME = re.compile(r"(\d{15})_(\d+)\.minutes")
+_NAME = re.compile(r"(\d{15})_(\d+)\.(minutes|tens)")
+
+
+class Pace(NamedTuple):
+    """How often standings are kept: a record for each step, a file for each period, removed when so old."""
+
+    step_ms: int
+    period_ms: int
+    suffix: str
+    lives_ms: int | None
+
+
+BY_MINUTE = Pace(MINUTE_MS, 3_600_000, "minutes", None)
+BY_TENS = Pace(10_000, 120_000, "tens", 3_720_000)
+"""Short files: each is written anew with every record."""
 
 Point = tuple[int | None, int, float]
 """Slot, standing and score; the score to seven digits."""
@@ -121,61 +136,92 @@ def _column(data: bytes, count: int) -> IntArray:
 
 
 class MinuteBook:
-    """Keeps a venue's standings of each minute while this process owns it."""
+    """Keeps a venue's standings of each minute, or of another step, while this process owns it."""
 
-    def __init__(self, client: SyncClient, keys: VenueKeys, folder: Path) -> None:
+    def __init__(self, client: SyncClient, keys: VenueKeys, folder: Path, pace: Pace = BY_MINUTE) -> None:
         self._client = client
         self._keys = keys
         self._folder = folder
+        self._pace = pace
         self._last_ms: int | None = None
+        self._read: tuple[CommitRecord, Minute] | None = None
 
     def keep(self, epoch: int, now_ms: int) -> bool:
-        """Write the standings of the present minute if none of them are kept; whether they were written.
+        """Write the standings of the present step if none of them are kept; whether they were written.
 
-        Call soon after each whole minute. Raises StoreError, OSError; then the next call does it. Cost: one read of
-        KEPT_MAX members, and the file of the hour written anew, 3 MB at most; none while the minute lasts.
+        Call soon after each whole step. Raises StoreError, OSError; then the next call does it. Cost: one read of
+        KEPT_MAX members where something was folded since, and the file of the period written anew, 3 MB at most; none
+        while the step lasts. Of a venue all of whose runners are on the board steps of less than a minute are not kept.
         """
         if self._last_ms is None:
             self._last_ms = self._last_kept()
-        if now_ms // MINUTE_MS <= self._last_ms // MINUTE_MS:
+        step_ms = self._pace.step_ms
+        if now_ms // step_ms <= self._last_ms // step_ms:
             return False
         found = self._present()
-        if found is None or found.at_ms // MINUTE_MS <= self._last_ms // MINUTE_MS:
+        if found is None or found.at_ms // step_ms <= self._last_ms // step_ms:
             return False
-        write_minute(self._folder, self._keys.venue, found, epoch)
         self._last_ms = found.at_ms
+        if step_ms < MINUTE_MS and found.field <= len(found.board):
+            return False
+        write_minute(self._folder, self._keys.venue, found, epoch, self._pace)
+        self._remove_old(found.at_ms)
         return True
+
+    def _remove_old(self, now_ms: int) -> None:
+        """Remove files of which nothing is young enough."""
+        if self._pace.lives_ms is not None:
+            oldest_ms = now_ms - self._pace.lives_ms - self._pace.period_ms
+            for name in minute_files(self._folder, self._keys.venue, self._pace):
+                if name.period_ms < oldest_ms:
+                    name.path.unlink(missing_ok=True)
 
     def _last_kept(self) -> int:
         """The moment of the newest record; 0 without one. A damaged file counts as none."""
-        for name in reversed(minute_files(self._folder, self._keys.venue)):
+        for name in reversed(minute_files(self._folder, self._keys.venue, self._pace)):
             with suppress(DamagedFileError):
                 return max(unpack(data).at_ms for kind, data in _sound(name.path) if kind == _MINUTE)
         return 0
 
     def _present(self) -> Minute | None:
         """The board and the standings, of one moment; None before the first commit and frame."""
+        commit = read_commit(self._client, self._keys)
+        if self._read is not None and _same(self._read[0], commit):
+            return replace(self._read[1], at_ms=commit.as_of_ms)
         pipe = self._client.pipeline(transaction=True)
         pipe.get(self._keys.commit)
         pipe.execute_command("ZCARD", self._keys.standings)
         pipe.xrevrange(self._keys.frames, count=1)
         pipe.zrange(self._keys.standings, 0, KEPT_MAX - 1, withscores=True)
         with store_errors():
-            commit, field, frames, rows = pipe.execute()
+            raw_commit, field, frames, rows = pipe.execute()
         raw = frames[0][1].get(b"frame", b"") if frames else b""
-        if not commit or placed_in(raw) is None:
+        if not raw_commit or placed_in(raw) is None:
             return None
+        commit = decode_commit(raw_commit)
         board = np.array([slot.runner for slot in decode_frame(raw).slots], np.int64)
         runners = np.array([int(name) for name, _ in rows], np.int64)
         scores = 0.0 - np.array([score for _, score in rows], np.float64)
-        return Minute(decode_commit(commit).as_of_ms, int(field), board, runners, scores)
+        found = Minute(commit.as_of_ms, int(field), board, runners, scores)
+        self._read = commit, found
+        return found
 
 
-def write_minute(folder: Path, venue: str, minute: Minute, epoch: int) -> None:
-    """Put a record into the file of its hour and owner. Raises StoreError where that is damaged, OSError."""
+def _same(old: CommitRecord, new: CommitRecord) -> bool:
+    """Whether neither board nor standings have changed from one commit to another."""
+    return (old.epoch, old.frame, old.position, old.sets_position) == (
+        new.epoch,
+        new.frame,
+        new.position,
+        new.sets_position,
+    )
+
+
+def write_minute(folder: Path, venue: str, minute: Minute, epoch: int, pace: Pace = BY_MINUTE) -> None:
+    """Put a record into the file of its period and owner. Raises StoreError where that is damaged, OSError."""
     home = reel_folder(folder, venue)
     home.mkdir(parents=True, exist_ok=True)
-    path = home / f"{minute.at_ms // _PERIOD_MS * _PERIOD_MS:015d}_{epoch}.minutes"
+    path = home / f"{minute.at_ms // pace.period_ms * pace.period_ms:015d}_{epoch}.{pace.suffix}"
     before = [block for block in _sound(path) if block[0] == _MINUTE] if path.exists() else []
     write_blocks(path, _MAGIC, [header_of(_FORMAT), *before, (_MINUTE, pack(minute))])
 
@@ -192,10 +238,10 @@ class MinuteFile:
     path: Path
 
 
-def minute_files(folder: Path, venue: str) -> list[MinuteFile]:
+def minute_files(folder: Path, venue: str, pace: Pace = BY_MINUTE) -> list[MinuteFile]:
     """The files of a venue, oldest first. Raises StoreError."""
     found = [(match, path) for path in files_in(reel_folder(folder, venue)) if (match := _NAME.fullmatch(path.name))]
-    return sorted(MinuteFile(int(match[1]), int(match[2]), path) for match, path in found)
+    return sorted(MinuteFile(int(match[1]), int(match[2]), path) for match, path in found if match[3] == pace.suffix)
 
 
 def minute_bytes(path: Path) -> bytes:
@@ -204,26 +250,28 @@ def minute_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def points_between(folder: Path, venue: str, runner: int, from_ms: int, to_ms: int) -> dict[int, Point | None]:
-    """Where a runner stood, by the whole minute, within [from_ms, to_ms); None: not among those kept.
+def points_between(
+    folder: Path, venue: str, runner: int, from_ms: int, to_ms: int, pace: Pace = BY_MINUTE
+) -> dict[int, Point | None]:
+    """Where a runner stood, by the whole step, within [from_ms, to_ms); None: not among those kept.
 
-    Minutes of which there is no record are left out. Raises StoreError, which names a damaged file. Cost: some 1 ms for
+    Steps of which there is no record are left out. Raises StoreError, which names a damaged file. Cost: some 1 ms for
     each record of 10,000.
     """
     return {
-        minute.at_ms // MINUTE_MS * MINUTE_MS: minute.point(runner)
-        for minute in _minutes_between(folder, venue, from_ms, to_ms)
+        minute.at_ms // pace.step_ms * pace.step_ms: minute.point(runner)
+        for minute in _minutes_between(folder, venue, from_ms, to_ms, pace)
     }
 
 
-def _minutes_between(folder: Path, venue: str, from_ms: int, to_ms: int) -> Iterator[Minute]:
-    for name in minute_files(folder, venue):
-        if not from_ms - _PERIOD_MS < name.period_ms < to_ms:
+def _minutes_between(folder: Path, venue: str, from_ms: int, to_ms: int, pace: Pace) -> Iterator[Minute]:
+    for name in minute_files(folder, venue, pace):
+        if not from_ms - pace.period_ms < name.period_ms < to_ms:
             continue
         try:
             for data in read_blocks_of(name.path, _MAGIC, _MINUTE):
                 at_ms, *_ = _HEAD.unpack_from(data)
-                if from_ms <= at_ms // MINUTE_MS * MINUTE_MS < to_ms:
+                if from_ms <= at_ms // pace.step_ms * pace.step_ms < to_ms:
                     yield unpack(data)
         except DamagedFileError as exc:
             raise damaged(name.path, _WHAT, str(exc)) from exc

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from racing.errors import StoreError
-from racing.store.minutes import MINUTE_MS, MinuteBook, minute_files, points_between
+from racing.store.minutes import (
+    BY_TENS,
+    MINUTE_MS,
+    Minute,
+    MinuteBook,
+    minute_files,
+    points_between,
+    write_minute,
+)
 from racing.store.protocol import SyncClient
 from tests.contract.test_reel import race_for
 from tests.contract.track import START_MS, Track
@@ -51,3 +60,33 @@ def test_each_minute_is_kept_once_also_by_the_next_owner(track: Track, tmp_path:
     assert (slot, standing) == (1, 1)
     assert told == pytest.approx(score, rel=1e-6)
     assert set(points_between(tmp_path, track.venue, 999, START_MS, START_MS + 5 * MINUTE_MS).values()) == {None}
+
+
+def test_ten_seconds_are_kept_for_an_hour_in_short_files(client: SyncClient, tmp_path: Path) -> None:
+    track = Track(client, segments_dir=tmp_path)
+    track.begin(runners=5)
+    owner = track.owner()
+    book = MinuteBook(track.client, track.keys, tmp_path, BY_TENS)
+    old_ms, nobody = START_MS - 2 * 3_600_000, np.zeros(0, np.int64)
+    write_minute(tmp_path, track.venue, Minute(old_ms, 1, nobody, nobody, np.zeros(0)), 1, BY_TENS)
+    kept = 0
+    for _ in range(26):
+        track.click(4, after_ms=5_000)
+        track.step(owner)
+        kept += book.keep(owner.epoch, track.now_ms)
+    points = points_between(tmp_path, track.venue, 4, START_MS, 2**62, BY_TENS)
+    assert kept == len(points) >= 12
+    assert {moment % 10_000 for moment in points} == {0}
+    assert {point[1] for point in points.values() if point is not None} == {1}
+    names = minute_files(tmp_path, track.venue, BY_TENS)
+    assert len(names) >= 2
+    assert names[0].period_ms > old_ms, "what is older than an hour is gone"
+    assert minute_files(tmp_path, track.venue) == []
+
+
+def test_where_all_are_on_the_board_ten_seconds_are_not_kept(track: Track, tmp_path: Path) -> None:
+    """Frames tell them already."""
+    owner = track.owner()
+    race_for(track, owner, 3)
+    assert not MinuteBook(track.client, track.keys, tmp_path, BY_TENS).keep(owner.epoch, track.now_ms)
+    assert MinuteBook(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)

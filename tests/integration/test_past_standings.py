@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from racing.store.minutes import Minute, write_minute
+from racing.store.minutes import BY_TENS, Minute, write_minute
 from tests.integration.contract import problem
 from tests.integration.running import Running
 from tests.integration.test_merchants import happen, made, runner
@@ -66,3 +66,21 @@ def test_whole_race_is_told_by_the_minute_also_off_the_board(service: Running) -
     assert (found["every_s"], found["from_ms"]) == (60, at_ms // 60_000 * 60_000)
     assert (found["slot"][0], found["standing"][0], found["score"][0]) == (None, 2, 2.25)
     assert told(service, venue, "c", every_s=60, from_ms=found["from_ms"])["standing"][0] is None
+
+
+def test_hour_is_told_by_ten_seconds_also_off_the_board(service: Running) -> None:
+    """The board never told of b; where the ten seconds are not kept, the minute is."""
+    venue = made(service, runner("a", "m-2"), runner("b", "m-1"))
+    happen(service, venue, a=9, b=4)
+    folder = service.settings.segments_folder
+    assert folder is not None
+    begun_ms = service.http.get(f"/v1/venues/{venue}").json()["created_ms"] // 60_000 * 60_000 - 120_000
+    for at_ms, score in ((begun_ms, 1.5), (begun_ms + 10_000, 2.5), (begun_ms + 30_000, 4.5)):
+        kept = Minute(at_ms + 700, 2, np.array([0]), np.array([0, 1]), np.array([7.5, score]))
+        write_minute(folder, venue, kept, epoch=7, pace=BY_TENS)
+    late = Minute(begun_ms + 60_700, 2, np.array([0]), np.array([1, 0]), np.array([9.5, 7.5]))
+    write_minute(folder, venue, late, epoch=7)
+    found = told(service, venue, "b", every_s=10, from_ms=begun_ms)
+    assert found["score"][:7] == [1.5, 2.5, None, 4.5, None, None, 9.5]
+    assert found["standing"][:7] == [2, 2, None, 2, None, None, 1]
+    assert set(found["slot"][:7]) == {None}
