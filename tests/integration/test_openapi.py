@@ -19,8 +19,10 @@ from fastapi.security import HTTPBearer
 from hypothesis import HealthCheck, reject, settings
 from hypothesis import strategies as st
 from schemathesis.checks import load_all_checks
+from schemathesis.core import NotSet
 from schemathesis.core.errors import InvalidSchema
 from schemathesis.core.failures import FailureGroup
+from schemathesis.generation import GenerationMode
 from schemathesis.transport.serialization import Binary
 
 from api.app import create_app
@@ -460,6 +462,13 @@ def aim(case: schemathesis.Case[Any]) -> None:
     """Send a right case to the venue that there is, under a key of its own and to the current rule."""
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
+    names_what_there_is(case)
+    if isinstance(case.body, NotSet):  # may be left out, and is taken for wrong where anything else was changed here
+        case.meta.generation.mode = GenerationMode.POSITIVE
+
+
+def names_what_there_is(case: schemathesis.Case[Any]) -> None:
+    """Name in a right case what there is."""
     case.body = whole(case.body)
     there = {"venue": VENUE, "product": PRODUCT, "merchant": MERCHANT}
     case.path_parameters.update({name: there[name] for name in there.keys() & case.path_parameters.keys()})
