@@ -37,13 +37,14 @@ _SMOOTHED = 7
 
 
 def noise_of(rule: Rule, measures: dict[str, int], held: Held, sums: Sums) -> FloatArray:
-    """The variance of each score, float64 (n,), with one event more of each sort than was seen.
+    """The variance of each score, float64 (n,), with one event more than was seen of each sort that the venue has.
 
     So that a product that was lucky to have none is not taken for certain. measures: of each of the rule's metrics.
     """
     more = np.zeros(sums.window.shape[1], np.int64)
     for measure in measures.values():
-        more[measure] = round(held.mean(measure, measure - 1)) if measure % 2 else 1
+        if held.now[measure] or held.before[measure]:  # what happens to nobody makes nobody uncertain
+            more[measure] = round(held.mean(measure, measure - 1)) if measure % 2 else 1
     return variances(rule, measures, held, Sums(sums.window + more, sums.base_tenths + 10 * more, sums.total, {}))
 
 

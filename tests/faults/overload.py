@@ -3,7 +3,7 @@
 Capacity is what is counted in a second of a closed loop; then an open loop offers three times that. Readers are served
 by an API process of their own, as docs/operations.md advises; some also read from the one that is overloaded. Senders
 and readers here are processes too, which stand on other machines in truth: so what is overloaded (API, scorer and
-server) has the first half of the processors, everybody else the other, where senders only get what nobody else wants.
+server) has the first half of the processors, everybody else the other, where senders come last.
 How soon a batch is refused is told by a witness that sends few and does not wait for a processor.
 """
 
@@ -48,8 +48,10 @@ _READS_PER_S = 200
 _SENDERS = 2
 """Processes that send: one could not offer three times the peak."""
 _WITNESS_CONNECTIONS, _WITNESSED_PER_S = 8, 25
-_WORKERS = _SENDERS + 3
-"""Processes that send and read."""
+_READING = 3
+"""Processes that read, and the witness."""
+_LATER = 10
+"""Niceness of the senders: readers beside them come first."""
 _CALM_S, _PEAK_S, _OVER_S = 4.0, 6.0, 7.0
 _AHEAD_MAX_MS = 2_000
 _SETTLED_S = 90.0
@@ -103,16 +105,18 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     with (
         _on(others),
         tempfile.TemporaryDirectory(prefix="saima-") as folder,
-        ProcessPoolExecutor(_WORKERS, mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(_READING, get_context("spawn")) as pool,
+        ProcessPoolExecutor(_SENDERS, get_context("spawn"), os.nice, (_LATER,)) as senders,
     ):
         parts = Parts(Path(folder), SAIMA_LOG_AHEAD_MAX_MS=str(_AHEAD_MAX_MS))
         try:
             with _on(served):
                 parts.start()
             parts.run("readers")
-            wait([pool.submit(time.sleep, 0.5) for _ in range(_WORKERS)])  # they take long to start
+            workers = [pool] * _READING + [senders] * _SENDERS
+            wait([each.submit(time.sleep, 0.5) for each in workers])  # they take long to start
             for number in range(rounds):
-                _Round(parts, pool, result).run(_batch(seed + number))
+                _Round(parts, pool, senders, result).run(_batch(seed + number))
                 tell(f"{number + 1} of {rounds}: {result}")
             counted = _settled(parts).counts["counted"]
             result.lost = max(0, result.acknowledged - counted)
@@ -163,9 +167,9 @@ def _batch(seed: int) -> bytes:
 class _Round:
     """One round over running parts."""
 
-    def __init__(self, parts: Parts, pool: ProcessPoolExecutor, result: Result) -> None:
+    def __init__(self, parts: Parts, pool: ProcessPoolExecutor, senders: ProcessPoolExecutor, result: Result) -> None:
         self._parts = parts
-        self._pool = pool
+        self._pool, self._senders = pool, senders
         self._address = ("127.0.0.1", parts.port)
         self._readers_address = ("127.0.0.1", parts.readers_port)
         self._result = result
@@ -218,7 +222,7 @@ class _Round:
 
     def _send(self, plan: Plan) -> tuple[float, Answers]:
         """(events counted in a second, answers)."""
-        sending = [self._pool.submit(_politely, self._address, part) for part in plan.parts(_SENDERS)]
+        sending = [self._senders.submit(flood, self._address, part) for part in plan.parts(_SENDERS)]
         goodput = self._goodput(sending, plan.seconds)
         answers = Answers.of_all([each.result() for each in sending])
         self._take_note(answers)
@@ -280,17 +284,6 @@ class _Others:
         """0 to 1."""
         busy, ours, at_s = (after - before for after, before in zip(self._spent(), self._begun, strict=True))
         return round(max(0.0, busy - ours) / (at_s * (os.cpu_count() or 1)), 2)
-
-
-def _politely(address: tuple[str, int], plan: Plan) -> Answers:
-    """Send with what nobody else wants of the processors."""
-    if not _PINS:
-        return flood(address, plan)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    try:
-        return flood(address, plan)
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 def _percentile(values: list[float], percent: float) -> float:

@@ -117,3 +117,16 @@ def test_rungs_are_all_of_a_small_field_and_thin_out_in_a_large_one() -> None:
     assert (many[0], many[-1]) == (1, 1_000_000)
     assert len(many) <= RUNGS
     assert (np.diff(many) > 0).all()
+
+
+def test_sort_of_events_that_the_venue_has_not_adds_no_noise() -> None:
+    """Else a venue without orders would take its few best sellers for lucky ones."""
+    seen = np.zeros((3, 2 * len(KINDS)), np.int64)
+    seen[:, 2 * KINDS["click"]] = (14, 4, 0)
+    held, sums = Held(seen.sum(axis=0), np.zeros(seen.shape[1], np.int64)), Sums(seen, 0 * seen, None, {})
+    clicks = DEFAULT_RULE.model_copy(
+        update={"terms": [term for term in DEFAULT_RULE.terms if getattr(term, "metric", "") == "click"]}
+    )
+    alone, all_terms = (noise_of(rule, MEASURES, held, sums) for rule in (clicks, DEFAULT_RULE))
+    assert all_terms.tolist() == alone.tolist()
+    assert (alone > 0).all()
