@@ -84,8 +84,10 @@ class EmbeddedServer:
                 )  # our own binary
         until = time.monotonic() + _START_S
         while (state := self._state()) != "ready":
+            if state == "loading":  # between two parts of a large file it may be silent again
+                until = time.monotonic() + _START_S
             ended = self._process is not None and self._process.poll() is not None
-            if (ended and not self._listens()) or (state != "loading" and time.monotonic() > until):
+            if (ended and not self._listens()) or time.monotonic() > until:
                 raise StoreUnavailableError(f"the embedded server did not start: see {self._dir / 'server.log'}")
             time.sleep(0.02)
         if self._process is None:

@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -103,14 +104,24 @@ def test_server_that_is_slow_to_answer_is_adopted_not_doubled(
 def test_server_that_loads_its_file_is_waited_for_as_long_as_it_takes(
     folder: Path, start: Start, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where it answers now and then only, as a busy machine has it: it is given up when it is silent for long."""
     start()
     request.getfixturevalue("no_second")
-    monkeypatch.setattr("racing.store.embedded._START_S", 0.0)
-    states = iter(["loading", "loading", "ready"])
+    now_s = 0.0
+
+    def pass_s(seconds: float) -> None:
+        nonlocal now_s
+        now_s += 300 * seconds
+
+    monkeypatch.setattr("racing.store.embedded.time", SimpleNamespace(monotonic=lambda: now_s, sleep=pass_s))
     second = EmbeddedServer(folder)
+    states = iter(["silent", "loading", "silent", "loading", "silent", "loading", "ready"])
     monkeypatch.setattr(second, "_state", lambda: next(states))
     second.start()
     assert next(states, None) is None
+    monkeypatch.setattr(second, "_state", lambda: "silent")
+    with pytest.raises(StoreUnavailableError, match="did not start"):
+        second.start()
 
 
 def test_socket_left_behind_by_a_killed_server_is_no_server(start: Start) -> None:
