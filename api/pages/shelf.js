@@ -1,7 +1,8 @@
 // The shelf: one card per product, reused while it is there, gliding to its new place when the order changes.
 //
 // All cards have one size, so a card's place is known without asking the browser, and a new order costs no layout: cards are
-// moved by transforms, which the compositor animates. The order of the nodes, which is that of the Tab key, follows.
+// moved by transforms, which the compositor animates. Only what is in sight glides: a transition costs a style pass, seen or
+// not. The order of the nodes, which is that of the Tab key, follows.
 
 import { say, sayBadge, writePrice } from "./storefront-words.js";
 
@@ -20,9 +21,11 @@ function part(tag, className) {
   return node;
 }
 
-/** Sets a text only when it is another one, which spares the browser a layout. */
+/** Sets a text only when it is another one, which spares the browser a layout; its node stays. */
 export function put(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const { firstChild } = node;
+  if (firstChild?.nodeType !== Node.TEXT_NODE || firstChild.nextSibling) node.textContent = text;
+  else if (firstChild.data !== text) firstChild.data = text;
 }
 
 function mark(node, name, value) {
@@ -85,10 +88,13 @@ class Card {
     this.#badge(entry.badges ?? []);
   }
 
-  /** Stands at this point of the shelf, px; glides there if it stood somewhere before. */
-  stand(x, y, width) {
+  /** Stands at this point of the shelf, px; glides there if it stood somewhere before, and is in sight here or there. */
+  stand(x, y, width, isInSight) {
     const there = `translate(${x}px, ${y}px)`;
     const { style } = this.node;
+    const how = isInSight(y) || isInSight(this.y) ? "" : "none";
+    this.y = y;
+    if (style.transitionProperty !== how) style.transitionProperty = how;
     if (style.width !== `${width}px`) style.width = `${width}px`;
     if (style.transform !== there) style.transform = there;
   }
@@ -167,17 +173,19 @@ export class Shelf {
 
   /** Shows these slots, in their order, and no others. */
   show(entries) {
+    const isInSight = this.#sight();
     const staying = new Set(entries.map(({ product }) => product));
     for (const [product, card] of this.#cards) if (!staying.has(product)) this.#drop(product, card);
     this.#ordered = entries.map((entry) => this.#show(entry));
-    this.#arrange();
+    this.#arrange(isInSight);
   }
 
   /** Puts more slots after those that are shown; one that is shown already stays where it is. */
   append(entries) {
+    const isInSight = this.#sight();
     const more = entries.filter(({ product }) => !this.#cards.has(product));
     this.#ordered.push(...more.map((entry) => this.#show(entry)));
-    this.#arrange();
+    this.#arrange(isInSight);
   }
 
   #show(entry) {
@@ -198,15 +206,21 @@ export class Shelf {
     if (width === this.#width) return;
     this.#width = width;
     this.#columns = Math.max(2, Math.floor((width + GAP_PX) / (WIDTH_PX + GAP_PX)));
-    this.#arrange();
+    this.#arrange(this.#sight());
+  }
+
+  /** Tells of a card's top whether the card is in sight. Read before anything is written, so it forces no layout. */
+  #sight() {
+    const { top } = this.#list.getBoundingClientRect();
+    return (y) => y > -top - HEIGHT_PX && y < innerHeight - top;
   }
 
   /** Gives every card its place. New nodes come in at the end; those that are there are put in order when it is calm. */
-  #arrange() {
+  #arrange(isInSight) {
     const width = Math.floor((this.#width + GAP_PX) / this.#columns) - GAP_PX;
     this.#ordered.forEach((card, index) => {
       const [row, column] = [Math.floor(index / this.#columns), index % this.#columns];
-      card.stand(column * (width + GAP_PX), row * (HEIGHT_PX + GAP_PX), width);
+      card.stand(column * (width + GAP_PX), row * (HEIGHT_PX + GAP_PX), width, isInSight);
     });
     const height = `${Math.ceil(this.#ordered.length / this.#columns) * (HEIGHT_PX + GAP_PX)}px`;
     if (this.#list.style.height !== height) this.#list.style.height = height;
