@@ -38,7 +38,9 @@ log = structlog.get_logger("saima.frames")
 
 _BLOCK_MS = 200
 _VENUES_EVERY_S = 1.0
-_LOOK_S = 0.2
+_LOOK_S, _RESTS = 0.2, 10
+"""After a look for venues that are not known none is made for so many times as long, 200 ms at most: a flood of unknown
+names costs a tenth of a process's time, and who has one wrong name hardly waits."""
 """Between two looks for venues that are not known: however many are asked for, they are listed five times a second."""
 _VERSIONS_READ = 200
 """So many of the newest rule versions are looked through for phases: each was put by an operator."""
@@ -80,7 +82,7 @@ class Frames:
         self.redis_ok = False
         self._listed_s = 0.0
         self._listed_ok = False
-        self._looking, self._looked_s = asyncio.Lock(), 0.0
+        self._looking, self._looked_s, self._rest_s = asyncio.Lock(), 0.0, 0.0
         self._halted = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,18 +126,20 @@ class Frames:
         """Return when the venues are as a look has found them that began after this call.
 
         Raises StoreUnavailableError where they could not be listed, and the venue is not one that is known. Cost: a
-        look, of which there are five in a second at most; all who wait meanwhile share the next one.
+        look, a tenth of the time at most; all who wait meanwhile share the next one.
         """
         came_s = time.monotonic()
         async with self._looking:
-            wait_s = self._looked_s + _LOOK_S - time.monotonic()
+            wait_s = self._looked_s + self._rest_s - time.monotonic()
             if self._looked_s <= came_s and (wait_s <= 0 or self._listed_ok):  # else it was found away just now
                 await asyncio.sleep(wait_s)
-                self._looked_s = time.monotonic()
+                self._looked_s = begun_s = time.monotonic()
                 try:
                     await self.refresh()
                 except StoreError:  # told below, with the venue's name; and so to all who came meanwhile
-                    self._looked_s = time.monotonic()
+                    self._looked_s, self._rest_s = time.monotonic(), _LOOK_S
+                else:
+                    self._rest_s = min(_LOOK_S, _RESTS * (time.monotonic() - begun_s))
         if venue not in self.views and not self._listed_ok:
             raise StoreUnavailableError(f"Redis is away: nobody can tell whether there is a venue {venue[:80]!r}")
 
