@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -288,16 +289,17 @@ def test_venue_that_races_on_while_it_is_exported_is_whole_in_the_file(
     scans: list[str] = []
     scan = track.raw.hscan_iter
 
-    def meanwhile(name: str, *, count: int) -> list[Any]:
+    def meanwhile(name: str, *, count: int) -> Iterator[Any]:
         found = list(scan(name, count=count))
         if not scans:
             track.raw.hset(track.keys.products, "late", 5)
         scans.append(name)
-        return found
+        return iter(found)
 
     monkeypatch.setattr(track.client, "hscan_iter", meanwhile)
     there = moved(track, target, tmp_path)
-    assert len(scans) == 2 * len(set(scans)), "read twice: the tables had changed the first time"
+    tables = [name for name in scans if name not in {track.keys.answers, track.keys.answers_before}]
+    assert len(tables) == 2 * len(set(tables)), "read twice: the tables had changed the first time"
     assert there.raw.hget(there.keys.products, "late") == b"5"
     assert state(there.owner().race) == state(track.owner().race)
 
