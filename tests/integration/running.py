@@ -106,7 +106,7 @@ class Running:
         """Delete every venue where there are many, all at once: each deletion waits until nothing has come back."""
         names = [venue["venue"] for venue in self.http.get("/v1/venues", params={"limit": 200}).json()["venues"]]
         if len(names) > _MANY:
-            with ThreadPoolExecutor(8) as deleting:
+            with ThreadPoolExecutor(32) as deleting:
                 gone = deleting.map(lambda name: self.http.delete(f"/v1/venues/{name}?confirm={name}"), names)
             assert all(answer.is_success for answer in gone)
 
