@@ -25,7 +25,7 @@ _RIVAL_S = 1.0
 def growth(plan: Plan) -> Figures:
     """CPU per event by number of runners; the figure is that of 100,000, the ratio of it to 1,000 beside it."""
     sizes = QUICK_SIZES if plan.quick else SIZES
-    by_size = {size: _measured(replace(plan, runners=size)) for size in sizes}
+    by_size = {size: measured(replace(plan, runners=size), f"{size:,} runners") for size in sizes}
     span = plan.short_span
     per_bucket = by_size[100_000]["events_per_bucket"]
     contest = Contest(plan.processes, Traffic(100_000), plan.aof, span.window_s, span.bucket_s, per_bucket, _RIVAL_S)
@@ -50,8 +50,8 @@ def _times(figures: Figures, smallest: Figures, name: str) -> float | None:
     return round(figures[name] / smallest[name], 3) if name in figures and name in smallest else None
 
 
-def _measured(plan: Plan) -> Figures:
-    """One size, live."""
+def measured(plan: Plan, what: str) -> Figures:
+    """A venue over the short span, as busy as a sender can keep it. what: told of it as it ends."""
     span = plan.short_span
     with Stack(plan.processes, aof=plan.aof) as stack:
         path = f"/v1/venues/{VENUE}/events"
@@ -59,7 +59,7 @@ def _measured(plan: Plan) -> Figures:
         plan.short_venue(stack)
         figures = measure(stack, worker.ready(), seconds=span.stretch_s, bucket_s=span.bucket_s)
         worker.close()
-    plan.lap(f"{plan.runners:,} runners: {figures['cpu_us_per_event']} us an event")
+    plan.lap(f"{what}: {figures['cpu_us_per_event']} us an event")
     return figures
 
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Callable
 from hashlib import sha1
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from racing.entries import RuleChange, Runner
 from racing.errors import CorruptRecordError, OrderError
 from racing.orders import Order, parse_order
+
+T = TypeVar("T")
 
 
 class RuleVersion(msgspec.Struct, frozen=True):
@@ -96,34 +99,29 @@ def version_of(change: RuleChange, at_ms: int) -> RuleVersion:
 
 def decode_runner(raw: bytes) -> Runner:
     """A runner's data. Raises CorruptRecordError for what is not as it was written."""
-    try:
-        return _decode_runner(_checked(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise CorruptRecordError(f"the data of a runner cannot be decoded ({exc}): saima mend") from exc
+    return _decoded(_decode_runner, raw, "the data of a runner")
 
 
 def decode_version(raw: bytes) -> RuleVersion:
     """A rule version. Raises CorruptRecordError for what is not as it was written."""
-    try:
-        return _decode_version(_checked(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise CorruptRecordError(f"a rule version cannot be decoded ({exc}): saima mend") from exc
+    return _decoded(_decode_version, raw, "a rule version")
 
 
 def decode_order(raw: bytes) -> OrderDocument:
     """An order that is kept. Raises CorruptRecordError for what is not as it was written."""
-    try:
-        return _decode_order(_checked(raw))
-    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise CorruptRecordError(f"an order that is kept cannot be decoded ({exc}): saima mend") from exc
+    return _decoded(_decode_order, raw, "an order that is kept")
 
 
 def decode_plan(raw: bytes) -> Plan:
     """A plan. Raises CorruptRecordError for what is not as it was written."""
+    return _decoded(_decode_plan, raw, "a plan")
+
+
+def _decoded(decode: Callable[[bytes], T], raw: bytes, what: str) -> T:
     try:
-        return _decode_plan(_checked(raw))
+        return decode(_checked(raw))
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
-        raise CorruptRecordError(f"a plan cannot be decoded ({exc}): saima mend") from exc
+        raise CorruptRecordError(f"{what} cannot be decoded ({exc}): saima mend") from exc
 
 
 def _sealed(document: bytes) -> bytes:
