@@ -65,6 +65,8 @@ class FastProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins, with no head seen."""
         self._heads: Heads[Asked] = Heads()
+        service: Service = self.fast_app.state.service
+        service.turns.came()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
