@@ -1,10 +1,11 @@
 """Three times more events than are worked off: goodput stays, refusals are quick, and readers hardly notice (R11).
 
-The peak is what is counted in a second of a closed loop of so many connections that none is refused: more of them
-would be a flood already. Then an open loop offers three times that, over connections that are made as they are needed,
-so that new ones come in the flood too. Events are whole ones, as a shop's own server sends them: a batch of them costs
-the service's processor 2 to 3 ms, a refusal some 50 us, so goodput stays. (A thousand events that name nothing but kind
-and product cost 0.8 ms: where those are refused, goodput is 80 to 87 % of their peak.)
+The peak is what is counted in a second of a closed loop of so many connections that none is refused, more would be a
+flood already, while readers read as they do in the flood. Then an open loop offers 3.2 times that and more, so that it
+is three times what is worked off even where the peak was measured in a bad moment; over connections that are made as
+they are needed, so that new ones come in the flood too. Events are whole ones, as a shop's own server sends them: a
+batch of them costs the service's processor 2 to 3 ms, a refusal some 50 us, so goodput stays. (A thousand events that
+name nothing but kind and product cost 0.8 ms: where those are refused, goodput is 80 to 87 % of their peak.)
 
 Readers are served by an API process of their own, as docs/operations.md advises; some also read from the one that is
 overloaded. Senders and readers here are processes too, which stand on other machines in truth: so what is overloaded
@@ -46,8 +47,8 @@ from tests.faults.processors import Others, halves, on
 from tests.waiting import until
 
 ROUNDS = 5
-QUICK_ROUNDS = 1
-_TIMES = 3
+QUICK_ROUNDS = 2
+_TIMES, _TIMES_SENT = 3, 3.2
 _EVENTS = 500
 """Of a batch: with kind, product, user, entrance and slot each, as a shop's own server tells of clicks."""
 _USERS, _SLOTS = 100_000, 50
@@ -62,7 +63,7 @@ _READING = 3
 """Processes that read, and the witness."""
 _LATER = 10
 """Niceness of the senders: readers beside them come first."""
-_CALM_S, _PEAK_S, _OVER_S = 4.0, 6.0, 7.0
+_CALM_S, _PEAK_S, _OVER_S = 2.0, 5.0, 6.0
 _AHEAD_MAX_MS = 2_000
 _SETTLED_S = 90.0
 _UNKNOWN = "Redis is away"
@@ -81,7 +82,7 @@ class Result(Bounded):
     peak_events_per_s: int = 0
     offered_events_per_s: int = 0
     offered_times: float = at_least(_TIMES)
-    """How many times the peak was offered: with less it was no such overload."""
+    """How many times the peak was offered, or the goodput where that is more: with less it was no such overload."""
     goodput_events_per_s: int = 0
     goodput_share: float = at_least(0.9)
     """Of the peak."""
@@ -178,7 +179,7 @@ class _Seen:
         peak, goodput, offered = map(fmean, (self.peak_per_s, self.goodput_per_s, self.offered_per_s))
         result.peak_events_per_s, result.goodput_events_per_s = round(peak), round(goodput)
         result.offered_events_per_s = round(offered)
-        result.offered_times, result.goodput_share = round(offered / peak, 2), round(goodput / peak, 3)
+        result.offered_times, result.goodput_share = round(offered / max(peak, goodput), 2), round(goodput / peak, 3)
         result.refused_ms_p50, result.refused_ms_p99 = (
             _percentile(self.refused_ms or [0.0], each) for each in (50, 99)
         )
@@ -213,7 +214,10 @@ class _Round:
         result, seen = self._result, self._seen
         until(self._readers_serve, within_s=_SETTLED_S, what="the readers' API shows the board")
         seen.calm_ms += self._read_ms(self._reads(self._readers_address, _CALM_S))
+        reads = [self._reads(each, _PEAK_S) for each in (self._readers_address, self._address)]
         counted, _ = self._send(Plan(batch, _PEAK_CONNECTIONS, _PEAK_S))
+        for each in reads:
+            self._read_ms(each)
         peak = max(counted, float(_EVENTS))  # a machine so busy that nothing was counted in time
         seen.peak_per_s.append(peak)
         _settled(self._parts)
@@ -229,7 +233,7 @@ class _Round:
         reads = self._reads(self._readers_address, _OVER_S)
         beside = self._reads(self._address, _OVER_S)
         witness = self._pool.submit(flood, self._address, Plan(batch, _WITNESS_CONNECTIONS, _OVER_S, _WITNESSED_PER_S))
-        goodput, over = self._send(Plan(batch, _CONNECTIONS, _OVER_S, _TIMES * peak / _EVENTS))
+        goodput, over = self._send(Plan(batch, _CONNECTIONS, _OVER_S, _TIMES_SENT * peak / _EVENTS))
         witnessed = witness.result()
         self._take_note(witnessed)
         seen.over_ms += self._read_ms(reads)
