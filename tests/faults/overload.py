@@ -52,8 +52,8 @@ _TIMES, _TIMES_SENT = 3, 3.2
 _EVENTS = 500
 """Of a batch: with kind, product, user, entrance and slot each, as a shop's own server tells of clicks."""
 _USERS, _SLOTS = 100_000, 50
-_PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 16, 1_024, 32
-"""16: of 4 to 64 those with the highest peak; from 32 on the first in the queue waits for 100 ms, and some are refused.
+_PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 20, 1_024, 32
+"""20: enough that the service is never idle; from 32 on the first in the queue waits for 100 ms, and some are refused.
 1,024: each batch that is taken waits its turn, so with 192 no more than 1.1 times the peak could be offered."""
 _READS_PER_S = 200
 _SENDERS = 2
@@ -215,7 +215,8 @@ class _Round:
         until(self._readers_serve, within_s=_SETTLED_S, what="the readers' API shows the board")
         seen.calm_ms += self._read_ms(self._reads(self._readers_address, _CALM_S))
         reads = [self._reads(each, _PEAK_S) for each in (self._readers_address, self._address)]
-        counted, _ = self._send(Plan(batch, _PEAK_CONNECTIONS, _PEAK_S))
+        plan = Plan(batch, _PEAK_CONNECTIONS, _PEAK_S)
+        counted, _ = self._sent([self._pool.submit(flood, self._address, plan)], plan)  # comes not last, as senders do
         for each in reads:
             self._read_ms(each)
         peak = max(counted, float(_EVENTS))  # a machine so busy that nothing was counted in time
@@ -233,7 +234,10 @@ class _Round:
         reads = self._reads(self._readers_address, _OVER_S)
         beside = self._reads(self._address, _OVER_S)
         witness = self._pool.submit(flood, self._address, Plan(batch, _WITNESS_CONNECTIONS, _OVER_S, _WITNESSED_PER_S))
-        goodput, over = self._send(Plan(batch, _CONNECTIONS, _OVER_S, _TIMES_SENT * peak / _EVENTS))
+        plan = Plan(batch, _CONNECTIONS, _OVER_S, _TIMES_SENT * peak / _EVENTS)
+        goodput, over = self._sent(
+            [self._senders.submit(flood, self._address, part) for part in plan.parts(_SENDERS)], plan
+        )
         witnessed = witness.result()
         self._take_note(witnessed)
         seen.over_ms += self._read_ms(reads)
@@ -258,9 +262,8 @@ class _Round:
         self._result.reads_failed += sum(status != 200 for status in answers.statuses) + answers.unanswered
         return answers.since_due_ms
 
-    def _send(self, plan: Plan) -> tuple[float, Answers]:
+    def _sent(self, sending: Sequence[Future[Answers]], plan: Plan) -> tuple[float, Answers]:
         """(events counted in a second, answers)."""
-        sending = [self._senders.submit(flood, self._address, part) for part in plan.parts(_SENDERS)]
         goodput = self._goodput(sending, plan.seconds)
         answers = Answers.of_all([each.result() for each in sending])
         self._take_note(answers)
