@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 import msgspec
 
 from api.bodies import NOT_JSON, why_not_json
-from api.sent_events import BatchIn, EventIn, Id
+from api.sent_events import EventIn, Id, is_id
 from api.taken import VALUE_MAX, Decoded, MalformedBatchError, RefusedEvent, Rows
 from racing.documents import ID_WORDS
 from racing.events import NO_TIME_MS
@@ -19,26 +21,33 @@ class _Raws(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _ABSENT = {"ts_ms": NO_TIME_MS, "amount": 0}
-_PlainIn = msgspec.defstruct(
-    "_PlainIn",
-    [
-        (each.name, each.type) if each.required else (each.name, each.type, _ABSENT[each.name])
+_ALWAYS = ("type", "product", *_ABSENT)
+_OTHERS = frozenset(each.name for each in msgspec.structs.fields(EventIn) if each.name not in _ALWAYS)
+_LABELS = ("source", "segment")
+"""Fields of few values in many events: their form is looked at once a value, which is ten times cheaper than to have
+the decoder match each against the pattern."""
+
+
+@cache  # 2 ** 8 at most
+def _batches_with(others: frozenset[str]) -> Callable[[bytes], Any]:
+    """A decoder of batches whose events have no fields but type, product, ts_ms, amount and these.
+
+    An event costs by the fields of its struct, given or not, so batches are decoded as the narrowest that holds them.
+    What is absent stands there as it will in the column. A label is any text.
+    """
+    fields: list[Any] = [
+        (each.name, each.type, *([] if each.required else [_ABSENT.get(each.name)]))
+        if each.name not in _LABELS
+        else (each.name, str | None, None)
         for each in msgspec.structs.fields(EventIn)
-        if each.required or each.name in _ABSENT
-    ],
-    forbid_unknown_fields=True,
-    gc=False,
-)
-"""An event of type, product, ts_ms and amount, which most have alone: a struct costs by its fields, given or not. What
-is absent stands there as it will in the column."""
+        if each.name in _ALWAYS or each.name in others
+    ]
+    event = msgspec.defstruct("Event", fields, forbid_unknown_fields=True, gc=False)
+    kind = msgspec.defstruct("Batch", [("events", list[event])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+    return msgspec.json.Decoder(kind).decode
 
 
-class _PlainBatchIn(msgspec.Struct, forbid_unknown_fields=True):
-    events: list[_PlainIn]  # type: ignore[valid-type]  # made at run time, of EventIn's own fields
-
-
-_decode_plain = msgspec.json.Decoder(_PlainBatchIn).decode
-_decode_batch = msgspec.json.Decoder(BatchIn).decode
+_UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)` - at `\$.events")
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
 _decode_any = msgspec.json.Decoder(msgspec.Raw).decode
@@ -82,13 +91,29 @@ def _check_size(size: int, events_max: int) -> None:
 
 def _decoded(body: bytes, events_max: int) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
-    for decode_batch, rows_of in ((_decode_plain, Rows.of_plain), (_decode_batch, Rows.of)):
+    others: frozenset[str] = frozenset()
+    while True:
         try:
-            events = decode_batch(body).events
-        except msgspec.ValidationError:
-            continue  # other fields, or wrong ones
-        return Decoded(rows_of(events), range(len(events)))
-    return _one_by_one(body, events_max)
+            events = _batches_with(others)(body).events
+        except msgspec.ValidationError as exc:
+            wider = others | _unknown_field(exc)
+            if wider == others:
+                return _one_by_one(body, events_max)
+            others = wider
+        else:
+            rows = Rows.of(events)
+            return Decoded(rows, range(len(events))) if _labels_fit(rows) else _one_by_one(body, events_max)
+
+
+def _unknown_field(exc: msgspec.ValidationError) -> frozenset[str]:
+    """The field of an event that a decoder did not know: itself where it is one, nothing where something is wrong."""
+    found = _UNKNOWN.match(str(exc))
+    return _OTHERS.intersection(found.groups() if found else ())
+
+
+def _labels_fit(rows: Rows) -> bool:
+    labels = set(rows.source or ()) | set(rows.segment or ())
+    return all(label is None or is_id(label) for label in labels)
 
 
 def _one_by_one(body: bytes, events_max: int) -> Decoded:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from api.sent_events import EventIn
 from racing.events import NO_TIME_MS, EventBatch, HashArray, hash_id, hash_user, table_of
 from racing.model import IntArray
 
 VALUE_MAX = 80
 """Characters of a wrong value that a reason shows."""
+
+
+_NOTHING = {"ts_ms": frozenset({None, NO_TIME_MS}), "amount": frozenset({None, 0})}
+"""What stands for no value, where it is not None alone."""
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -54,29 +58,21 @@ class Rows(NamedTuple):
     token: list[str | None] | None = None
 
     @classmethod
-    def of(cls, events: Sequence[EventIn]) -> Rows:
-        """Whole events turned around."""
+    def of(cls, events: Sequence[Any]) -> Rows:
+        """Events turned around: of EventIn, or of a struct with some of its fields. Cost: a list a field."""
         if not events:
             return cls([], [])
-        size = len(events)
-        columns: Any = map(list, zip(*map(msgspec.structs.astuple, events), strict=True))
-        shown: list[Any] = [column if column.count(None) < size else None for column in columns]
-        return cls(*shown)
-
-    @classmethod
-    def of_plain(cls, events: Sequence[Any]) -> Rows:
-        """Events that have no other fields than type, product, ts_ms and amount.
-
-        Cost: a list a field, half of turning tuples around.
-        """
-        times = [event.ts_ms for event in events]
-        amounts = [event.amount for event in events]
-        return cls(
-            [event.type for event in events],
-            [event.product for event in events],
-            times if times.count(NO_TIME_MS) < len(times) else None,
-            amounts if any(amounts) else None,
-        )
+        columns = {
+            # As most events have no other fields: half of what attrgetter costs.
+            "type": [event.type for event in events],
+            "product": [event.product for event in events],
+            "ts_ms": [event.ts_ms for event in events],
+            "amount": [event.amount for event in events],
+        }
+        for name in events[0].__struct_fields__[len(columns) :]:
+            columns[name] = list(map(attrgetter(name), events))
+        said: dict[str, Any] = {name: column if _says(name, column) else None for name, column in columns.items()}
+        return cls(**said)
 
     def only(self, places: Sequence[int]) -> Rows:
         """The events at these places."""
@@ -91,6 +87,14 @@ class Rows(NamedTuple):
             for several in zip(*parts, strict=True)
         ]
         return cls(*columns)
+
+
+def _says(name: str, column: list[Any]) -> bool:
+    """Whether an event has a value there. Cost: next to nothing where the first one has."""
+    nothing = _NOTHING.get(name)
+    if nothing is None:
+        return column[0] is not None or column.count(None) < len(column)
+    return not nothing.issuperset(column)
 
 
 def _end_to_end(columns: Sequence[list[Any] | None], parts: Sequence[Rows]) -> list[Any]:

@@ -168,3 +168,30 @@ def test_a_wrong_event_on_a_line_is_refused_alone() -> None:
 
     assert Rows.of([event()]) == found.rows
     assert [1] == [each.index for each in found.refused]
+
+
+@pytest.mark.parametrize("label", ["source", "segment"])
+def test_a_label_of_a_wrong_form_is_refused_alone(label: str) -> None:
+    """Though labels are looked at once a value, after the batch is decoded."""
+    events = [{"type": "click", "product": "p-1", label: value} for value in ("new", "a b", "new")]
+
+    found = decoded(*events)
+
+    assert found.places == [0, 2]
+    assert [(each.index, each.reason) for each in found.refused] == [
+        (1, f'{label}: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not "a b"')
+    ]
+
+
+@pytest.mark.parametrize("name", Rows._fields[4:])
+def test_a_field_that_only_the_last_event_has_does_not_make_the_batch_dearer(name: str) -> None:
+    """The decoder tells which field it did not know, in words: were they others, events would be read one by one."""
+    value: object = 3 if name in {"quantity", "frame", "slot"} else "new"
+    events = [{"type": "click", "product": "p-1"}, {"type": "click", "product": "p-1", name: value}]
+
+    found = decoded(*events)
+
+    assert isinstance(found.places, range)
+    assert getattr(found.rows, name) == [None, value]
+    others = [column for field, column in found.rows._asdict().items() if field != name]
+    assert others == [["click"] * 2, ["p-1"] * 2, *[None] * 9]
