@@ -10,7 +10,8 @@ from racing.model import IntArray
 def each_once(numbers: IntArray) -> IntArray:
     """Each number once, sorted. Cost: one sort, a sixth of that of numpy 2.4's own unique, which hashes."""
     ordered = np.sort(numbers)
-    return ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    found: IntArray = ordered[np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)]]
+    return found
 
 
 class Distinct:
