@@ -79,15 +79,6 @@ class Rows(NamedTuple):
         columns: list[Any] = [column and [column[place] for place in places] for column in self]
         return Rows(*columns)
 
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """The events of several batches as those of one."""
-        columns: list[Any] = [
-            None if several.count(None) == len(several) else _end_to_end(several, parts)
-            for several in zip(*parts, strict=True)
-        ]
-        return cls(*columns)
-
 
 def _says(name: str, column: list[Any]) -> bool:
     """Whether an event has a value there. Cost: next to nothing where the first one has."""
@@ -97,9 +88,12 @@ def _says(name: str, column: list[Any]) -> bool:
     return not nothing.issuperset(column)
 
 
-def _end_to_end(columns: Sequence[list[Any] | None], parts: Sequence[Rows]) -> list[Any]:
-    pairs = zip(columns, parts, strict=True)
-    return list(chain.from_iterable([[None] * len(part.type) if column is None else column for column, part in pairs]))
+def _end_to_end(columns: Sequence[list[Any] | None], sizes: Sequence[int]) -> list[Any] | None:
+    """A column of several batches of these sizes; None where none has it."""
+    if columns.count(None) == len(columns):
+        return None
+    pairs = zip(columns, sizes, strict=True)
+    return list(chain.from_iterable([None] * size if column is None else column for column, size in pairs))
 
 
 class Decoded(msgspec.Struct):
@@ -123,10 +117,14 @@ class Taken(msgspec.Struct, frozen=True):
 
     @classmethod
     def joined(cls, parts: Sequence[Taken]) -> Taken:
-        """The events of several batches, taken under the same kinds, as those of one."""
+        """The events of several batches, taken under the same kinds, as those of one; kind and runners tell whose."""
         if len(parts) == 1:
             return parts[0]
-        rows = Rows.joined([part.rows for part in parts])
+        sizes = [len(part) for part in parts]
+        columns: list[Any] = [
+            _end_to_end(several, sizes) for several in zip(*(part.rows[2:] for part in parts), strict=True)
+        ]
+        rows = Rows([], [], *columns)
         runners = np.concatenate([part.runners for part in parts])
         return cls(rows, parts[0].kinds, b"".join([part.kind for part in parts]), runners)
 
@@ -134,7 +132,8 @@ class Taken(msgspec.Struct, frozen=True):
         """(kind, id) of the events that have an id."""
         if self.rows.id is None:
             return []
-        return [(kind, name) for kind, name in zip(self.rows.type, self.rows.id, strict=True) if name is not None]
+        pairs = zip(self.kind, self.rows.id, strict=True)
+        return [(self.kinds[kind], name) for kind, name in pairs if name is not None]
 
     def batch(self, secret: bytes) -> EventBatch:
         """The events as columns; users hashed under the deployment's secret."""

@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.ingest import batch_of_lines, decode
 from api.taken import MalformedBatchError, Rows
@@ -195,3 +197,18 @@ def test_a_field_that_only_the_last_event_has_does_not_make_the_batch_dearer(nam
     assert getattr(found.rows, name) == [None, value]
     others = [column for field, column in found.rows._asdict().items() if field != name]
     assert others == [["click"] * 2, ["p-1"] * 2, *[None] * 9]
+
+
+@given(
+    st.lists(st.sampled_from(["click", "pay", "buy", "", "x" * 33, 5]), min_size=1, max_size=4),
+    st.sets(st.sampled_from(["click", "pay", "order"])),
+    st.booleans(),
+)
+def test_kinds_that_are_likely_change_nothing_but_the_cost(types: list[object], likely: set[str], more: bool) -> None:
+    """Whether the events are of them or not."""
+    events = [{"type": kind, "product": "p-1", **({"user": "u"} if more else {})} for kind in types]
+    body = json.dumps({"events": events}).encode()
+
+    found, right = (decode(body, events_max=10, kinds=kinds) for kinds in (tuple(sorted(likely)), ()))
+
+    assert (found.rows, list(found.places), found.refused) == (right.rows, list(right.places), right.refused)
