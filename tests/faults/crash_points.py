@@ -1,4 +1,4 @@
-"""Every crash point of append and commit, enumerated (R3): the retry and the next owner end where no crash ends.
+"""Every crash point of append and commit, enumerated: the retry and the next owner end where no crash ends.
 
 A workload is one to three batches: new ones, the same Idempotency-Key again, late events, events with ids, a decision
 between. It is raced once without a crash, and held against a naive recount; then once for every point at which its
