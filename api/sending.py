@@ -69,7 +69,7 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
 
 async def send_let_in(service: Service, view: VenueView, sent: Sent) -> bytes:
     """As send, for a batch that was let in."""
-    came = _came(sent, service.settings.batch_max_events)
+    came = _came(sent, view, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
     sorted_out = _sorted_out(
@@ -90,7 +90,7 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     appender = service.appenders.get(view.venue.venue)
     if appender is None:
         return False
-    taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
+    taken = _whole(service, view, _came(sent, view, service.settings.batch_max_events))
     if taken is None:
         return False
     _submit(service, view, sent, (taken, []), appender, heard)
@@ -113,13 +113,13 @@ Came = Decoded | PackedColumns
 SortedOut = tuple[Taken | PackedTaken, list[RefusedEvent]]
 
 
-def _came(sent: Sent, events_max: int) -> Came:
+def _came(sent: Sent, view: VenueView, events_max: int) -> Came:
     """The events of a body, well-formed ones and others. Raises ProblemError for a body that is no batch."""
     try:
         if sent.media_type == MEDIA_TYPE:
             return decode_packed(sent.body, events_max=events_max)
         body = batch_of_lines(sent.body) if sent.media_type == NDJSON else sent.body
-        return decode(body, events_max=events_max)
+        return decode(body, events_max=events_max, kinds=tuple(view.kinds))
     except MalformedBatchError as exc:
         raise ProblemError(exc.code, str(exc)) from exc
 
