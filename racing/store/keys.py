@@ -130,6 +130,11 @@ class VenueKeys:
         return self._key("applied")
 
     @property
+    def watched(self) -> str:
+        """sorted set: merchant:zero-padded runner number -> until when, ms, its standings are kept wherever it is."""
+        return self._key("watched")
+
+    @property
     def rules(self) -> str:
         """hash: version -> JSON of the rule version; ``current`` -> put last; ``highest`` -> given, to phases too."""
         return self._key("rules")

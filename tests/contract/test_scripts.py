@@ -82,6 +82,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "mend_field": ([KEYS.runners], [["0", "", "a"], ["0", "b", "c"], ["0", "a", "b"], ["0", "b", ""]]),
+    "watch_runner": (
+        [KEYS.watched],
+        [[f"m-{m}", f"m-{m}:{n:010d}", "9", now, "1", "2"] for m, n, now in ((1, 0, "1"), (1, 1, "1"), (1, 0, "9"))],
+    ),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
 }
 """Each script's keys, and arguments that lead it down each of its ways."""
