@@ -21,8 +21,8 @@ from loadtests.worker import Job
 from racing.rule import DEFAULT_RULE
 
 PRODUCTS = 1_000
-FIELD, QUICK_FIELD = 1_000_000, 100_000
-"""Runners of the venue, each thousandth or hundredth of them the merchant's."""
+FIELD, QUICK_FIELD = 1_000_000, 50_000
+"""Runners of the venue, each thousandth or fiftieth of them the merchant's."""
 MERCHANT = "m-0"
 CPU_MS_MAX = 20.0
 """The promise: API process and server together, of one answer with all of them."""
@@ -62,7 +62,7 @@ class Shape:
 
 def merchants(plan: Plan) -> Figures:
     """CPU of API process and server for each answer, less what the same events cost without; in turns, medians."""
-    rounds, requests = (3, 40) if plan.quick else (5, 100)
+    rounds, requests = (3, 30) if plan.quick else (5, 100)
     seconds = requests / _REQUESTS_PER_S
     runners = QUICK_FIELD if plan.quick else FIELD
     shapes = _shapes(runners, quick=plan.quick)
