@@ -21,8 +21,8 @@ from loadtests.worker import Job
 from racing.rule import DEFAULT_RULE
 
 PRODUCTS = 1_000
-FIELD, QUICK_FIELD = 1_000_000, 50_000
-"""Runners of the venue, each thousandth or fiftieth of them the merchant's."""
+FIELD, QUICK_FIELD = 1_000_000, 20_000
+"""Runners of the venue, each thousandth or twentieth of them the merchant's."""
 MERCHANT = "m-0"
 CPU_MS_MAX = 20.0
 """The promise: API process and server together, of one answer with all of them."""

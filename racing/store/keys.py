@@ -180,9 +180,13 @@ def ticket(digest: str) -> str:
     return f"saima:{{saima}}:ticket:{digest}"
 
 
+MEMBER = "%010d"
+"""A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
+
+
 def member(runner: int) -> str:
-    """A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
-    return f"{runner:010d}"
+    """A runner as a sorted-set member."""
+    return MEMBER % runner
 
 
 def merchant_range(merchant: str) -> tuple[str, str]:

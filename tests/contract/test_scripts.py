@@ -12,6 +12,7 @@ import redis
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.scripts import Script, source
+from racing.store.standings import SUMS
 from tests.contract.servers import RealStore, Store
 
 KEYS = VenueKeys("hall-1")
@@ -51,7 +52,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),
     "read_standings": (
-        [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
+        [KEYS.commit, KEYS.held, KEYS.standings, *(KEYS.sums(what, "click:count") for what in SUMS)],
         [["0000000000"], ["00000000000000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
