@@ -5,7 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 # Continuous integration sets SAIMA_CI=1: then a skipped test fails, and hypothesis draws the same cases each time.
-CI_PYTEST_FLAGS := $(if $(SAIMA_CI),--fail-on-skip --hypothesis-profile=ci -n 2)
+# Of two cores a test waits for a third of its time: three share them.
+CI_PYTEST_FLAGS := $(if $(SAIMA_CI),--fail-on-skip --hypothesis-profile=ci -n 3)
 PYTEST_FLAGS    ?=
 unexport SAIMA_CI  # SAIMA_* belongs to the service's settings; it has none of this name
 

@@ -63,7 +63,7 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     """
     known = service.appenders.get(view.venue.venue)
     _let_in(view, service.full if known is None else known.shut)
-    came = _came(sent, service.settings.batch_max_events)
+    came = _came(sent, view, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
     sorted_out = _sorted_out(
@@ -85,7 +85,7 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     if appender is None:
         return False
     _let_in(view, appender.shut)
-    taken = _whole(service, view, _came(sent, service.settings.batch_max_events))
+    taken = _whole(service, view, _came(sent, view, service.settings.batch_max_events))
     if taken is None:
         return False
     _submit(service, view, sent, (taken, []), appender, heard)
@@ -104,13 +104,13 @@ Came = Decoded | PackedColumns
 SortedOut = tuple[Taken | PackedTaken, list[RefusedEvent]]
 
 
-def _came(sent: Sent, events_max: int) -> Came:
+def _came(sent: Sent, view: VenueView, events_max: int) -> Came:
     """The events of a body, well-formed ones and others. Raises ProblemError for a body that is no batch."""
     try:
         if sent.media_type == MEDIA_TYPE:
             return decode_packed(sent.body, events_max=events_max)
         body = batch_of_lines(sent.body) if sent.media_type == NDJSON else sent.body
-        return decode(body, events_max=events_max)
+        return decode(body, events_max=events_max, kinds=tuple(view.kinds))
     except MalformedBatchError as exc:
         raise ProblemError(exc.code, str(exc)) from exc
 

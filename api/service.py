@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -40,6 +41,9 @@ from racing.store.removal import remove_venue
 ADVICE_TIMES, ADVICE_WITHIN_S = 10, 60
 """Advice on one product to one key, by each API process: enough to look at, too little to probe the formula."""
 
+_REMOVED_AT_ONCE = 4
+"""Venues; more wait. asyncio's own threads look up names of servers: they must be free when Redis comes back."""
+
 
 @dataclass
 class Service:
@@ -71,6 +75,7 @@ class Service:
     """What merchants may ask that costs more than a read of memory."""
     token_uses: TokenUses = field(init=False)
     advice: Pace = field(default_factory=lambda: Pace(ADVICE_TIMES, ADVICE_WITHIN_S))
+    _removing: Executor = field(default_factory=lambda: ThreadPoolExecutor(_REMOVED_AT_ONCE, "removing"))
     _followers: Followers | None = None
     _secret: bytes | None = None
     _gone: Gone | None = None
@@ -84,8 +89,11 @@ class Service:
         """The live streams of a merchant's standings. To be held by who means to open one."""
         return self.live.standings(merchant, lambda: MerchantStandings(self, merchant, self.share))
 
-    def remove(self, venue: str) -> int:
-        """As remove_venue, with the files of this machine; takes seconds: to be called in a thread of its own."""
+    async def remove(self, venue: str) -> int:
+        """As remove_venue, with the files of this machine. Takes seconds, in a thread of few that are for it alone."""
+        return await asyncio.get_running_loop().run_in_executor(self._removing, self._removed, venue)
+
+    def _removed(self, venue: str) -> int:
         root, client = connect(self.url), connect(self.url, venue=venue)
         try:
             return remove_venue(root, client, venue, folder=self.settings.segments_folder)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from api.sent_events import EventIn
 from racing.events import NO_TIME_MS, EventBatch, HashArray, hash_id, hash_user, table_of
 from racing.model import IntArray
 
 VALUE_MAX = 80
 """Characters of a wrong value that a reason shows."""
+
+
+_NOTHING = {"ts_ms": frozenset({None, NO_TIME_MS}), "amount": frozenset({None, 0})}
+"""What stands for no value, where it is not None alone."""
 
 
 class RefusedEvent(msgspec.Struct, frozen=True):
@@ -54,48 +58,42 @@ class Rows(NamedTuple):
     token: list[str | None] | None = None
 
     @classmethod
-    def of(cls, events: Sequence[EventIn]) -> Rows:
-        """Whole events turned around."""
+    def of(cls, events: Sequence[Any]) -> Rows:
+        """Events turned around: of EventIn, or of a struct with some of its fields. Cost: a list a field."""
         if not events:
             return cls([], [])
-        size = len(events)
-        columns: Any = map(list, zip(*map(msgspec.structs.astuple, events), strict=True))
-        shown: list[Any] = [column if column.count(None) < size else None for column in columns]
-        return cls(*shown)
-
-    @classmethod
-    def of_plain(cls, events: Sequence[Any]) -> Rows:
-        """Events that have no other fields than type, product, ts_ms and amount.
-
-        Cost: a list a field, half of turning tuples around.
-        """
-        times = [event.ts_ms for event in events]
-        amounts = [event.amount for event in events]
-        return cls(
-            [event.type for event in events],
-            [event.product for event in events],
-            times if times.count(NO_TIME_MS) < len(times) else None,
-            amounts if any(amounts) else None,
-        )
+        columns = {
+            # As most events have no other fields: half of what attrgetter costs.
+            "type": [event.type for event in events],
+            "product": [event.product for event in events],
+            "ts_ms": [event.ts_ms for event in events],
+            "amount": [event.amount for event in events],
+        }
+        for name in events[0].__struct_fields__[len(columns) :]:
+            columns[name] = list(map(attrgetter(name), events))
+        said: dict[str, Any] = {name: column if _says(name, column) else None for name, column in columns.items()}
+        return cls(**said)
 
     def only(self, places: Sequence[int]) -> Rows:
         """The events at these places."""
         columns: list[Any] = [column and [column[place] for place in places] for column in self]
         return Rows(*columns)
 
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """The events of several batches as those of one."""
-        columns: list[Any] = [
-            None if several.count(None) == len(several) else _end_to_end(several, parts)
-            for several in zip(*parts, strict=True)
-        ]
-        return cls(*columns)
+
+def _says(name: str, column: list[Any]) -> bool:
+    """Whether an event has a value there. Cost: next to nothing where the first one has."""
+    nothing = _NOTHING.get(name)
+    if nothing is None:
+        return column[0] is not None or column.count(None) < len(column)
+    return not nothing.issuperset(column)
 
 
-def _end_to_end(columns: Sequence[list[Any] | None], parts: Sequence[Rows]) -> list[Any]:
-    pairs = zip(columns, parts, strict=True)
-    return list(chain.from_iterable([[None] * len(part.type) if column is None else column for column, part in pairs]))
+def _end_to_end(columns: Sequence[list[Any] | None], sizes: Sequence[int]) -> list[Any] | None:
+    """A column of several batches of these sizes; None where none has it."""
+    if columns.count(None) == len(columns):
+        return None
+    pairs = zip(columns, sizes, strict=True)
+    return list(chain.from_iterable([None] * size if column is None else column for column, size in pairs))
 
 
 class Decoded(msgspec.Struct):
@@ -119,10 +117,14 @@ class Taken(msgspec.Struct, frozen=True):
 
     @classmethod
     def joined(cls, parts: Sequence[Taken]) -> Taken:
-        """The events of several batches, taken under the same kinds, as those of one."""
+        """The events of several batches, taken under the same kinds, as those of one; kind and runners tell whose."""
         if len(parts) == 1:
             return parts[0]
-        rows = Rows.joined([part.rows for part in parts])
+        sizes = [len(part) for part in parts]
+        columns: list[Any] = [
+            _end_to_end(several, sizes) for several in zip(*(part.rows[2:] for part in parts), strict=True)
+        ]
+        rows = Rows([], [], *columns)
         runners = np.concatenate([part.runners for part in parts])
         return cls(rows, parts[0].kinds, b"".join([part.kind for part in parts]), runners)
 
@@ -130,7 +132,8 @@ class Taken(msgspec.Struct, frozen=True):
         """(kind, id) of the events that have an id."""
         if self.rows.id is None:
             return []
-        return [(kind, name) for kind, name in zip(self.rows.type, self.rows.id, strict=True) if name is not None]
+        pairs = zip(self.kind, self.rows.id, strict=True)
+        return [(self.kinds[kind], name) for kind, name in pairs if name is not None]
 
     def batch(self, secret: bytes) -> EventBatch:
         """The events as columns; users hashed under the deployment's secret."""

@@ -149,6 +149,6 @@ def table_of(values: Sequence[str | None] | None) -> tuple[IntArray | None, tupl
     """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None, or none are given."""
     if values is None or not any(values):
         return None, ()
-    codes: dict[str, int] = {}
-    index = [0 if value is None else codes.setdefault(value, len(codes) + 1) for value in values]
-    return np.array(index, np.int64), tuple(codes)
+    names = [name for name in dict.fromkeys(values) if name is not None]
+    codes: dict[str | None, int] = {name: code for code, name in enumerate([None, *names])}
+    return np.fromiter(map(codes.__getitem__, values), np.int64, len(values)), tuple(names)

@@ -22,6 +22,7 @@ from racing.errors import CorruptRecordError, DocumentError, RuleError
 from racing.events import EventBatch
 from racing.formula import formula_of
 from racing.intake import Arrived
+from racing.marks import each_once
 from racing.model import START, Explained, Position, Slot
 from racing.orderbook import NEVER_MS
 from racing.phases import RuleInForce
@@ -128,7 +129,7 @@ class Race(Steered):
                 self.tally.intake.stated.columns[kind].enrol(number, given, self.moment_ms, anew=anew)
         self._grow()
         self._aim()
-        self._score_runners(np.unique(np.array([number for number, _ in enrolment.runners], np.int64)), shown=True)
+        self._score_runners(each_once(np.array([number for number, _ in enrolment.runners], np.int64)), shown=True)
 
     def _change_rule(self, change: RuleChange) -> None:
         try:

@@ -26,7 +26,7 @@ from racing.columns import Array
 from racing.field import Field
 from racing.formula import Held, Sums
 from racing.intake import Cells
-from racing.marks import Collected
+from racing.marks import Collected, each_once
 from racing.model import FloatArray, IntArray
 from racing.places import Places
 from racing.showing import Sight
@@ -126,7 +126,7 @@ class Segment:
             self.due(np.arange(len(self.scores), runners))
             self.scores = np.append(self.scores, np.zeros(runners - len(self.scores)))
         due, self._due = self._due, []
-        return due[0] if len(due) == 1 else np.unique(np.concatenate([NO_CELLS, *due]))
+        return due[0] if len(due) == 1 else each_once(np.concatenate([NO_CELLS, *due]))
 
     def _scored(self, runners: IntArray, scores: FloatArray, whole: Field) -> None:
         """Keep the scores of some runners. whole: who has no place in the venue's order, and so none here."""

@@ -19,6 +19,7 @@ import numpy as np
 
 from racing.cells import MEASURES_MAX, NO_CELLS, Bucket, add_at, flat, merged, runners_of
 from racing.columns import Array
+from racing.marks import each_once
 from racing.model import IntArray
 
 _TOUCHED, _CHANGED = 1, 2
@@ -205,7 +206,7 @@ class Windows:
         new = np.flatnonzero(marks[flat(keys, self.shape[1])] & wanted != wanted)
         if not len(new):
             return  # most cells are touched again and again
-        fresh = np.unique(keys[new])
+        fresh = each_once(keys[new])
         where = flat(fresh, self.shape[1])
         known = marks[where]
         marks[where] = known | wanted

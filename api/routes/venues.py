@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 import msgspec
@@ -112,7 +111,7 @@ async def delete_venue(
         expected = f"must be the id of the venue, {venue!r}"
         raise ProblemError("invalid", f"confirm: {expected}, not {confirm!r}: nothing is done")
     log.warning("venue is deleted", venue=venue, by=caller.name)
-    keys = await asyncio.to_thread(service.remove, venue)
+    keys = await service.remove(venue)
     service.forget(venue)
     await service.frames.refresh()
     await service.desk.venues.tell_deletion(venue, author=caller.name)

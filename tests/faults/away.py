@@ -1,6 +1,6 @@
-"""Redis goes away and comes back, killed or paused: readers keep their frame, writers hear of it, all resumes (R12).
+"""Redis goes away and comes back, killed or paused: readers keep their frame, writers hear of it, all resumes.
 
-And processes that are asked to end do so: not ready at once, gone within 5 s, nothing acknowledged lost (R15).
+And processes that are asked to end do so: not ready at once, gone within 5 s, nothing acknowledged lost.
 """
 
 from __future__ import annotations

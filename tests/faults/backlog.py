@@ -1,4 +1,4 @@
-"""A backlog of a million events, and more all the while: a scorer that starts now drains it with no wrong board (R13).
+"""A backlog of a million events, and more all the while: a scorer that starts now drains it with no wrong board.
 
 The score is the number of clicks, so the board of any log position is a count and a sort of the journal: every frame
 that the scorer publishes on its way is held against that.

@@ -1,4 +1,4 @@
-"""Clocks that jump an hour or half a second, either way, and owners that go wrong by half a second (R17).
+"""Clocks that jump an hour or half a second, either way, and owners that go wrong by half a second.
 
 Log time is the server's clock, and never goes back: while the clock is behind, the log stands at its last moment. What
 must hold: windows move one way, nothing leaves them twice, each id counts once, and frames, commits and sets come as

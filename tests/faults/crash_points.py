@@ -1,4 +1,4 @@
-"""Every crash point of append and commit, enumerated (R3): the retry and the next owner end where no crash ends.
+"""Every crash point of append and commit, enumerated: the retry and the next owner end where no crash ends.
 
 A workload is one to three batches: new ones, the same Idempotency-Key again, late events, events with ids, a decision
 between. It is raced once without a crash, and held against a naive recount; then once for every point at which its
@@ -91,10 +91,11 @@ class Result:
 # -- workloads -----------------------------------------------------------------------------------------------
 
 
-def workloads() -> Iterator[tuple[str, ...]]:
-    """All of up to three batches."""
-    for size in range(1, BATCHES_MAX + 1):
+def workloads(every: int = 1) -> Iterator[tuple[str, ...]]:
+    """All of up to three batches; of those of three every so manieth alone."""
+    for size in range(1, BATCHES_MAX):
         yield from itertools.product(KINDS, repeat=size)
+    yield from itertools.islice(itertools.product(KINDS, repeat=BATCHES_MAX), 0, None, every)
 
 
 def sendings(workload: Sequence[str]) -> list[list[Sending]]:
@@ -217,11 +218,14 @@ def crash_all(chosen: Sequence[Sequence[str]], *, deep: bool, scripts: Callable[
     return result
 
 
-def run(rounds: int, *, seed: int = 1, tell: Tell = silent, deep: bool = True) -> Result:
-    """Every crash point of the first so many workloads, in as many processes as there are cores. Nothing is drawn."""
+def run(rounds: int, *, seed: int = 1, tell: Tell = silent, deep: bool = True, every: int = 1) -> Result:
+    """Every crash point of the first so many workloads, in as many processes as there are cores. Nothing is drawn.
+
+    every: as workloads has it.
+    """
     begun_s = time.monotonic()
     whole = Result()
-    chosen = list(itertools.islice(workloads(), rounds))
+    chosen = list(itertools.islice(workloads(every), rounds))
     portions = [chosen[first : first + _PORTION] for first in range(0, len(chosen), _PORTION)]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for result in pool.map(partial(crash_all, deep=deep), portions):

@@ -1,4 +1,4 @@
-"""kill -9 of scorer, API and server under load: nothing acknowledged is lost, nothing is counted twice (R1, R2).
+"""kill -9 of scorer, API and server under load: nothing acknowledged is lost, nothing is counted twice.
 
 That is safe mode. In fast mode a killed server may lose what was acknowledged in its last two seconds: how much that
 was is reported, and held against what was acknowledged then; nothing is counted twice there either.

@@ -1,4 +1,4 @@
-"""Replies dropped, of every kind of command that our processes send (R2): nothing is counted twice, nothing is lost.
+"""Replies dropped, of every kind of command that our processes send: nothing is counted twice, nothing is lost.
 
 A whole Saima stands behind a proxy that lets the server carry a command out and ends the connection instead of passing
 its reply on. Senders, one of which has no Idempotency-Key but ids, try again until they hear 202; an operator enrols

@@ -1,4 +1,4 @@
-"""A soak: load and readers for twenty minutes, and nothing that grows (R16): memory, descriptors, lag.
+"""A soak: load and readers for twenty minutes, and nothing that grows: memory, descriptors, lag.
 
 Slopes are fitted to samples taken after a warm-up, in which frames and ids fill the room that they are given; the short
 form is over before that, so it holds only descriptors and lag to account and reports the rest. In the end everything is

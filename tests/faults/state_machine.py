@@ -1,4 +1,4 @@
-"""The whole of append, fold and commit against a naive model (R10), in any order that Hypothesis can think of.
+"""The whole of append, fold and commit against a naive model, in any order that Hypothesis can think of.
 
 Senders send, and send again; events come late; the rule changes and products enrol; API processes and owners die at any
 point; a paused owner goes on; the server falls back to an earlier moment, as after a failover that lost its last

@@ -65,7 +65,7 @@ def test_an_owner_that_does_not_look_at_the_epoch_is_found(monkeypatch: pytest.M
     """The simulation can fail: without the check before a fold, and the watch on the key, commits of two mix."""
     monkeypatch.setattr(Committer, "begin", lambda self: self._pipe.reset())
 
-    assert _broken(24, 200)
+    assert _broken(105, 200)
 
 
 def test_an_owner_that_looks_but_does_not_watch_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_an_owner_that_looks_but_does_not_watch_is_found(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(Committer, "begin", begin)
 
-    assert _broken(17, 400)
+    assert _broken(3, 400)
 
 
 def test_an_append_that_does_not_know_its_key_again_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

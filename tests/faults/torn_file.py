@@ -1,8 +1,8 @@
 """Files cut off anywhere and bytes flipped: a prefix comes back and nothing else, or it is refused; never silence.
 
 A venue is raced by hand on an embedded server, with checkpoints, sets, frames and segment files. Then copies of its
-append-only file are cut at many offsets (R4), and single bits are flipped in that file, in checkpoints, in segments,
-and in batches and decisions that no checkpoint holds yet (R5). What a new owner makes of each copy is held against a
+append-only file are cut at many offsets, and single bits are flipped in that file, in checkpoints, in segments,
+and in batches and decisions that no checkpoint holds yet. What a new owner makes of each copy is held against a
 replay of the sender's own journal: it is right, or refused, or told: an entry is passed over and counted, and all that
 is shown agrees with the rest.
 """
@@ -171,7 +171,7 @@ def _copy(raced: Raced, data: bytes) -> Iterator[Track]:
             server.stop()
 
 
-# -- R4: cuts --------------------------------------------------------------------------------------------------
+# -- cuts ------------------------------------------------------------------------------------------------------
 
 
 def cut(raced: Raced, offset: int, result: Result) -> None:
@@ -217,7 +217,7 @@ def _hold_against(raced: Raced, track: Track, where: str, result: Result) -> Non
         result.trouble(f"{where}: what came back is not the board of its log")
 
 
-# -- R5: flips -------------------------------------------------------------------------------------------------
+# -- flips ------------------------------------------------------------------------------------------------------
 
 
 def flipped(data: bytes, rng: random.Random) -> tuple[bytes, str]:

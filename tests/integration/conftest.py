@@ -19,7 +19,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 @pytest.fixture(scope="module")
 def service(deployment: Running) -> Iterator[Running]:
-    """That deployment; each test makes its own venues, which go with their module once they are many."""
+    """That deployment; the venues that tests make end with their module: an idle one costs 0.4 % of a core."""
     yield deployment
     deployment.clear()
 

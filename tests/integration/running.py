@@ -8,7 +8,6 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from racing.settings import Settings, load_settings
 from racing.store.client import connect
 from racing.store.commit import read_commit
 from racing.store.embedded import EmbeddedServer
-from racing.store.keys import VenueKeys, member
+from racing.store.keys import VENUES, VenueKeys, member
 from tests.integration.contract import JSON
 from tests.waiting import until
 
@@ -35,8 +34,6 @@ PLAIN_RULE: dict[str, Any] = {
 }
 """A score that can be read off: one point for each order, and one for each ten of money (in fen)."""
 
-_MANY = 12
-"""So many venues may race on beside a module of tests: they cost 5 % of a core."""
 _names = (f"race-{number}" for number in itertools.count(1))
 
 
@@ -103,12 +100,8 @@ class Running:
         return name
 
     def clear(self) -> None:
-        """Delete every venue where there are many, all at once: each deletion waits until nothing has come back."""
-        names = [venue["venue"] for venue in self.http.get("/v1/venues", params={"limit": 200}).json()["venues"]]
-        if len(names) > _MANY:
-            with ThreadPoolExecutor(32) as deleting:
-                gone = deleting.map(lambda name: self.http.delete(f"/v1/venues/{name}?confirm={name}"), names)
-            assert all(answer.is_success for answer in gone)
+        """End every venue: not listed any more, it is let go of within a second. Its keys go with the server."""
+        self.redis.delete(VENUES)
 
     def enrol(self, venue: str, *products: str) -> None:
         """Enrol products under data made of their ids."""

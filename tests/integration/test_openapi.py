@@ -497,7 +497,7 @@ def names_what_there_is(case: schemathesis.Case[Any]) -> None:
 @SCHEMA.exclude(  # have no end: test_live and test_live_standings hold them to the document
     operation_id=["followSlots", "followStandings"]
 ).parametrize()
-@settings(suppress_health_check=list(HealthCheck))
+@settings(suppress_health_check=list(HealthCheck), max_examples=30)  # python -m tests.faults fuzz draws 2,000
 def test_the_service_is_as_its_document_says(case: schemathesis.Case[Any], exemplary: Keyed) -> None:
     """Whatever is sent: no 5xx, only declared statuses, types, headers and shapes, and nothing wrong is taken.
 

@@ -56,7 +56,7 @@ def desked(draw: st.DrawFn, *, rule_changes: bool = False) -> Log:
     return [*log[:at], (log[at - 1][0], orders), *log[at:]]
 
 
-@law(60)
+@law(30)
 @given(desked(rule_changes=True))
 def test_a_copy_is_the_race_and_goes_on_alike(log: Log) -> None:
     """Wherever it is taken, and neither moves the other."""
@@ -74,7 +74,7 @@ def test_a_copy_is_the_race_and_goes_on_alike(log: Log) -> None:
 # -- preview ---------------------------------------------------------------------------------------------------
 
 
-@law(60)
+@law(30)
 @given(desked(rule_changes=True))
 @example([(START_MS, {"rule": rule_of(*EVERY_SIGNAL)}), (START_MS, {"enrol": {0: {}, 1: {}}})])
 def test_preview_of_the_present_rule_is_the_present_board(log: Log) -> None:
@@ -90,7 +90,7 @@ def test_preview_of_the_present_rule_is_the_present_board(log: Log) -> None:
     assert state(race) == before
 
 
-@law(60)
+@law(30)
 @given(desked(), rules())
 def test_preview_is_the_board_that_the_rule_then_makes(log: Log, rule: dict[str, Any]) -> None:
     """Slot by slot, term by term; and everybody's move is told once."""
@@ -129,7 +129,7 @@ def test_preview_says_from_when_what_is_not_kept_would_be_full() -> None:
 # -- explain ---------------------------------------------------------------------------------------------------
 
 
-@law(60)
+@law(30)
 @given(desked(rule_changes=True))
 def test_contributions_add_up_to_the_score_bit_for_bit(log: Log) -> None:
     """In term order, for everyone, on the board or not; and standings are the plain sort."""
@@ -162,7 +162,7 @@ def _boards(entries: list[Entry], stops: list[int]) -> list[list[int]]:
     ]
 
 
-@law(60)
+@law(30)
 @given(desked(), st.integers(0, 20), st.integers(1, 4))
 def test_what_if_under_the_served_rule_is_what_was_served(log: Log, cut: int, batch: int) -> None:
     """From wherever it begins, however the log is read."""
@@ -180,7 +180,7 @@ def test_what_if_under_the_served_rule_is_what_was_served(log: Log, cut: int, ba
     assert state(served) == state(raced(entries))
 
 
-@law(60)
+@law(30)
 @given(logs(), rules())
 def test_what_if_is_the_race_under_the_draft(log: Log, rule: dict[str, Any]) -> None:
     """Over a whole log: as if its first rule had been the draft."""

@@ -6,6 +6,8 @@ import json
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api.ingest import batch_of_lines, decode
 from api.taken import MalformedBatchError, Rows
@@ -168,3 +170,45 @@ def test_a_wrong_event_on_a_line_is_refused_alone() -> None:
 
     assert Rows.of([event()]) == found.rows
     assert [1] == [each.index for each in found.refused]
+
+
+@pytest.mark.parametrize("label", ["source", "segment"])
+def test_a_label_of_a_wrong_form_is_refused_alone(label: str) -> None:
+    """Though labels are looked at once a value, after the batch is decoded."""
+    events = [{"type": "click", "product": "p-1", label: value} for value in ("new", "a b", "new")]
+
+    found = decoded(*events)
+
+    assert found.places == [0, 2]
+    assert [(each.index, each.reason) for each in found.refused] == [
+        (1, f'{label}: must be 1 to 64 characters out of A-Z a-z 0-9 . _ -, not "a b"')
+    ]
+
+
+@pytest.mark.parametrize("name", Rows._fields[4:])
+def test_a_field_that_only_the_last_event_has_does_not_make_the_batch_dearer(name: str) -> None:
+    """The decoder tells which field it did not know, in words: were they others, events would be read one by one."""
+    value: object = 3 if name in {"quantity", "frame", "slot"} else "new"
+    events = [{"type": "click", "product": "p-1"}, {"type": "click", "product": "p-1", name: value}]
+
+    found = decoded(*events)
+
+    assert isinstance(found.places, range)
+    assert getattr(found.rows, name) == [None, value]
+    others = [column for field, column in found.rows._asdict().items() if field != name]
+    assert others == [["click"] * 2, ["p-1"] * 2, *[None] * 9]
+
+
+@given(
+    st.lists(st.sampled_from(["click", "pay", "buy", "", "x" * 33, 5]), min_size=1, max_size=4),
+    st.sets(st.sampled_from(["click", "pay", "order"])),
+    st.booleans(),
+)
+def test_kinds_that_are_likely_change_nothing_but_the_cost(types: list[object], likely: set[str], more: bool) -> None:
+    """Whether the events are of them or not."""
+    events = [{"type": kind, "product": "p-1", **({"user": "u"} if more else {})} for kind in types]
+    body = json.dumps({"events": events}).encode()
+
+    found, right = (decode(body, events_max=10, kinds=kinds) for kinds in (tuple(sorted(likely)), ()))
+
+    assert (found.rows, list(found.places), found.refused) == (right.rows, list(right.places), right.refused)
