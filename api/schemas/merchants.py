@@ -221,7 +221,8 @@ class HistoryOut(BaseModel):
     product: str = Field(examples=["p-1001"])
     venue: str = Field(examples=["hall-1"])
     kept_until_ms: int | None = Field(
-        examples=[1763827200000], description="until then it is kept wherever it stands; null: among the first 10,000 alone"
+        examples=[1763827200000],
+        description="until then it is kept wherever it stands; null: among the first 10,000 alone",
     )
     from_ms: int = Field(examples=[1763737200000], description="moment of the first point, log time")
     every_s: int = Field(examples=[10], description="between two points")
