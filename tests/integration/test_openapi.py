@@ -124,6 +124,8 @@ def test_no_operation_was_lost_or_renamed() -> None:
             "readAlerts",
             "followStandings",
             "readHistory",
+            "keepHistory",
+            "endHistory",
             "apply",
             "listOwnApplications",
             "readOwnApplication",
