@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from api.merchants import rule_of, sets_of, sums_of
+from api.merchants import measures_read, rule_of, sums_of
 from api.view import VenueView
 from racing.formula import measures_of_rule
 from racing.ladder import Ladder, noise_of, rung_standings
@@ -48,7 +48,7 @@ async def _made(desk: Desk, view: VenueView) -> Ladder | None:
     numbers = [number for number in rungs if number is not None]
     if not numbers:
         return None
-    ((_, read),) = await desk.standings.read(venue, numbers, sets_of(view.rule))
+    ((_, read),) = await desk.standings.read(venue, numbers, measures_read(view.rule))
     noise = await noise_in(desk, view, read)
     return None if noise is None else ladder_of(read, noise)
 

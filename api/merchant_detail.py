@@ -10,7 +10,7 @@ import numpy as np
 
 from api.grants import Grant
 from api.ladders import likely, noise_in
-from api.merchants import FrameRef, sets_of, told
+from api.merchants import FrameRef, measures_read, told
 from api.service import Service
 from api.view import VenueView
 from racing.entries import Runner
@@ -18,7 +18,7 @@ from racing.forecast import forecast
 from racing.ladder import SHARE
 from racing.orders import Exclusion
 
-_SALES = "window:pay:count"
+_SALES = "pay:count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def _likely(service: Service, view: VenueView, number: int, score: float |
     """The standings that chance allows."""
     if score is None:
         return None
-    ((_, read),) = await service.desk.standings.read(view.venue.venue, [number], sets_of(view.rule))
+    ((_, read),) = await service.desk.standings.read(view.venue.venue, [number], measures_read(view.rule))
     noise = await noise_in(service.desk, view, read)
     (found,) = likely(await service.ladders.of(service.desk, view), [score], noise)
     return None if found is None else {"best": found[0], "worst": found[1], "share": SHARE}
@@ -114,6 +114,6 @@ async def _neighbours(
 async def _forecast(service: Service, view: VenueView, number: int, stock: int | None, asked: Asked) -> dict[str, Any]:
     """How long the stock lasts at the pace of the window's payments, each taken for one piece."""
     ((_, read),) = await service.desk.standings.read(view.venue.venue, [number], [_SALES])
-    sold = int(np.rint(read.of(_SALES)[0]))
+    sold = int(np.rint(read.of(f"window:{_SALES}")[0]))
     found = forecast(sold=sold, window_s=view.rule.window_s, stock=stock, lead_time_s=asked.lead_time_s)
     return asdict(found)

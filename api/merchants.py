@@ -21,13 +21,11 @@ from api.view import VenueView
 from racing.badges import badges
 from racing.entries import Runner
 from racing.formula import Formula, Sums, formula_of
-from racing.model import FloatArray, Frame, IntArray, Position, Slot, Term
+from racing.model import FloatArray, Frame, Position, Slot, Term
 from racing.rule import AttributeTerm, Rule, parse_rule
 from racing.store.desk import Desk
 from racing.store.held import HeldRecord
-from racing.store.standings import Field
-
-_WHATS = ("window", "delta", "total")
+from racing.store.standings import SUMS, Field
 
 
 class FrameRef(msgspec.Struct, frozen=True):
@@ -137,7 +135,7 @@ async def told_of(desk: Desk, view: VenueView, runners: Mapping[int, Runner], bo
         stale=view.stale(),
     )
     found = Told(ref, runners=runners)
-    reads = await desk.standings.read(venue, sorted(runners), sets_of(view.rule))
+    reads = await desk.standings.read(venue, sorted(runners), measures_read(view.rule))
     for held, group in groupby(reads, lambda each: each[1].held):  # one, but where a bucket ends between two pieces
         pieces = list(group)
         some, read = [number for piece, _ in pieces for number in piece], Field.joined([each for _, each in pieces])
@@ -149,10 +147,9 @@ async def told_of(desk: Desk, view: VenueView, runners: Mapping[int, Runner], bo
     return found
 
 
-def sets_of(rule: Rule) -> list[str]:
-    """The sorted sets that a rule's metrics are read from."""
-    measures = sorted({f"{metric.event}:{metric.sum}" for metric in rule.metrics.values()})
-    return [f"{what}:{measure}" for measure in measures for what in _WHATS]
+def measures_read(rule: Rule) -> list[str]:
+    """The measures whose sums a rule's metrics are."""
+    return sorted({f"{metric.event}:{metric.sum}" for metric in rule.metrics.values()})
 
 
 async def rule_of(desk: Desk, view: VenueView, held: HeldRecord | None) -> Rule:
@@ -201,7 +198,7 @@ class Piece:
         columns = []
         for metric in self.rule.metrics.values():
             measure = f"{metric.event}:{metric.sum}"
-            window, delta, total = (self.read.of(f"{what}:{measure}") for what in _WHATS)
+            total, window, delta = (self.read.of(f"{what}:{measure}") for what in SUMS)
             columns.append(list(map(SumsOf, *map(_plain, (window, window - delta, delta, total)))))
         return list(map(metrics_of(tuple(self.rule.metrics)), *columns))
 
@@ -210,6 +207,7 @@ class Piece:
         read, shown = self.read, {slot.runner: slot for slot in frame.slots}
         terms, total = self.terms()
         stands, of = read.standing.tolist(), read.field
+        places = [_place(shown[n]) if n in shown else standing for n, standing in zip(numbers, stands, strict=True)]
         rows = map(  # a loop over rows takes three times as long
             Row,
             repeat(frame.venue),
@@ -218,10 +216,10 @@ class Piece:
             [runner.title for runner in self.runners],
             numbers,
             repeat(None),
-            [standing or None for standing in stands],
+            [place or None for place in places],
             [better + 1 if standing else None for better, standing in zip(read.better.tolist(), stands, strict=True)],
             repeat(of),
-            percentiles(read.standing, of),
+            percentiles(places, of),
             [score if standing else None for score, standing in zip(read.score.tolist(), stands, strict=True)],
             terms,
             (read.score - total).tolist(),
@@ -236,13 +234,11 @@ class Piece:
 
 def _on_board(row: Row, slot: Slot, boards: Boards) -> Row:
     """The row of a product on the board, by what its slot says: stock and price as events have stated them."""
-    place, stock = slot.standing or slot.slot, _told(slot.stock, row.stock)
+    stock = _told(slot.stock, row.stock)
     movement = moved(boards, row.runner, slot.slot)
     return msgspec.structs.replace(
         row,
         slot=slot.slot,
-        standing=place,
-        percentile=percentiles(np.array([place], np.int64), row.of)[0],
         score=slot.score,
         terms=slot.terms or row.terms,
         rest=0.0,
@@ -251,6 +247,11 @@ def _on_board(row: Row, slot: Slot, boards: Boards) -> Row:
         price=_told(slot.price, row.price),
         badges=badges(slot=slot.slot, stock=stock, moved_5m=movement.five_min, labels=slot.labels),
     )
+
+
+def _place(slot: Slot) -> int:
+    """The standing of a product on the board."""
+    return slot.standing or slot.slot
 
 
 def is_settled(read: Field) -> bool:
@@ -263,11 +264,11 @@ def _told(newer: int | None, older: int | None) -> int | None:
     return older if newer is None else newer
 
 
-def percentiles(standing: IntArray, field: int) -> list[float | None]:
+def percentiles(standings: Sequence[int], field: int) -> list[float | None]:
     """The share of runners that stand behind, in percent with one decimal; None without a standing (0)."""
-    behind = np.maximum(field - standing, 0)
+    behind = np.maximum(field - np.array(standings, np.int64), 0)
     shares = np.round(100 * behind / max(field, 1), 1).tolist()
-    return [share if place else None for share, place in zip(shares, standing.tolist(), strict=True)]
+    return [share if standing else None for share, standing in zip(shares, standings, strict=True)]
 
 
 @lru_cache(maxsize=32)
@@ -290,7 +291,7 @@ def sums_of(rule: Rule, read: Field, kinds: Mapping[str, int], runners: Sequence
     window, base_tenths, total = (np.zeros((len(read.score), 2 * len(kinds)), np.int64) for _ in range(3))
     for metric in rule.metrics.values():
         measure, at = f"{metric.event}:{metric.sum}", 2 * kinds[metric.event] + (metric.sum == "amount")
-        now, delta, ever = (read.of(f"{what}:{measure}") for what in _WHATS)
+        ever, now, delta = (read.of(f"{what}:{measure}") for what in SUMS)
         window[:, at], total[:, at] = now, ever
         base_tenths[:, at] = np.rint(10 * (now - delta))
     named = {term.attribute for term in rule.terms if isinstance(term, AttributeTerm)}

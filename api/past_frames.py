@@ -15,7 +15,8 @@ from racing.model import Frame, Place
 from racing.rule import parse_rule
 from racing.store.desk import Desk
 from racing.store.kept import KeptFrames, T
-from racing.store.minutes import Pace, Point
+from racing.store.minutes import Pace
+from racing.store.watched import Point
 
 _OLDER_MAX = 16
 """Fetched frames remembered for each venue: pages of one are asked for again and again."""

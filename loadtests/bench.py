@@ -24,7 +24,7 @@ from loadtests import machine, table
 from loadtests.bodies import Mix
 from loadtests.measure import busy_s
 from loadtests.processes import BenchError, OutOfTimeError, Processes
-from loadtests.scenarios import delay, growth, ingest, live, memory, reads, recovery, segments
+from loadtests.scenarios import delay, growth, ingest, live, memory, merchants, reads, recovery, segments
 from loadtests.scenarios.plan import FULL_S, QUICK_S, Figures, Plan
 
 RESULTS = Path(__file__).parent / "results"
@@ -41,6 +41,7 @@ SCENARIOS: dict[str, Callable[[Plan], Figures]] = {
     "memory": memory.memory,
     "recovery": recovery.recovery,
     "segments": segments.segments,
+    "merchants": merchants.merchants,
 }
 """Permanent names: results of different commits are compared by them."""
 

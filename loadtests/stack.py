@@ -151,11 +151,14 @@ class Stack:
 
     # -- the venue ------------------------------------------------------------------------------------
 
-    def open_venue(self, rule: dict[str, Any], runners: int, *, venue: str = VENUE) -> None:
-        """Make a venue over HTTP and enrol its runners; returns when the scorer has committed them."""
+    def open_venue(self, rule: dict[str, Any], runners: int, *, venue: str = VENUE, merchants: int = MERCHANTS) -> None:
+        """Make a venue over HTTP and enrol its runners; returns when the scorer has committed them.
+
+        merchants: how many take turns with them.
+        """
         wait_until(self._serves, within_s=_START_S, what="the API answered /readyz")
         self.ask("POST", "/v1/venues", {"venue": venue, "title": "bench", "rule": rule})
-        asyncio.run(_enrol(self.server.url, venue, runners))
+        asyncio.run(_enrol(self.server.url, venue, runners, merchants))
         self.caught_up(within_s=30 + runners / 2_000, venue=venue)
 
     def _serves(self) -> bool:
@@ -229,13 +232,13 @@ class Stack:
         wait_until(done, within_s=within_s, what=f"the scorer had committed up to {target} (sets: {sets})")
 
 
-async def _enrol(url: str, venue: str, runners: int) -> None:
+async def _enrol(url: str, venue: str, runners: int, merchants: int) -> None:
     """Enrol as the API does, without its checks of each document: a million runners take a minute, not three."""
     client = connect_async(url)
     desk = Desk(client)
     for start in range(0, runners, ENROL_MAX):
         some = [
-            Runner(product=product_of(number), merchant=f"m-{number % MERCHANTS}", title=f"Product {number}")
+            Runner(product=product_of(number), merchant=f"m-{number % merchants}", title=f"Product {number}")
             for number in range(start, min(runners, start + ENROL_MAX))
         ]
         await desk.runners.enrol(venue, some)

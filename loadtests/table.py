@@ -12,6 +12,7 @@ NAMES = {
     "requests_per_s": "requests/s",
     "p99_ms": "p99 ms",
     "cpu_us_per_client_and_change": "CPU us/client, change",
+    "cpu_ms_per_list": "CPU ms/list",
     "bytes": "bytes",
     "seconds": "s",
     "events_per_s": "events/s",

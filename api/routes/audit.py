@@ -39,6 +39,7 @@ def _wanted(who: str | None, what: str | None, product: str | None) -> Wanted:
     """What of the audit is asked for; None asks for any."""
 
     def wanted(told: Told) -> bool:
+        """Whether a decision is one of those."""
         decision = told.decision
         return (
             who in {None, decision.who}

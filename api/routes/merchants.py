@@ -159,6 +159,7 @@ async def _owned(service: Service, views: Mapping[str, VenueView], page: Page) -
     """By standing. Where all go on one page nobody has to know the places beforehand: the rows will say."""
 
     async def runners(view: VenueView) -> Found:
+        """The merchant's runners in one venue, as if they stood nowhere yet."""
         venue = view.venue.venue
         own = await service.owned.of(service.desk, venue, page.merchant, view.frame.epoch)
         if len(own) > OWNED_MAX:
@@ -184,19 +185,20 @@ async def _rows(
     service: Service, views: Mapping[str, VenueView], found: Sequence[Found], page: list[Key], sort: Sort
 ) -> tuple[list[Row], list[FrameRef]]:
     """The rows of a page, in its order, and what they are of."""
-    shown = set(page)
-    tolds = {}
+    wanted: dict[str, list[int]] = {each.venue: [] for each in found}
+    for _, venue, number in page:
+        wanted[venue].append(number)
+    tolds = []
     for each in found:
-        wanted = [number for key in each.keys if key in shown and (number := key[2]) in each.runners]
-        if wanted:
+        own = {number: each.runners[number] for number in wanted[each.venue] if number in each.runners}
+        if own:
             view = views[each.venue]
             boards = await service.moves.of(service.frames.kept, view)
-            own = each.runners if len(wanted) == len(each.runners) else {n: each.runners[n] for n in wanted}
-            tolds[each.venue] = await told_of(service.desk, view, own, boards)
-    rows = [row for _, venue, number in page if venue in tolds and (row := tolds[venue].rows.get(number)) is not None]
-    if sort == "standing":  # they may have moved since they were put in order
-        rows.sort(key=lambda row: (row.standing is None, row.standing or 0, row.venue, row.runner))
-    return rows, [each.ref for each in tolds.values()]
+            tolds.append(await told_of(service.desk, view, own, boards))
+    rows = [row for told in tolds for row in told.rows.values()]  # by venue and runner, and stays so where they tie
+    if sort == "standing":  # they may have moved since the page was made
+        rows.sort(key=lambda row: row.standing or inf)
+    return rows, [told.ref for told in tolds]
 
 
 def _cursor(key: Key) -> str:
@@ -256,9 +258,10 @@ async def _named(
             wanted = set(products)
             runners = {number: runner for number, runner in own.items() if runner.product in wanted}
             return {runner.product: number for number, runner in runners.items()}, runners
-    numbers = await service.desk.runners.numbers(venue, products)
-    known = await service.desk.runners.by_number(venue, list(numbers.values()))
-    return numbers, {number: runner for number, runner in known.items() if caller.owns(runner.merchant)}
+    known = await service.owned.named(service.desk, venue, products, view.frame.epoch)
+    there = {product: number for product in products if (number := known.numbers.get(product)) is not None}
+    runners = {number: known.runners[number] for number in there.values()}
+    return there, {number: runner for number, runner in runners.items() if caller.owns(runner.merchant)}
 
 
 @router.get("/merchants/{merchant}/runners/{product}", operation_id="readStanding", response_model=ProductOut)

@@ -1,22 +1,26 @@
-"""Merchants: how a product stood: an hour by ten seconds, the whole race by the standings of each minute."""
+"""Merchants: how a product stood: an hour by ten seconds, the whole race by the standings of each minute.
+
+Of products behind the first 10,000 standings nothing is kept, but from when somebody asks for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AfterValidator
 
 from api.errors import ProblemError
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.merchants import PRIVATE, MerchantName, reached
 from api.routes.runners import ProductName
-from api.schemas.merchants import HistoryOut
+from api.schemas.merchants import HistoryKept, HistoryOut
 from api.service import Service, Serving
 from api.view import VenueView
 from racing.documents import wrong
+from racing.errors import ConflictError, OverloadedError
 from racing.model import ID_PATTERN, Frame
 from racing.store.minutes import BY_MINUTE, BY_TENS, MINUTE_MS
 
@@ -75,15 +79,40 @@ async def _by_minutes(service: Service, view: VenueView, number: int, moments: t
     return [kept.get(first_ms + index * step_ms) or _OFF for index in range(count)]
 
 
-@router.get("/merchants/{merchant}/runners/{product}/history", operation_id="readHistory", response_model=HistoryOut)
-@needs("runners:read")
-async def read_history(  # each is a part of the request
+class Asked(NamedTuple):
+    """A product of a merchant in one venue, and its runner number there."""
+
+    merchant: str
+    product: str
+    view: VenueView
+    number: int
+
+
+async def asked_for(
     merchant: MerchantName,
     product: ProductName,
     service: Serving,
     caller: Caller,
-    *,
     venue: Annotated[str, Query(pattern=ID_PATTERN, description="the venue in which it races", examples=["hall-1"])],
+) -> Asked:
+    """What is asked for. Raises ProblemError: 404 for what is not there, or not the merchant's; 429."""
+    service.merchant_quotas.take(caller.merchant)
+    (view,) = await reached(service, caller, venue)
+    found = await service.desk.runners.find(venue, product)
+    number = (await service.desk.runners.numbers(venue, [product])).get(product)
+    if found is None or number is None or found[0].merchant != merchant:
+        raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
+    return Asked(merchant, product, view, number)
+
+
+OneProduct = Annotated[Asked, Depends(asked_for)]
+
+
+@router.get("/merchants/{merchant}/runners/{product}/history", operation_id="readHistory", response_model=HistoryOut)
+@needs("runners:read")
+async def read_history(
+    asked: OneProduct,
+    service: Serving,
     from_ms: Annotated[
         int | None,
         Query(ge=0, le=2**42, description="from this moment on; up to now without", examples=[1763737200000]),
@@ -102,16 +131,11 @@ async def read_history(  # each is a part of the request
     """Slot, standing and score of a product: an hour by every_s below 60, else 1,440 points by the minute or more.
 
     Points are at whole every_s of log time. By boards: of the board that stood then, and off it of the standings, by
-    ten seconds in the last hour, else by the minute. Standings are the first 10,000, taken within moments after. Null:
-    it was not among them, or none is kept.
+    ten seconds in the last hour, else by the minute. Standings are the first 10,000, and those of products whose
+    history is kept (`kept_until_ms`), taken within moments after. Null: it was not among them, or none is kept.
     """
-    service.merchant_quotas.take(caller.merchant)
-    (view,) = await reached(service, caller, venue)
-    found = await service.desk.runners.find(venue, product)
-    number = (await service.desk.runners.numbers(venue, [product])).get(product)
-    if found is None or number is None or found[0].merchant != merchant:
-        raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
-    step_ms, now_ms = 1000 * every_s, view.frame.at_ms
+    merchant, product, view, number = asked
+    venue, step_ms, now_ms = view.venue.venue, 1000 * every_s, view.frame.at_ms
     by_minutes = step_ms >= MINUTE_MS
     most = POINTS_MAX if by_minutes else HOUR_MS // step_ms + 1
     begin_ms = max(0, now_ms - (most - 1) * step_ms) if from_ms is None else from_ms
@@ -127,6 +151,7 @@ async def read_history(  # each is a part of the request
         "merchant": merchant,
         "product": product,
         "venue": venue,
+        "kept_until_ms": await service.desk.watched.until(venue, merchant, number, now_ms=service.now_ms()),
         "from_ms": first_ms,
         "every_s": every_s,
         "slot": [slot for slot, _, _ in told],
@@ -134,3 +159,33 @@ async def read_history(  # each is a part of the request
         "score": [score for _, _, score in told],
     }
     return Response(_encode(body), headers=PRIVATE, media_type="application/json")
+
+
+@router.put("/merchants/{merchant}/runners/{product}/history", operation_id="keepHistory")
+@needs("runners:read")
+async def keep_history(
+    asked: OneProduct,
+    service: Serving,
+    for_s: Annotated[int, Query(ge=60, le=2_592_000, description="from now on; 30 days at most")] = 86_400,
+) -> HistoryKept:
+    """Keep where a product stands, behind the first 10,000 too, within ten seconds from now on: 100 of a merchant.
+
+    Asked again, it is kept for so long from then. 409 where 100 products of the merchant, or 1,000 of the venue, are
+    kept already, or where the deployment keeps no files. Safe to repeat.
+    """
+    venue, now_ms = asked.view.venue.venue, service.now_ms()
+    if service.settings.segments_folder is None:
+        raise ConflictError("this deployment keeps no histories: its operators must set SAIMA_SEGMENTS_DIR")
+    if service.full is not None:
+        raise OverloadedError(service.full)
+    until_ms = now_ms + 1000 * for_s
+    await service.desk.watched.watch(venue, asked.merchant, asked.number, until_ms=until_ms, now_ms=now_ms)
+    return HistoryKept(merchant=asked.merchant, product=asked.product, venue=venue, kept_until_ms=until_ms)
+
+
+@router.delete("/merchants/{merchant}/runners/{product}/history", status_code=204, operation_id="endHistory")
+@needs("runners:read")
+async def end_history(asked: OneProduct, service: Serving) -> Response:
+    """Keep no more of a product than of others from now on. What was kept stays. Safe to repeat."""
+    await service.desk.watched.release(asked.view.venue.venue, asked.merchant, asked.number)
+    return Response(status_code=204)

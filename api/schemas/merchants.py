@@ -214,17 +214,30 @@ class AlertsOut(BaseModel):
 class HistoryOut(BaseModel):
     """How a product stood: a column each, of the same length. Null: it was not on the board, or among the first 10,000.
 
-    Also where nothing is kept of that moment.
+    Also where nothing is kept of that moment. Behind the first 10,000 a product is kept where somebody asked for it.
     """
 
     merchant: str = Field(examples=["m-7"])
     product: str = Field(examples=["p-1001"])
     venue: str = Field(examples=["hall-1"])
+    kept_until_ms: int | None = Field(
+        examples=[1763827200000],
+        description="until then it is kept wherever it stands; null: among the first 10,000 alone",
+    )
     from_ms: int = Field(examples=[1763737200000], description="moment of the first point, log time")
     every_s: int = Field(examples=[10], description="between two points")
     slot: list[int | None] = Field(examples=[[8, 7, 7]])
     standing: list[int | None] = Field(examples=[[8, 7, 6]])
     score: list[float | None] = Field(examples=[[12.31, 12.4, 12.6]])
+
+
+class HistoryKept(BaseModel):
+    """A product whose standings are kept wherever it stands."""
+
+    merchant: str = Field(examples=["m-7"])
+    product: str = Field(examples=["p-1001"])
+    venue: str = Field(examples=["hall-1"])
+    kept_until_ms: int = Field(examples=[1763827200000], description="when that ends, if nobody asks again")
 
 
 STANDINGS_FOLLOWED: dict[str, Any] = {

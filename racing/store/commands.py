@@ -23,6 +23,7 @@ _SCRIPTS: tuple[Script, ...] = (
     "put_rule",
     "read_numbers",
     "swap_runner",
+    "watch_runner",
 )
 
 

@@ -30,6 +30,7 @@ from racing.store.runners import Runners
 from racing.store.scripts import bare, source
 from racing.store.standings import Standings
 from racing.store.venues import Venues
+from racing.store.watched import Watching
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Desk(Commands):
         self.venues = Venues(self, self.rules)
         self.runners = Runners(self)
         self.standings = Standings(client)
+        self.watched = Watching(self)
 
     async def secret(self) -> bytes:
         """The deployment's secret for hashes of user ids, made on first use. Safe to repeat."""

@@ -16,9 +16,10 @@ from racing.model import Frame, Place
 from racing.store.client import store_errors_async
 from racing.store.commit import FramePlace, decode_frame, placed_in
 from racing.store.keys import VenueKeys
-from racing.store.minutes import Pace, Point, points_between
+from racing.store.minutes import Pace, points_between
 from racing.store.protocol import AsyncClient
 from racing.store.reel import frame_in_files, frames_between
+from racing.store.watched import Point
 
 T = TypeVar("T")
 

@@ -130,6 +130,11 @@ class VenueKeys:
         return self._key("applied")
 
     @property
+    def watched(self) -> str:
+        """sorted set: merchant:zero-padded runner number -> until when, ms, its standings are kept wherever it is."""
+        return self._key("watched")
+
+    @property
     def rules(self) -> str:
         """hash: version -> JSON of the rule version; ``current`` -> put last; ``highest`` -> given, to phases too."""
         return self._key("rules")
@@ -175,9 +180,13 @@ def ticket(digest: str) -> str:
     return f"saima:{{saima}}:ticket:{digest}"
 
 
+MEMBER = "%010d"
+"""A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
+
+
 def member(runner: int) -> str:
-    """A runner as a sorted-set member: zero-padded, so that equal scores sort by enrolment."""
-    return f"{runner:010d}"
+    """A runner as a sorted-set member."""
+    return MEMBER % runner
 
 
 def merchant_range(merchant: str) -> tuple[str, str]:

@@ -32,6 +32,7 @@ Script = Literal[
     "relog_decisions",
     "relog_orders",
     "swap_runner",
+    "watch_runner",
 ]
 
 

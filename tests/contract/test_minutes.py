@@ -84,6 +84,37 @@ def test_ten_seconds_are_kept_for_an_hour_in_short_files(client: SyncClient, tmp
     assert minute_files(tmp_path, track.venue) == []
 
 
+def test_watched_runner_is_kept_behind_the_first_until_its_time_is_over(
+    client: SyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By every owner, and from the next step on also where nothing is folded meanwhile."""
+    monkeypatch.setattr("racing.store.minutes.KEPT_MAX", 2)
+    track = Track(client, segments_dir=tmp_path)
+    track.begin(runners=6)
+    owner = track.owner()
+    track.click(*range(4), after_ms=1_000)
+    track.settle(owner)
+
+    def kept(runner: int, *, after_ms: int, book: MinuteBook) -> list[object]:
+        track.step(owner, after_ms=after_ms)
+        book.keep(owner.epoch, track.now_ms)
+        return list(points_between(tmp_path, track.venue, runner, START_MS, 2**62, BY_TENS).values())
+
+    book = MinuteBook(track.client, track.keys, tmp_path, BY_TENS)
+    assert kept(5, after_ms=10_000, book=book) == [None]
+    track.raw.zadd(track.keys.watched, {"m-1:0000000005": track.now_ms + 25_000, "m-2:0000000099": 2**50})
+    assert kept(5, after_ms=10_000, book=book) == [None, (None, 6, 0.0)]
+    track.click(5, after_ms=1_000)
+    track.settle(owner)
+    owner = track.owner()
+    track.settle(owner)
+    assert kept(5, after_ms=8_000, book=MinuteBook(track.client, track.keys, tmp_path, BY_TENS))[2] == (1, 1, 1.0)
+    track.click(*range(4), after_ms=40_000)
+    track.settle(owner)
+    assert kept(5, after_ms=0, book=book)[3:] == [None]
+    assert kept(99, after_ms=0, book=book) == [None] * 4
+
+
 def test_where_all_are_on_the_board_ten_seconds_are_not_kept(track: Track, tmp_path: Path) -> None:
     """Frames tell them already."""
     owner = track.owner()

@@ -12,6 +12,7 @@ import redis
 from racing.store.keys import VENUES, VenueKeys
 from racing.store.protocol import SyncClient
 from racing.store.scripts import Script, source
+from racing.store.standings import SUMS
 from tests.contract.servers import RealStore, Store
 
 KEYS = VenueKeys("hall-1")
@@ -51,7 +52,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "read_rungs": ([KEYS.standings], [["0", "5"]]),
     "read_places": ([KEYS.standings], [["0000000000"]]),
     "read_standings": (
-        [KEYS.commit, KEYS.held, KEYS.standings, KEYS.sums("window", "click:count")],
+        [KEYS.commit, KEYS.held, KEYS.standings, *(KEYS.sums(what, "click:count") for what in SUMS)],
         [["0000000000"], ["00000000000000000001"]],
     ),
     "change_venue": ([VENUES], [["hall-1", "{}", "{}"]]),
@@ -82,6 +83,10 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),
     "hold_lease": ([KEYS.lease], [["one", "1000"], ["one", "1000"], ["two", "1000"]]),
     "mend_field": ([KEYS.runners], [["0", "", "a"], ["0", "b", "c"], ["0", "a", "b"], ["0", "b", ""]]),
+    "watch_runner": (
+        [KEYS.watched],
+        [[f"m-{m}", f"m-{m}:{n:010d}", "9", now, "1", "2"] for m, n, now in ((1, 0, "1"), (1, 1, "1"), (1, 0, "9"))],
+    ),
     "drop_lease": ([KEYS.lease], [["two"], ["one"], ["one"]]),
 }
 """Each script's keys, and arguments that lead it down each of its ways."""

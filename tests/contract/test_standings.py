@@ -14,7 +14,7 @@ from tests.contract.track import Track, clicks, packed
 
 VENUE = "hall-1"
 KEYS = VenueKeys(VENUE)
-SETS = ["window:click:count", "delta:click:count", "total:click:count"]
+MEASURES = ["click:count"]
 
 
 def runner(product: str, merchant: str) -> Runner:
@@ -90,7 +90,7 @@ async def test_index_with_a_member_too_many_is_made_anew(desk: Desk, client: Syn
 async def test_runners_are_read_with_the_commit_they_are_of(desk: Desk, store: Store, client: SyncClient) -> None:
     await desk.runners.enrol(VENUE, [runner(f"p-{n}", "m-1") for n in range(4)])
     await raced(desk, store, 1, 1, 1, 2)
-    ((numbers, read),) = await desk.standings.read(VENUE, [0, 1, 2, 3, 9], SETS)
+    ((numbers, read),) = await desk.standings.read(VENUE, [0, 1, 2, 3, 9], MEASURES)
     assert numbers == [0, 1, 2, 3, 9]
     assert read.commit == read_commit(client, KEYS)
     assert read.field == 4
@@ -116,17 +116,17 @@ async def test_what_scores_are_made_with_is_kept_beside_them(desk: Desk, store: 
 
 async def test_venue_that_never_raced_has_no_standings(desk: Desk) -> None:
     await desk.runners.enrol(VENUE, [runner("a", "m-1")])
-    ((_, read),) = await desk.standings.read(VENUE, [0], SETS)
+    ((_, read),) = await desk.standings.read(VENUE, [0], MEASURES)
     assert (read.commit.number, read.held, read.field, read.standing.tolist()) == (0, None, 0, [0])
 
 
 async def test_many_runners_are_read_in_pieces(desk: Desk, store: Store) -> None:
     await desk.runners.enrol(VENUE, [runner(f"p-{n}", "m-1") for n in range(1_000)])
     await raced(desk, store, 999)
-    pieces = await desk.standings.read(VENUE, range(1_000), SETS)
+    pieces = await desk.standings.read(VENUE, range(1_000), MEASURES)
     assert [len(numbers) for numbers, _ in pieces] == [200] * 5
     assert [place for _, read in pieces for place in read.standing.tolist()] == [*range(2, 1_001), 1]
-    assert await desk.standings.read(VENUE, [], SETS) == []
+    assert await desk.standings.read(VENUE, [], MEASURES) == []
 
 
 async def test_neighbours_are_told_with_their_standings(desk: Desk, store: Store) -> None:

@@ -188,15 +188,16 @@ TABLE = (
         body={"venue": OPEN, "products": [{"product": "p-new", "title": "New"}]},
     ),
     *(
-        Line("GET", f"{M}/{{product}}/history", told, venue=venue, merchant=merchant, query="?venue={venue}")
+        Line(method, f"{M}/{{product}}/history", told, venue=venue, merchant=merchant, query="?venue={venue}")
+        for method, done in (("GET", 200), ("PUT", 200), ("DELETE", 204))
         for venue, merchant, told in (
-            (OPEN, "m-own", row(merchant=200, other_merchant=404, operator=200, other_operator=404)),
+            (OPEN, "m-own", row(merchant=done, other_merchant=404, operator=done, other_operator=404, admin=done)),
             (
                 OPEN,
                 "m-foreign",
                 row(merchant=404, other_merchant=404, operator=404, other_operator=404, admin=404),
             ),
-            (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=200)),
+            (OTHER, "m-own", row(merchant=404, other_merchant=404, operator=404, other_operator=done, admin=done)),
         )
     ),
     *(

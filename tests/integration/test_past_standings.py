@@ -84,3 +84,31 @@ def test_hour_is_told_by_ten_seconds_also_off_the_board(service: Running) -> Non
     assert found["score"][:7] == [1.5, 2.5, None, 4.5, None, None, 9.5]
     assert found["standing"][:7] == [2, 2, None, 2, None, None, 1]
     assert set(found["slot"][:7]) == {None}
+
+
+def test_history_behind_the_first_is_kept_from_when_it_is_asked_for(service: Running) -> None:
+    """Not of a product of another, nor for longer than may be; once ended it is told as before."""
+    venue = made(service, runner("a", "m-1"), runner("b", "m-2"))
+    path, query = "/v1/merchants/m-1/runners/{}/history", {"venue": venue}
+    for product in ("b", "nothing"):
+        for method in ("PUT", "DELETE"):
+            problem(service.http.request(method, path.format(product), params=query), 404, "not_found")
+    for wrong in ({"for_s": 59}, {"for_s": 2_592_001}, {"for_s": "x"}, {"venue": ""}):
+        problem(service.http.put(path.format("a"), params={**query, **wrong}), 422, "invalid")
+    assert told(service, venue, "a", every_s=60)["kept_until_ms"] is None
+
+    kept = service.http.put(path.format("a"), params={**query, "for_s": 600}).json()
+    assert (kept["product"], kept["venue"]) == ("a", venue)
+    assert told(service, venue, "a", every_s=60)["kept_until_ms"] == kept["kept_until_ms"]
+    folder, created_ms = service.settings.segments_folder, service.http.get(f"/v1/venues/{venue}").json()["created_ms"]
+    assert folder is not None
+    nobody = np.zeros(0, np.int64)
+    at_ms = created_ms // 60_000 * 60_000 - 60_000
+    stood = Minute(at_ms, 20_000, nobody, nobody, np.zeros(0), watched=((0, (None, 12_345, 0.25)),))
+    write_minute(folder, venue, stood, epoch=7)
+    found = told(service, venue, "a", every_s=60, from_ms=at_ms)
+    assert (found["slot"][0], found["standing"][0], found["score"][0]) == (None, 12_345, 0.25)
+
+    for _ in range(2):
+        assert service.http.delete(path.format("a"), params=query).status_code == 204
+    assert told(service, venue, "a", every_s=60, from_ms=at_ms) == {**found, "kept_until_ms": None}

@@ -161,6 +161,7 @@ class TestBench:
             "memory",
             "recovery",
             "segments",
+            "merchants",
         ]
 
     def test_an_unknown_scenario_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
