@@ -26,7 +26,7 @@ from api.errors import ProblemError, answer, answer_to
 from api.grants import Grant
 from api.heads import Heads, head_of
 from api.routes.slots import if_none_match_names
-from api.sending import Sent, send, send_at_once
+from api.sending import Sent, send_at_once, send_let_in, why_not
 from api.service import Service
 from api.tokens import issued_s
 from api.view import VenueView
@@ -65,6 +65,8 @@ class FastProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins, with no head seen."""
         self._heads: Heads[Asked] = Heads()
+        service: Service = self.fast_app.state.service
+        service.turns.came()
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -73,7 +75,7 @@ class FastProtocol(HttpToolsProtocol):
             head = head_of(data)
             if head is not None and len(data) == head.size + head.length and head.length <= self.body_max_bytes:
                 asked = self._heads.get(head)
-                if asked is not None and self._is_next() and self._answer(asked, data[head.size :]):
+                if asked is not None and self._is_next() and self._answer(asked, data, head.size):
                     return
             self._chunk = data
         self._came = len(data) + self._head_bytes
@@ -172,8 +174,11 @@ class FastProtocol(HttpToolsProtocol):
             and parser.get_http_version() == "1.1"
         )
 
-    def _answer(self, asked: Asked, body: bytes | None = None) -> bool:
-        """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue."""
+    def _answer(self, asked: Asked, data: bytes | None = None, begin: int = 0) -> bool:
+        """Answer a read; take a batch whose body is here, or begin one. False, with nothing done, for no such venue.
+
+        data: the whole request, where it is here; its body begins there.
+        """
         service: Service = self.fast_app.state.service
         if isinstance(asked, Read):
             view = service.frames.open_views.get(asked.venue)
@@ -187,13 +192,23 @@ class FastProtocol(HttpToolsProtocol):
             if grant is None or not grant.takes_batch(asked.venue):
                 return False
             told = grant.bucket.lines()
+        if data is not None and (why := _why_not(service, view, len(data))) is not None:
+            self._refuse(why, told)
+            return True
         self._unset_keepalive_if_required()
         exchange: Any = Exchange(view, asked.media_type, asked.key, told)
         self.cycle = exchange
-        if body is not None:
-            exchange.body.append(body)
-            self._take(exchange)
+        if data is not None:
+            exchange.body.append(data[begin:])
+            self._take(service, exchange)
         return True
+
+    def _refuse(self, why: RacingError, told: bytes) -> None:
+        """Refuse a batch that is here, at the cost of a read: more of them come than are taken."""
+        status, head, body = _refused(why)
+        self.cycle = ANSWERED
+        self._write(status, head, told, body=body)
+        self._read_complete()
 
     def _read(self, service: Service, view: VenueView, asked: Read) -> bool:
         """Whether it was answered.
@@ -256,17 +271,18 @@ class FastProtocol(HttpToolsProtocol):
         """The request is whole: take the batch."""
         self._between = True
         exchange: Any = self.cycle
-        if type(exchange) is Exchange:
-            self._take(exchange)
-        else:
+        if type(exchange) is not Exchange:
             super().on_message_complete()
-
-    def _take(self, exchange: Exchange) -> None:
+            return
         service: Service = self.fast_app.state.service
-        try:
-            service.turns.take(partial(self._take_now, service, exchange), sum(map(len, exchange.body)))
-        except OverloadedError as exc:
-            self._hear(exchange, exc)
+        why = _why_not(service, exchange.view, _size(exchange))
+        if why is None:
+            self._take(service, exchange)
+        else:
+            self._hear(exchange, why)
+
+    def _take(self, service: Service, exchange: Exchange) -> None:
+        service.turns.take(partial(self._take_now, service, exchange), _size(exchange))
 
     def _take_now(self, service: Service, exchange: Exchange) -> None:
         heard = partial(self._hear, exchange)
@@ -289,7 +305,7 @@ class FastProtocol(HttpToolsProtocol):
         if isinstance(found, bytes):
             self._write(202, _TAKEN % len(found), exchange.told, end, body=found)
         else:
-            status, head, body = _overloaded(str(found)) if isinstance(found, OverloadedError) else _refused(found)
+            status, head, body = _refused(found)
             self._write(status, head, exchange.told, end, body=body)
         if not exchange.keep_alive:
             self.transport.close()
@@ -305,9 +321,18 @@ class FastProtocol(HttpToolsProtocol):
         self.transport.writelines((b"".join((STATUS_LINE[status], default, *lines, b"\r\n")), body))
 
 
+def _why_not(service: Service, view: VenueView, size: int) -> RacingError | None:
+    """Why a batch is refused as it comes, whatever is in it; None for one that is let in. size: its bytes."""
+    return why_not(service, view) or service.turns.why_not(size)
+
+
+def _size(exchange: Exchange) -> int:
+    return sum(map(len, exchange.body))
+
+
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
     try:
-        found: bytes | Exception = await send(service, view, sent)
+        found: bytes | Exception = await send_let_in(service, view, sent)
     except asyncio.CancelledError:
         raise
     except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
@@ -318,12 +343,12 @@ async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any
 @lru_cache(maxsize=8)
 def _overloaded(detail: str) -> tuple[int, bytes, bytes]:
     """As _refused, made once for all who are told the same: who is refused for lack of time must cost little."""
-    return _refused(OverloadedError(detail))
+    return _parts(_refusal(OverloadedError(detail)))
 
 
 def _refused(exc: Exception) -> tuple[int, bytes, bytes]:
     """(status, lines of the head, body) of a refusal."""
-    return _parts(_refusal(exc))
+    return _overloaded(str(exc)) if isinstance(exc, OverloadedError) else _parts(_refusal(exc))
 
 
 def _parts(response: Response) -> tuple[int, bytes, bytes]:

@@ -19,7 +19,7 @@ from api.recent_ids import RecentIds
 from api.service import Service
 from api.taken import Decoded, MalformedBatchError, RefusedEvent, Taken
 from api.view import VenueView
-from racing.errors import ConflictError, OverloadedError, StaleNumbersError, StoreUnavailableError
+from racing.errors import ConflictError, OverloadedError, RacingError, StaleNumbersError, StoreUnavailableError
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
@@ -61,8 +61,14 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
 
     Raises ProblemError for a body that is none, StoreError, OverloadedError, IdempotencyMismatchError.
     """
-    known = service.appenders.get(view.venue.venue)
-    _let_in(view, service.full if known is None else known.shut)
+    why = why_not(service, view)
+    if why is not None:
+        raise why
+    return await send_let_in(service, view, sent)
+
+
+async def send_let_in(service: Service, view: VenueView, sent: Sent) -> bytes:
+    """As send, for a batch that was let in."""
     came = _came(sent, view, service.settings.batch_max_events)
     appender = await service.appender(view.venue.venue)
     await _learn(service, view, came)
@@ -77,14 +83,13 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
 
 
 def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) -> bool:
-    """As send, for a caller that does not wait; False, with nothing done, where it is not a batch to take whole.
+    """As send_let_in, for a caller that does not wait; False, with nothing done, where it is not a batch to take whole.
 
     Then a product or kind may be new, and Redis is asked. Raises what send raises for the body.
     """
     appender = service.appenders.get(view.venue.venue)
     if appender is None:
         return False
-    _let_in(view, appender.shut)
     taken = _whole(service, view, _came(sent, view, service.settings.batch_max_events))
     if taken is None:
         return False
@@ -92,12 +97,16 @@ def send_at_once(service: Service, view: VenueView, sent: Sent, heard: Heard) ->
     return True
 
 
-def _let_in(view: VenueView, shut: str | None) -> None:
-    """Refuse a batch before any work is done for it."""
+def why_not(service: Service, view: VenueView) -> RacingError | None:
+    """Why a batch is refused as it comes, before any work is done for it; None for one that is let in.
+
+    That one is not refused for what comes after it, however long it waits for its turn.
+    """
     if view.shut is not None:
-        raise ConflictError(view.shut)
-    if shut is not None:
-        raise OverloadedError(shut)
+        return ConflictError(view.shut)
+    appender = service.appenders.get(view.venue.venue)
+    shut = service.full if appender is None else appender.shut
+    return None if shut is None else OverloadedError(shut)
 
 
 Came = Decoded | PackedColumns
@@ -190,7 +199,7 @@ def _send_again(service: Service, view: VenueView, sent: Sent, heard: Heard) -> 
 
     async def again() -> None:
         try:
-            heard(await send(service, view, msgspec.structs.replace(sent, tries=sent.tries - 1)))
+            heard(await send_let_in(service, view, msgspec.structs.replace(sent, tries=sent.tries - 1)))
         except Exception as exc:  # noqa: BLE001  # whoever sent it must hear of it
             heard(exc)
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 
 from loadtests.wire import Address, Line
 
@@ -18,7 +19,10 @@ _WAIT_MAX_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send, over how many connections, how long, how often a second (None: as soon as one is answered)."""
+    """What to send, over how many connections at most, how long, how often a second (None: as soon as one is answered).
+
+    One more is made when something is due and none is free.
+    """
 
     request: bytes
     connections: int
@@ -76,10 +80,8 @@ class _Run:
         self._plan = plan
         self._broken = 0
         self._selector = selector
-        self._lines = [Line(address) for _ in range(plan.connections)]
-        for line in self._lines:
-            selector.register(line.socket, selectors.EVENT_READ, line)
-        self._idle = list(self._lines)
+        self._lines: list[Line] = []
+        self._idle: list[Line] = []
         self._sent_s: dict[Line, float] = {}
         self._sent = 0
         self._answers = Answers()
@@ -98,17 +100,26 @@ class _Run:
     def ask(self) -> None:
         """Send what is due on the connections that are free."""
         now_s = time.monotonic()
-        while self._idle and now_s < self._end_s and (due_s := self._due_s(now_s)) <= now_s:
-            line = self._idle.pop()
+        while self._has_room() and now_s < self._end_s and (due_s := self._due_s(now_s)) <= now_s:
+            line = self._idle.pop() if self._idle else self._made()
             self._sent += 1
             self._sent_s[line] = now_s
             if not line.ask(self._plan.request, due_s):
                 self._selector.modify(line.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, line)
 
+    def _has_room(self) -> bool:
+        return bool(self._idle) or len(self._lines) < self._plan.connections
+
+    def _made(self) -> Line:
+        made = Line(self._address)
+        self._selector.register(made.socket, selectors.EVENT_READ, made)
+        self._lines.append(made)
+        return made
+
     def wait_s(self) -> float:
         """How long nothing is due."""
         now_s = time.monotonic()
-        if not self._idle or now_s >= self._end_s:
+        if not self._has_room() or now_s >= self._end_s:
             return _WAIT_MAX_S
         return min(_WAIT_MAX_S, max(0.0, self._due_s(now_s) - now_s))
 
@@ -130,17 +141,15 @@ class _Run:
         answers.since_sent_ms.append(1000 * (now_s - self._sent_s.pop(line)))
         answers.without_retry_after += status == 503 and b"\r\nretry-after:" not in data.lower()
         if status >= 400:  # where refusals begin
-            answers.reasons[_reason(data)] += 1
+            answers.reasons[_reason(data.partition(b"\r\n\r\n")[2])] += 1
         self._idle.append(line)
 
     def _replace(self, line: Line) -> None:
         self._broken += self._sent_s.pop(line, None) is not None
         self._selector.unregister(line.socket)
         line.close()
-        made = Line(self._address)
-        self._selector.register(made.socket, selectors.EVENT_READ, made)
-        self._lines[self._lines.index(line)] = made
-        self._idle = [*(each for each in self._idle if each is not line), made]
+        self._lines.remove(line)
+        self._idle = [*(each for each in self._idle if each is not line), self._made()]
 
     def close(self) -> Answers:
         """Hang up; what came of it."""
@@ -152,5 +161,6 @@ class _Run:
         return self._answers
 
 
-def _reason(answer: bytes) -> str:
-    return re.sub(r"[\d.]+", "#", str(json.loads(answer.partition(b"\r\n\r\n")[2])["detail"]))
+@lru_cache(maxsize=64)
+def _reason(body: bytes) -> str:
+    return re.sub(r"[\d.]+", "#", str(json.loads(body)["detail"]))

@@ -611,6 +611,25 @@ async def test_a_sender_that_is_told_to_wait_is_told_how_long() -> None:
     assert (answer.status, dict(answer.headers)["retry-after"]) == (503, "1")
 
 
+async def test_a_batch_is_refused_as_it_comes_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its refusal waits for nothing; one that was let in before the way was shut is taken when its turn comes."""
+    served = Served(fast=True)
+    await served.ask(sending("the first makes the way into the log", BATCH))
+    monkeypatch.setattr("api.turns.TURN_S", 1e-9)
+    (early, early_out), (late, late_out) = served.connected(), served.connected()
+    request = b"".join(sending("plain", BATCH).request())
+    served.connected()[0].data_received(request)  # a turn's work
+    early.data_received(request)
+    served.service.appenders["hall-1"].shut = "too much waits"
+    late.data_received(request)
+    (refused,) = late_out.answers()
+    assert (refused.status, dict(refused.headers)["retry-after"]) == (503, "1")
+    assert json.loads(refused.body)["detail"] == "too much waits"
+    assert not early_out.written
+    await answered(early, early_out)
+    assert [answer.status for answer in early_out.answers()] == [202]
+
+
 async def test_the_answers_are_what_they_should_be() -> None:
     """Alike is not enough: the two could be wrong together."""
     served = Served(fast=True, age_ms=20.0)
