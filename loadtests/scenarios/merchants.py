@@ -28,7 +28,9 @@ CPU_MS_MAX = 20.0
 """The promise: API process and server together, of one answer with all of them."""
 _EVENTS_EACH = 30
 """Of each of the merchant's products in window and base, so that each has sums, and hardly two the same score."""
-_EVENTS_PER_BUCKET = 5_000
+_EVENTS_PER_BUCKET = 20_000
+_BUCKET_S = 60
+"""Long ones: where a bucket ends the sets are written anew, which would be charged to whatever is asked just then."""
 _BATCHES_PER_S, _BATCH = 10.0, 20
 """The race goes on meanwhile: every answer is of another commit than the one before."""
 _REQUESTS_PER_S = 20.0
@@ -100,10 +102,10 @@ def _shapes(runners: int, *, quick: bool) -> dict[str, Shape]:
 
 def _open(plan: Plan, stack: Stack, runners: int) -> None:
     """The venue by the default rule: every product of the merchant has events, and of the others whom traffic hits."""
-    rule, step = DEFAULT_RULE.model_dump(mode="json", exclude_none=True), runners // PRODUCTS
+    rule, step = DEFAULT_RULE.model_dump(mode="json", exclude_none=True) | {"bucket_s": _BUCKET_S}, runners // PRODUCTS
     stack.open_venue(rule, runners, merchants=step)
     plan.lap(f"{runners:,} runners enrolled")
-    span = Span(DEFAULT_RULE.window_s, DEFAULT_RULE.bucket_s)
+    span = Span(DEFAULT_RULE.window_s, _BUCKET_S)
     fill(stack.server, VENUE, Traffic(runners), span, events_per_bucket=_EVENTS_PER_BUCKET)
     rng, now_ms = np.random.default_rng(700), time.time_ns() // 1_000_000
     runner = np.repeat(np.arange(0, runners, step), rng.integers(1, 2 * _EVENTS_EACH, PRODUCTS))
