@@ -13,7 +13,7 @@ from tests.faults import overload
 def test_whatever_is_acknowledged_under_overload_is_counted_once_and_whatever_is_not_is_told_when_to_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name, seconds in (("_CALM_S", 0.5), ("_PEAK_S", 3.0), ("_OVER_S", 3.0)):
+    for name, seconds in (("_CALM_S", 0.5), ("_PEAK_S", 2.0), ("_OVER_S", 2.0)):
         monkeypatch.setattr(overload, name, seconds)
     result = overload.run(1)
     assert set(result.statuses) <= {"202", "503"}, result
