@@ -149,11 +149,11 @@ class Stack:
 
     def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         """One POST of JSON."""
-        return httpx2.post(f"{self.base}{path}", json=body, headers=headers, timeout=5)
+        return httpx2.post(f"{self.base}{path}", json=body, headers=headers, timeout=30)
 
     def get(self, path: str) -> Any:
         """The JSON of a GET."""
-        return httpx2.get(f"{self.base}{path}", timeout=5).json()
+        return httpx2.get(f"{self.base}{path}", timeout=30).json()
 
 
 def lives(pid: int) -> bool:

@@ -54,7 +54,7 @@ class Running:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._api = server_of(settings, self.server.url, timeout_graceful_shutdown=1)
         self._serving = threading.Thread(target=self._api.run, args=([self._socket],), name="api")
-        self.http = httpx2.Client(base_url=self.url, timeout=10)
+        self.http = httpx2.Client(base_url=self.url, timeout=30)
 
     def start(self) -> None:
         """Return when everything runs."""
@@ -175,7 +175,7 @@ def another_api(service: Running, *, follows: bool) -> Iterator[httpx2.Client]:
         app: Any = api.config.app
         for task in () if follows else app.state.service.frames._tasks:
             task.get_loop().call_soon_threadsafe(task.cancel)
-        with httpx2.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", timeout=10) as http:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{bound.getsockname()[1]}", timeout=30) as http:
             yield http
     finally:
         api.should_exit = True

@@ -53,7 +53,7 @@ class KeyedStack(Stack):
         """The status of the answer to a request with this key."""
         port = self.second_port if second else self.port
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        answer = httpx2.request(method, f"http://127.0.0.1:{port}{path}", json=body, headers=headers, timeout=5)
+        answer = httpx2.request(method, f"http://127.0.0.1:{port}{path}", json=body, headers=headers, timeout=30)
         return int(answer.status_code)
 
     def key(self, *words: str) -> subprocess.CompletedProcess[str]:
