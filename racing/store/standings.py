@@ -6,7 +6,7 @@ member: who takes a score apart can tell, for then it is not what the sums make.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -29,8 +29,8 @@ _READ_AT_ONCE, _PLACES_AT_ONCE, _INDEX_AT_ONCE = 200, 250, 1_000
 thirteen times overbooked, 6 us on a quiet one of two cores; so a piece is some ms at the very worst, and no race
 stutters for a merchant."""
 SUMS: Final = ("total", "window", "delta")
-"""The sorted sets of each measure, in the order in which they are read."""
-_decode_columns = msgspec.json.Decoder(list[list[float | None]]).decode
+"""The sorted sets of each measure."""
+_decode_columns = msgspec.json.Decoder(list[list[float]]).decode
 _READS: tuple[Script, ...] = (
     "index_merchants",
     "list_owned",
@@ -169,24 +169,11 @@ def _field(reply: Sequence[Any], sums: Sequence[str]) -> Field:
         standing=np.array(ranks, np.float64).astype(np.int64) + 1,
         score=0.0 - np.array(scores, np.float64),
         better=np.array(better, np.float64).astype(np.int64),
-        sums=dict(zip(sums, _whole(columns), strict=True)),
+        sums={name: np.array(column, np.float64) for name, column in zip(sums, columns, strict=True)},
     )
 
 
-def _whole(columns: Sequence[list[float | None]]) -> Iterator[FloatArray]:
-    """Of each measure totals, windows and deltas, 0 where there is none: the latter two come of those with a total."""
-    for total, *others in zip(columns[0::3], columns[1::3], columns[2::3], strict=True):
-        totals = np.array(total, np.float64)
-        there = ~np.isnan(totals)
-        totals[~there] = 0.0
-        yield totals
-        for column in others:
-            whole = np.zeros(len(totals))
-            whole[there] = column
-            yield whole
-
-
-def _columns(texts: Sequence[bytes]) -> list[list[float | None]]:
+def _columns(texts: Sequence[bytes]) -> list[list[float]]:
     """Columns of numbers parted by commas. As JSON they are read in a fifth of the time that numpy takes."""
     try:
         return _decode_columns(b"[[" + b"],[".join(texts) + b"]]")
