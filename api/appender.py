@@ -130,10 +130,11 @@ class Appender:
         except Exception as exc:  # noqa: BLE001  # each request of the group must hear of it
             members, results = [group], [exc]
         METRICS.observe("saima_append_seconds", self._venue, time.perf_counter() - begun)
-        for several, result in zip(members, results, strict=True):
-            for each in several:
-                each.done(result)
-        return away
+        _tell(members, results)
+        try:
+            return away
+        finally:
+            del away, results  # errors hold this frame, and with it the group: together until the collector runs
 
     async def _entries(self, group: Sequence[_Waiting]) -> list[tuple[bytes | KeyedBatch, Sequence[_Waiting]]]:
         """(what to append, whose it is): batches with a key alone, those of one form and table of kinds together.
@@ -158,6 +159,12 @@ class Appender:
         packed = [each.taken for each in together if isinstance(each.taken, PackedTaken)]
         taken = Taken.joined(plain) if plain else PackedTaken.joined(packed)
         return taken.batch(self.secret).pack()
+
+
+def _tell(members: Sequence[Sequence[_Waiting]], results: Sequence[Appended | Exception]) -> None:
+    for several, result in zip(members, results, strict=True):
+        for each in several:
+            each.done(result)
 
 
 def _portions(waiting: Sequence[_Waiting]) -> list[list[_Waiting]]:

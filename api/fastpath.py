@@ -332,12 +332,13 @@ def _size(exchange: Exchange) -> int:
 
 async def _heard_later(service: Service, view: VenueView, sent: Sent, heard: Any) -> None:
     try:
-        found: bytes | Exception = await send_let_in(service, view, sent)
+        found = await send_let_in(service, view, sent)
     except asyncio.CancelledError:
         raise
     except Exception as exc:  # noqa: BLE001  # whatever it is, it is answered, and told apart there
-        found = exc
-    heard(found)
+        heard(exc)
+    else:
+        heard(found)
 
 
 @lru_cache(maxsize=8)

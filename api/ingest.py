@@ -22,7 +22,9 @@ class _Raws(msgspec.Struct, forbid_unknown_fields=True):
 
 _ABSENT = {"ts_ms": NO_TIME_MS, "amount": 0}
 _ALWAYS = ("type", "product", *_ABSENT)
-_OTHERS = frozenset(each.name for each in msgspec.structs.fields(EventIn) if each.name not in _ALWAYS)
+_EVENT_FIELDS = msgspec.structs.fields(EventIn)
+"""Kept: to ask for them takes a millisecond."""
+_OTHERS = frozenset(each.name for each in _EVENT_FIELDS if each.name not in _ALWAYS)
 _LABELS = ("source", "segment")
 """Fields of few values in many events: their form is looked at once a value, which is ten times cheaper than to have
 the decoder match each against the pattern."""
@@ -40,14 +42,16 @@ def _batches_with(others: frozenset[str], kinds: tuple[str, ...]) -> Callable[[b
         simple["type"] = Literal[kinds]
     fields: list[Any] = [
         (each.name, simple.get(each.name, each.type), *([] if each.required else [_ABSENT.get(each.name)]))
-        for each in msgspec.structs.fields(EventIn)
+        for each in _EVENT_FIELDS
         if each.name in _ALWAYS or each.name in others
     ]
     event = msgspec.defstruct("Event", fields, forbid_unknown_fields=True, gc=False)
-    kind = msgspec.defstruct("Batch", [("events", list[event])], forbid_unknown_fields=True)  # type: ignore[valid-type]
-    return msgspec.json.Decoder(kind).decode
+    batch = msgspec.defstruct("Batch", [("events", list[event])], forbid_unknown_fields=True)  # type: ignore[valid-type]
+    return msgspec.json.Decoder(batch).decode
 
 
+_GUESSES, _PASSES_MAX = 2, 5
+"""After two guesses at the fields come all of them, then any kind."""
 _UNKNOWN = re.compile(r"Object contains unknown field `([^`]*)` - at `\$.events")
 _decode_raws = msgspec.json.Decoder(_Raws).decode
 _decode_event = msgspec.json.Decoder(EventIn).decode
@@ -96,20 +100,22 @@ def _check_size(size: int, events_max: int) -> None:
 def _decoded(body: bytes, events_max: int, kinds: tuple[str, ...]) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
     others: frozenset[str] = frozenset()
-    while True:
+    for passed in range(_PASSES_MAX):
         try:
             events = _batches_with(others, kinds)(body).events
         except msgspec.ValidationError as exc:
-            wider = others | _unknown_field(exc)
-            if wider != others:
-                others = wider
-            elif kinds:
+            unknown = _unknown_field(exc) - others
+            if not unknown and not kinds:
+                break
+            if not unknown:
                 kinds = ()
-            else:
-                return _one_by_one(body, events_max)
-        else:
-            rows = Rows.of(events)
-            return Decoded(rows, range(len(events))) if _labels_fit(rows) else _one_by_one(body, events_max)
+            others = (others | unknown) if passed < _GUESSES else _OTHERS
+            continue
+        rows = Rows.of(events)
+        if _labels_fit(rows):
+            return Decoded(rows, range(len(events)))
+        break
+    return _one_by_one(body, events_max)
 
 
 def _unknown_field(exc: msgspec.ValidationError) -> frozenset[str]:
@@ -154,7 +160,7 @@ def _reason(raw: msgspec.Raw) -> str:
             decoder.decode(value)
         except msgspec.ValidationError:
             return f"{name}: must be {must_be}{NOT_REPEATED if name == 'user' else f', not {_cut(value)}'}"
-    required = (each.name for each in msgspec.structs.fields(EventIn) if each.required)
+    required = (each.name for each in _EVENT_FIELDS if each.required)
     missing = next((name for name in required if name not in fields), None)
     return "event: a field comes more than once" if missing is None else f"{missing}: is required"
 
@@ -167,7 +173,7 @@ def _cut(raw: msgspec.Raw) -> str:
 
 def _fields() -> Iterable[tuple[str, tuple[msgspec.json.Decoder[Any], str]]]:
     """Each field's decoder, and what its value must be, in words made of its bounds."""
-    for each in msgspec.structs.fields(EventIn):
+    for each in _EVENT_FIELDS:
         kind = Id if each.name == "product" else each.type
         schema = msgspec.json.schema(kind)
         bounds = {name: value for part in schema.get("anyOf", [schema]) for name, value in part.items()}

@@ -72,7 +72,8 @@ class Owned:
             numbers = await desk.runners.numbers(venue, missing)
             found = await desk.runners.by_number(venue, list(numbers.values()))
             known = {product: number for product, number in numbers.items() if number in found}  # not of damaged data
-            kept = Kept(made_of, {**kept.runners, **found}, {**kept.numbers, **known})
+            if known:  # else a copy for nothing: whoever asks for one that is not enrolled does so each time
+                kept = Kept(made_of, {**kept.runners, **found}, {**kept.numbers, **known})
         self._keep(name, kept)
         return kept
 

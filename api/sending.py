@@ -63,7 +63,10 @@ async def send(service: Service, view: VenueView, sent: Sent) -> bytes:
     """
     why = why_not(service, view)
     if why is not None:
-        raise why
+        try:
+            raise why
+        finally:
+            del why  # it holds this frame, and with it the body: together until the collector runs
     return await send_let_in(service, view, sent)
 
 

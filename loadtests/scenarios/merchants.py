@@ -25,7 +25,7 @@ FIELD, QUICK_FIELD = 1_000_000, 20_000
 """Runners of the venue, each thousandth or twentieth of them the merchant's."""
 MERCHANT = "m-0"
 CPU_MS_MAX = 20.0
-"""The promise: API process and server together, of one answer with all of them."""
+"""What is aimed at: API process and server together, of one answer with all of them."""
 _EVENTS_EACH = 30
 """Of each of the merchant's products in window and base, so that each has sums, and hardly two the same score."""
 _EVENTS_PER_BUCKET = 20_000

@@ -143,9 +143,9 @@ class MinuteBook:
         """Write the standings of the present step if none of them are kept; whether they were written.
 
         Call soon after each whole step. Raises StoreError, OSError; then the next call does it. Cost: one read of
-        KEPT_MAX members where something was folded since, a rank query of the server for each that is watched, and the
-        file of the period written anew, 3 MB at most; none while the step lasts. Of a venue all of whose runners are on
-        the board steps of less than a minute are not kept.
+        KEPT_MAX members where something was folded since, a rank and a score of the server for each that is watched,
+        and the file of the period written anew, 3 MB at most; none while the step lasts. Of a venue all of whose
+        runners are on the board steps of less than a minute are not kept.
         """
         if self._last_ms is None:
             self._last_ms = self._last_kept()
@@ -271,12 +271,11 @@ def points_between(
 def _points_in(path: Path, runner: int, within: range, step_ms: int) -> dict[int, Point | None]:
     """Where a runner stood by a file, by the whole step: as it was watched, else among the first."""
     found: dict[int, Point | None] = {}
-    for step, data in _records(path, _WATCHED, within, step_ms):
+    for step, data in _records(path, _MINUTE, within, step_ms):
+        found[step] = unpack(data).point(runner)
+    for step, data in _records(path, _WATCHED, within, step_ms):  # read last: the file may be written anew in between
         if (stood := point_in(data, runner)) is not None:
             found[step] = stood
-    for step, data in _records(path, _MINUTE, within, step_ms):
-        if step not in found:
-            found[step] = unpack(data).point(runner)
     return found
 
 

@@ -186,7 +186,7 @@ def test_a_label_of_a_wrong_form_is_refused_alone(label: str) -> None:
 
 
 @pytest.mark.parametrize("name", Rows._fields[4:])
-def test_a_field_that_only_the_last_event_has_does_not_make_the_batch_dearer(name: str) -> None:
+def test_a_batch_is_decoded_whole_also_where_only_the_last_event_has_a_field(name: str) -> None:
     """The decoder tells which field it did not know, in words: were they others, events would be read one by one."""
     value: object = 3 if name in {"quantity", "frame", "slot"} else "new"
     events = [{"type": "click", "product": "p-1"}, {"type": "click", "product": "p-1", name: value}]
