@@ -6,6 +6,7 @@ Of products behind the first 10,000 standings nothing is kept, but from when som
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AfterValidator
 
 from api.errors import ProblemError
+from api.grants import Grant
 from api.guard import Caller, GuardedRoute, needs
 from api.routes.merchants import PRIVATE, MerchantName, reached
 from api.routes.runners import ProductName
@@ -79,13 +81,35 @@ async def _by_minutes(service: Service, view: VenueView, number: int, moments: t
     return [kept.get(first_ms + index * step_ms) or _OFF for index in range(count)]
 
 
-class Asked(NamedTuple):
+class Found(NamedTuple):
     """A product of a merchant in one venue, and its runner number there."""
 
     merchant: str
     product: str
     view: VenueView
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which product is asked for. It is looked for when all that was asked is known to be right."""
+
+    merchant: str
+    product: str
+    service: Service
+    caller: Grant
+    venue: str
+
+    async def found(self) -> Found:
+        """The product. Raises ProblemError: 404 for what is not there, or not the merchant's; 429."""
+        self.service.merchant_quotas.take(self.caller.merchant)
+        (view,) = await reached(self.service, self.caller, self.venue)
+        runners, product = self.service.desk.runners, self.product
+        found = await runners.find(self.venue, product)
+        number = (await runners.numbers(self.venue, [product])).get(product)
+        if found is None or number is None or found[0].merchant != self.merchant:
+            raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {self.merchant[:80]!r}")
+        return Found(self.merchant, product, view, number)
 
 
 async def asked_for(
@@ -95,14 +119,8 @@ async def asked_for(
     caller: Caller,
     venue: Annotated[str, Query(pattern=ID_PATTERN, description="the venue in which it races", examples=["hall-1"])],
 ) -> Asked:
-    """What is asked for. Raises ProblemError: 404 for what is not there, or not the merchant's; 429."""
-    service.merchant_quotas.take(caller.merchant)
-    (view,) = await reached(service, caller, venue)
-    found = await service.desk.runners.find(venue, product)
-    number = (await service.desk.runners.numbers(venue, [product])).get(product)
-    if found is None or number is None or found[0].merchant != merchant:
-        raise ProblemError("not_found", f"there is no product {product[:80]!r} of merchant {merchant[:80]!r}")
-    return Asked(merchant, product, view, number)
+    """What the path and the query name."""
+    return Asked(merchant, product, service, caller, venue)
 
 
 OneProduct = Annotated[Asked, Depends(asked_for)]
@@ -134,7 +152,7 @@ async def read_history(
     ten seconds in the last hour, else by the minute. Standings are the first 10,000, and those of products whose
     history is kept (`kept_until_ms`), taken within moments after. Null: it was not among them, or none is kept.
     """
-    merchant, product, view, number = asked
+    merchant, product, view, number = await asked.found()
     venue, step_ms, now_ms = view.venue.venue, 1000 * every_s, view.frame.at_ms
     by_minutes = step_ms >= MINUTE_MS
     most = POINTS_MAX if by_minutes else HOUR_MS // step_ms + 1
@@ -173,19 +191,21 @@ async def keep_history(
     Asked again, it is kept for so long from then. 409 where 100 products of the merchant, or 1,000 of the venue, are
     kept already, or where the deployment keeps no files. Safe to repeat.
     """
-    venue, now_ms = asked.view.venue.venue, service.now_ms()
+    found = await asked.found()
+    venue, now_ms = found.view.venue.venue, service.now_ms()
     if service.settings.segments_folder is None:
         raise ConflictError("this deployment keeps no histories: its operators must set SAIMA_SEGMENTS_DIR")
     if service.full is not None:
         raise OverloadedError(service.full)
     until_ms = now_ms + 1000 * for_s
-    await service.desk.watched.watch(venue, asked.merchant, asked.number, until_ms=until_ms, now_ms=now_ms)
-    return HistoryKept(merchant=asked.merchant, product=asked.product, venue=venue, kept_until_ms=until_ms)
+    await service.desk.watched.watch(venue, found.merchant, found.number, until_ms=until_ms, now_ms=now_ms)
+    return HistoryKept(merchant=found.merchant, product=found.product, venue=venue, kept_until_ms=until_ms)
 
 
 @router.delete("/merchants/{merchant}/runners/{product}/history", status_code=204, operation_id="endHistory")
 @needs("runners:read")
 async def end_history(asked: OneProduct, service: Serving) -> Response:
     """Keep no more of a product than of others from now on. What was kept stays. Safe to repeat."""
-    await service.desk.watched.release(asked.view.venue.venue, asked.merchant, asked.number)
+    found = await asked.found()
+    await service.desk.watched.release(found.view.venue.venue, found.merchant, found.number)
     return Response(status_code=204)
