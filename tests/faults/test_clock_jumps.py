@@ -1,4 +1,4 @@
-"""Every fourth sequence of three jumps of the clock, under each skew: python -m tests.faults clock_jumps runs them all."""
+"""Every fourth sequence of three jumps, under each skew: python -m tests.faults clock_jumps runs them all."""
 
 from __future__ import annotations
 
