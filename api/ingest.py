@@ -20,6 +20,7 @@ class _Raws(msgspec.Struct, forbid_unknown_fields=True):
     events: list[msgspec.Raw]
 
 
+Names = tuple[str, ...]
 _ABSENT = {"ts_ms": NO_TIME_MS, "amount": 0}
 _ALWAYS = ("type", "product", *_ABSENT)
 _EVENT_FIELDS = msgspec.structs.fields(EventIn)
@@ -31,15 +32,18 @@ the decoder match each against the pattern."""
 
 
 @lru_cache(maxsize=1024)
-def _batches_with(others: frozenset[str], kinds: tuple[str, ...]) -> Callable[[bytes], Any]:
+def _batches_with(others: frozenset[str], kinds: Names, segments: Names) -> Callable[[bytes], Any]:
     """A decoder of batches whose events have no fields but type, product, ts_ms, amount and these.
 
     An event costs by the fields of its struct, given or not, so batches are decoded as the narrowest that holds them.
-    What is absent stands there as it will in the column. A label is any text. kinds: the only types; any without.
+    What is absent stands there as it will in the column. A label is any text. kinds, segments: the only ones, any where
+    none are given: the same texts each time, whose hash is known, save a twelfth of an event's cost up to its number.
     """
     simple: dict[str, Any] = dict.fromkeys(_LABELS, str | None)
-    if kinds:  # the same text each time, whose hash is known: a twelfth of what an event costs up to its number
+    if kinds:
         simple["type"] = Literal[kinds]
+    if segments:
+        simple["segment"] = Literal[segments] | None
     fields: list[Any] = [
         (each.name, simple.get(each.name, each.type), *([] if each.required else [_ABSENT.get(each.name)]))
         for each in _EVENT_FIELDS
@@ -77,13 +81,13 @@ def batch_of_lines(body: bytes) -> bytes:
     return b'{"events":[' + b",".join(lines) + b"]}"
 
 
-def decode(body: bytes, *, events_max: int, kinds: tuple[str, ...] = ()) -> Decoded:
+def decode(body: bytes, *, events_max: int, kinds: Names = (), segments: Names = ()) -> Decoded:
     """The events of a JSON batch. Raises MalformedBatchError where the body is no batch or too long a one.
 
-    kinds: those that its events are likely of; batches of these alone cost less.
+    kinds, segments: those that its events are likely of; batches of these alone cost less.
     """
     try:
-        decoded = _decoded(body, events_max, kinds)
+        decoded = _decoded(body, events_max, kinds, segments)
     except NOT_JSON as exc:
         raise MalformedBatchError("malformed", why_not_json(body, exc)) from exc
     _check_size(len(decoded.places) + len(decoded.refused), events_max)
@@ -97,18 +101,18 @@ def _check_size(size: int, events_max: int) -> None:
         raise MalformedBatchError("too_large", f"events: a batch of {size} events; send at most {events_max}")
 
 
-def _decoded(body: bytes, events_max: int, kinds: tuple[str, ...]) -> Decoded:
+def _decoded(body: bytes, events_max: int, kinds: Names, segments: Names) -> Decoded:
     """The events, well-formed ones and others. Raises one of NOT_JSON, MalformedBatchError for another shape."""
     others: frozenset[str] = frozenset()
     for passed in range(_PASSES_MAX):
         try:
-            events = _batches_with(others, kinds)(body).events
+            events = _batches_with(others, kinds, segments)(body).events
         except msgspec.ValidationError as exc:
             unknown = _unknown_field(exc) - others
-            if not unknown and not kinds:
-                break
             if not unknown:
-                kinds = ()
+                if not kinds and not segments:
+                    break
+                kinds = segments = ()
             others = (others | unknown) if passed < _GUESSES else _OTHERS
             continue
         rows = Rows.of(events)

@@ -122,7 +122,7 @@ def _came(sent: Sent, view: VenueView, events_max: int) -> Came:
         if sent.media_type == MEDIA_TYPE:
             return decode_packed(sent.body, events_max=events_max)
         body = batch_of_lines(sent.body) if sent.media_type == NDJSON else sent.body
-        return decode(body, events_max=events_max, kinds=tuple(view.kinds))
+        return decode(body, events_max=events_max, kinds=tuple(view.kinds), segments=tuple(view.rule.segment_names))
     except MalformedBatchError as exc:
         raise ProblemError(exc.code, str(exc)) from exc
 

@@ -199,16 +199,28 @@ def test_a_batch_is_decoded_whole_also_where_only_the_last_event_has_a_field(nam
     assert others == [["click"] * 2, ["p-1"] * 2, *[None] * 9]
 
 
+_SEGMENTS: list[object] = ["new", "old", "a b", "", None, 5]
+
+
 @given(
-    st.lists(st.sampled_from(["click", "pay", "buy", "", "x" * 33, 5]), min_size=1, max_size=4),
+    st.lists(
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["click", "pay", "buy", "", "x" * 33, 5]), "product": st.just("p-1")},
+            optional={"user": st.just("u"), "segment": st.sampled_from(_SEGMENTS), "slot": st.sampled_from([1, 0])},
+        ),
+        min_size=1,
+        max_size=4,
+    ),
     st.sets(st.sampled_from(["click", "pay", "order"])),
-    st.booleans(),
+    st.sets(st.sampled_from(["new", "gone"])),
 )
-def test_kinds_that_are_likely_change_nothing_but_the_cost(types: list[object], likely: set[str], more: bool) -> None:
+def test_kinds_and_segments_that_are_likely_change_nothing_but_the_cost(
+    events: list[dict[str, object]], kinds: set[str], segments: set[str]
+) -> None:
     """Whether the events are of them or not."""
-    events = [{"type": kind, "product": "p-1", **({"user": "u"} if more else {})} for kind in types]
     body = json.dumps({"events": events}).encode()
 
-    found, right = (decode(body, events_max=10, kinds=kinds) for kinds in (tuple(sorted(likely)), ()))
+    right = decode(body, events_max=10)
+    found = decode(body, events_max=10, kinds=tuple(sorted(kinds)), segments=tuple(sorted(segments)))
 
     assert (found.rows, list(found.places), found.refused) == (right.rows, list(right.places), right.refused)
