@@ -120,7 +120,7 @@ async def told(
 async def told_of(desk: Desk, view: VenueView, runners: Mapping[int, Runner], boards: Boards) -> Told:
     """Rows of these runners, by number. Raises StoreError.
 
-    Cost of 1,000: 10 ms in this process, and 7 in Redis (docs/merchants.md).
+    Cost: docs/merchants.md has that of 1,000 in an answer.
     """
     venue, frame = view.venue.venue, view.frame
     ref = FrameRef(

@@ -116,7 +116,7 @@ class Standings:
         for first in range(0, len(numbers), _PLACES_AT_ONCE):
             some = _members(numbers[first : first + _PLACES_AT_ONCE])
             (ranks,) = _columns([await self._run("read_places", (VenueKeys(venue).standings,), (some,))])
-            found += [int(rank or 0) + 1 or None for rank in ranks]
+            found += [int(rank) + 1 or None for rank in ranks]
         return found
 
     async def around(self, venue: str, number: int, count: int) -> list[tuple[int, int, float]]:

@@ -20,7 +20,7 @@ from racing.store.planes import columns, planes
 from racing.store.protocol import SyncClient
 
 WATCHED_MAX = 1_000
-"""Of one venue: some 9 kB a record, and two rank queries of the server each, once in ten seconds."""
+"""Of one venue: some 9 kB a record, and of the server a rank and a score each, every ten seconds and every minute."""
 OWN_MAX = 100
 """Of one merchant in one venue, so that ten are heard at least."""
 _HEAD = struct.Struct("<QI")
