@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import stat
@@ -12,13 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 
 from racing import admin_key
 from racing.apikeys import id_of
 from racing.store.client import connect
 from racing.store.keys import API_KEYS
+from tests import asking
 from tests.stack import ROOT, Stack
 from tests.waiting import free_port, until
 
@@ -45,15 +44,13 @@ class KeyedStack(Stack):
 
     def answers(self, port: int) -> bool:
         """Whether an API answers on a port."""
-        with contextlib.suppress(httpx2.HTTPError):
-            return bool(httpx2.get(f"http://127.0.0.1:{port}/readyz", timeout=1).status_code == 200)
-        return False
+        return asking.is_ready(f"http://127.0.0.1:{port}")
 
     def ask(self, key: str | None, method: str, path: str, body: Any = None, *, second: bool = False) -> int:
         """The status of the answer to a request with this key."""
         port = self.second_port if second else self.port
         headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-        answer = httpx2.request(method, f"http://127.0.0.1:{port}{path}", json=body, headers=headers, timeout=30)
+        answer = asking.request(method, f"http://127.0.0.1:{port}{path}", json=body, headers=headers, timeout=30)
         return int(answer.status_code)
 
     def key(self, *words: str) -> subprocess.CompletedProcess[str]:
