@@ -38,7 +38,8 @@ class Field:
     """Some runners as the sets have them, row by row, at one moment.
 
     field: runners in the standings. standing: int64 (n,), from 1; 0 for one that is in no set yet. better: int64 (n,),
-    how many have a higher score. score: float64 (n,). sums: set of sums -> float64 (n,), 0 where it has no member.
+    how many have a higher score. score: float64 (n,). sums: float64 (s, n), of each set of sums that names has, 0 where
+    it has no member.
     """
 
     commit: CommitRecord
@@ -47,12 +48,13 @@ class Field:
     standing: IntArray
     better: IntArray
     score: FloatArray
-    sums: dict[str, FloatArray]
+    names: Sequence[str]
+    sums: FloatArray
 
     @classmethod
     def joined(cls, fields: Sequence[Field]) -> Field:
         """Runners that were read one after the other with the same held sums, one at least, as of the last moment."""
-        last, names = fields[-1], fields[-1].sums.keys()
+        last = fields[-1]
         return cls(
             last.commit,
             last.held,
@@ -60,12 +62,13 @@ class Field:
             np.concatenate([each.standing for each in fields]),
             np.concatenate([each.better for each in fields]),
             np.concatenate([each.score for each in fields]),
-            {name: np.concatenate([each.of(name) for each in fields]) for name in names},
+            last.names,
+            np.concatenate([each.sums for each in fields], axis=1),
         )
 
     def of(self, name: str) -> FloatArray:
         """A set of sums; zeros for one that was not read, for the rule has just changed."""
-        return self.sums.get(name, np.zeros(len(self.score)))
+        return self.sums[self.names.index(name)] if name in self.names else np.zeros(len(self.score))
 
 
 class Standings:
@@ -150,15 +153,16 @@ def _members(numbers: Sequence[int]) -> str:
 
 def _field(reply: Sequence[Any], sums: Sequence[str]) -> Field:
     commit, held, size, ranks, better, *texts = reply
-    scores, *columns = _columns(texts)
+    score, *columns = _columns(texts)
     return Field(
         commit=decode_commit(commit) if commit else NO_COMMIT,
         held=_held(held) if held else None,
         field=size,
         standing=np.array(ranks, np.int64) + 1,
-        score=0.0 - np.array(scores, np.float64),
+        score=0.0 - np.array(score, np.float64),
         better=np.array(better, np.int64),
-        sums={name: np.array(column, np.float64) for name, column in zip(sums, columns, strict=True)},
+        names=sums,
+        sums=np.array(columns, np.float64).reshape(len(sums), len(score)),  # of no sets too
     )
 
 
