@@ -155,8 +155,7 @@ class Runners:
 
     async def decisions(self, venue: str) -> int:
         """How many decisions were made on a venue: it grows with every change of runners' data. Cost: O(1)."""
-        async with store_errors_async():
-            return int(await self._commands.client.execute_command("XLEN", VenueKeys(venue).decisions))
+        return int(await self._commands.look("XLEN", VenueKeys(venue).decisions))
 
     async def count(self, venue: str) -> int:
         """How many products are enrolled."""
