@@ -75,7 +75,7 @@ def asked_of(
         return None
     if what == b"slots" and method == b"GET" and not (mark and not query):
         return _read_of(venue.decode(), query, headers, odd)
-    if what == b"events" and method == b"POST":
+    if what == b"events" and method == b"POST" and not mark:
         asked = _batch_of(venue.decode(), headers, body_max_bytes)
         return None if b"origin" in odd and any(name == b"origin" for name, _ in headers) else asked
     return None

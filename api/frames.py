@@ -68,7 +68,7 @@ class Frames:
         kept, to be shown where the next start finds the store away.
         """
         self._desk = desk
-        self._feed = feed_over(client, reader)
+        self._feed = feed_over(reader)
         self.kept = KeptFrames(client, folder)
         self._last = last
         self.past = PastFrames(desk, self.kept)
@@ -242,8 +242,7 @@ class Frames:
     async def _follow(self) -> None:
         while not self._halted:
             try:
-                await self._read_frames()
-                await self._read_commits()
+                await self._look()
                 self.redis_ok = self._listed_ok
             except StoreUnavailableError as exc:
                 if self.redis_ok:
@@ -257,15 +256,21 @@ class Frames:
                 log.exception("unexpected error while following frames")
                 await asyncio.sleep(0.25)
 
-    async def _read_frames(self) -> None:
+    async def _look(self) -> None:
         if not self.views:
             await asyncio.sleep(_BLOCK_MS / 1000)
             return
         after = {name: view.last_id for name, view in self.views.items()}
-        for name, raws in (await self._feed.frames(after, block_ms=_BLOCK_MS)).items():
-            view = self.views.get(name)
-            if view is not None:
+        fresh = await self._feed.look(after, block_ms=_BLOCK_MS)
+        looked_s = time.monotonic()
+        for name, raws in fresh.frames.items():
+            if (view := self.views.get(name)) is not None:
                 await self._take_newer(view, raws)
+        for name, last in fresh.commits.items():
+            view = self.views.get(name)
+            if view is not None and last.raw and self._reads_commit(view, last.raw):
+                view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), looked_s
+                METRICS.set("saima_frame_age_ms", name, view.age_ms)
 
     async def catch_up(self, view: VenueView, place: Place) -> bool:
         """Whether the venue's current frame is one at this place or later, once those published by now are taken.
@@ -334,13 +339,3 @@ class Frames:
             told = "commit cannot be read, frames are served as they were"
             log.error(told, venue=view.venue.venue, reason=view.trouble)
         return not view.trouble
-
-    async def _read_commits(self) -> None:
-        views = dict(self.views)
-        if not views:
-            return
-        for name, last in (await self._feed.commits(list(views))).items():
-            view = views[name]
-            if last.raw and self._reads_commit(view, last.raw):
-                view.age_ms, view.age_read_s = max(0.0, last.now_ms - view.commit.as_of_ms), time.monotonic()
-                METRICS.set("saima_frame_age_ms", name, view.age_ms)

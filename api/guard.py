@@ -7,10 +7,11 @@ names what is neither marked nor public by list, so that no application with suc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Depends, FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
 from starlette.routing import BaseRoute
 
 from api.bodies import StrictRoute
@@ -20,6 +21,7 @@ from api.service import Service, no_venue
 from api.tickets import redeem
 from api.view import VenueView
 from racing.apikeys import Need
+from racing.documents import shown
 from racing.lifecycle import SHOWN
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
@@ -96,11 +98,15 @@ class GuardedRoute(StrictRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The route's handler behind its guard."""
-        handle, public = super().get_route_handler(), self.path in PUBLIC
+        handle = super().get_route_handler()
+        if self.path in PUBLIC:
+            return handle
+        elsewhere = (params.Path, params.Header, params.Cookie)
+        known = [each.alias for each in get_flat_params(self.dependant) if not isinstance(each.field_info, elsewhere)]
 
         async def guarded(request: Request) -> Response:
-            if not public:
-                request.scope["saima.grant"] = await self._admitted(request)
+            request.scope["saima.grant"] = await self._admitted(request)
+            _no_others(request, known)
             return await handle(request)
 
         return guarded
@@ -113,6 +119,18 @@ class GuardedRoute(StrictRoute):
     async def keys_of(self, request: Request) -> list[str]:
         """What the request brings as Authorization."""
         return request.headers.getlist("authorization")
+
+
+def _no_others(request: Request, known: Sequence[str]) -> None:
+    """Raises ProblemError where the query has other parameters: a misspelt one would pass for none."""
+    right = f"no such parameter; there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none here'}"
+    wrong = [
+        (f"query.{name}", right, shown(value))
+        for name, value in request.query_params.multi_items()
+        if name not in known
+    ]
+    if wrong:
+        raise ProblemError("invalid", f"{wrong[0][0]}: {right}", errors=wrong)
 
 
 async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:

@@ -195,16 +195,20 @@ class Piece:
 
     def metrics(self) -> list[Metrics]:
         """Each runner's metrics: window, base, delta and total."""
-        columns = []
+        sums: list[FloatArray] = []
         for metric in self.rule.metrics.values():
             measure = f"{metric.event}:{metric.sum}"
             total, window, delta = (self.read.of(f"{what}:{measure}") for what in SUMS)
-            columns.append(list(map(SumsOf, *map(_plain, (window, window - delta, delta, total)))))
+            sums += window, window - delta, delta, total
+        plain = _plain(np.array(sums))
+        columns = [map(SumsOf, *plain[first : first + 4]) for first in range(0, len(plain), 4)]
         return list(map(metrics_of(tuple(self.rule.metrics)), *columns))
 
     def rows(self, frame: Frame, numbers: Sequence[int], boards: Boards) -> list[Row]:
         """A row for each runner; numbers: their runner numbers; boards: to tell movements from."""
         read, shown = self.read, {slot.runner: slot for slot in frame.slots}
+        stocks = [runner.stock for runner in self.runners]
+        badged = {stock: badges(slot=None, stock=stock, moved_5m=None) for stock in set(stocks)}
         terms, total = self.terms()
         stands, of = read.standing.tolist(), read.field
         places = [_place(shown[n]) if n in shown else standing for n, standing in zip(numbers, stands, strict=True)]
@@ -225,9 +229,9 @@ class Piece:
             (read.score - total).tolist(),
             repeat(NOT_MOVED),
             self.metrics(),
-            [runner.stock for runner in self.runners],
+            stocks,
             [runner.price for runner in self.runners],
-            [_off_board(runner.stock) for runner in self.runners],
+            [badged[stock] for stock in stocks],
         )
         return [row if row.runner not in shown else _on_board(row, shown[row.runner], boards) for row in rows]
 
@@ -271,19 +275,15 @@ def percentiles(standings: Sequence[int], field: int) -> list[float | None]:
     return [share if standing else None for share, standing in zip(shares, standings, strict=True)]
 
 
-@lru_cache(maxsize=32)
-def _off_board(stock: int | None) -> list[str]:
-    return badges(slot=None, stock=stock, moved_5m=None)
-
-
-def _plain(values: FloatArray) -> list[float]:
-    """Numbers for an answer: sums are whole but for tenths."""
-    tenths = np.rint(10 * values)
-    whole = tenths % 10 == 0
-    if whole.all():
-        found: list[float] = values.astype(np.int64).tolist()
-        return found
-    return [int(value) if plain else value for value, plain in zip((tenths / 10).tolist(), whole.tolist(), strict=True)]
+def _plain(columns: FloatArray) -> list[list[float]]:
+    """Columns of numbers for an answer: sums are whole but for tenths."""
+    whole, tenths = np.rint(columns), np.rint(10 * columns)
+    same = 10 * whole == tenths
+    plain: list[list[float]] = whole.astype(np.int64).tolist()
+    for column in np.flatnonzero(~same.all(axis=1)).tolist():
+        parts = zip(plain[column], same[column].tolist(), (tenths[column] / 10).tolist(), strict=True)
+        plain[column] = [number if is_whole else tenth for number, is_whole, tenth in parts]
+    return plain
 
 
 def sums_of(rule: Rule, read: Field, kinds: Mapping[str, int], runners: Sequence[Runner] = ()) -> Sums:

@@ -34,7 +34,8 @@ class Process:
         self._client, self._reader = connect_async(url), connect_async(url, block_ms=_READ_BLOCK_MS)
         safe = settings.durability == "safe"
         self._line = line_over(self._client, partial(SafeLine, replicas=settings.safe_replicas) if safe else None)
-        desk = Desk(self._client, self._line, safe=safe)
+        self._looks = line_over(self._client)
+        desk = Desk(self._client, self._line, looks=self._looks, safe=safe)
         last = None if settings.last_frames_folder is None else LastFrames(settings.last_frames_folder)
         folder = settings.segments_folder
         self._frames = Frames(desk, self._client, self._reader, guarded=self._guarded, folder=folder, last=last)
@@ -70,6 +71,7 @@ class Process:
         if self._guarded:
             await self._grants.stop()
         self._line.close()
+        self._looks.close()
         await self._client.aclose()
         await self._reader.aclose()
 

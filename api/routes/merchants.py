@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -106,18 +106,13 @@ async def list_standings(  # each is a part of the request
     views = {view.venue.venue: view for view in await reached(service, caller, venue)}
     after = _after(cursor)
     asked = Page(merchant, sort, after, limit)
-    if sort == "enrolment":
-        found = await abreast(lambda view: _enrolled(service, view, asked), views.values())
-    else:
-        found = await _owned(service, views, asked)
-    keys = sorted(key for each in found for key in each.keys if key > after)
-    page = keys[:limit]
-    rows, refs = await _rows(service, views, found, page, sort)
+    found, last = await (_enrolled if sort == "enrolment" else _owned)(service, views, asked)
+    rows, refs = await _rows(service, views, found, sort)
     body = {
         "merchant": merchant,
         "frames": refs,
         "runners": rows,
-        "next_cursor": _cursor(page[-1]) if len(keys) > limit else None,
+        "next_cursor": None if last is None else _cursor(last),
     }
     return answered(body, rows, format, accept)
 
@@ -135,66 +130,79 @@ class Page(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A merchant's runners in one venue, and keys in the wanted order of as many as a page may need."""
+    """A merchant's runners in one venue, by number."""
 
     venue: str
     runners: Mapping[int, Runner]
-    keys: list[Key]
 
 
-async def _enrolled(service: Service, view: VenueView, page: Page) -> Found:
+Cut = tuple[list[Found], Key | None]
+"""What goes on a page, and the key of the last where more come after it."""
+
+
+def _cut(found: Sequence[Found], keys: Iterable[Key], page: Page) -> Cut:
+    """The page that is asked for, of these runners, by their keys in the wanted order."""
+    beyond = sorted(key for key in keys if key > page.after)
+    runners = {each.venue: each.runners for each in found}
+    own: dict[str, dict[int, Runner]] = {venue: {} for venue in runners}
+    for _, venue, number in beyond[: page.limit]:
+        if number in runners[venue]:
+            own[venue][number] = runners[venue][number]
+    last = beyond[page.limit - 1] if len(beyond) > page.limit else None
+    return [Found(venue, each) for venue, each in own.items()], last
+
+
+async def _enrolled(service: Service, views: Mapping[str, VenueView], page: Page) -> Cut:
     """In order of enrolment, which needs no more than what is shown."""
-    venue, (_, last, number) = view.venue.venue, page.after
-    if venue < last:
-        return Found(venue, {}, [])
-    beyond = number if venue == last else -1
+    _, last, number = page.after
     desk = service.desk
-    numbers = await desk.standings.owned(venue, page.merchant, after=beyond, at_most=page.limit + 1)
-    known = await desk.runners.by_number(venue, numbers)
-    own = {each: runner for each, runner in known.items() if runner.merchant == page.merchant}
-    return Found(venue, own, [(0.0, venue, each) for each in numbers])
+
+    async def runners(venue: str) -> tuple[Found, list[Key]]:
+        """The merchant's runners in one venue, as many as a page may need."""
+        beyond = number if venue == last else -1
+        numbers = await desk.standings.owned(venue, page.merchant, after=beyond, at_most=page.limit + 1)
+        known = await desk.runners.by_number(venue, numbers)
+        own = {each: runner for each, runner in known.items() if runner.merchant == page.merchant}
+        return Found(venue, own), [(0.0, venue, each) for each in numbers]
+
+    pairs = await abreast(runners, [venue for venue in views if venue >= last])
+    return _cut([found for found, _ in pairs], (key for _, keys in pairs for key in keys), page)
 
 
-async def _owned(service: Service, views: Mapping[str, VenueView], page: Page) -> list[Found]:
+async def _owned(service: Service, views: Mapping[str, VenueView], page: Page) -> Cut:
     """By standing. Where all go on one page nobody has to know the places beforehand: the rows will say."""
 
     async def runners(view: VenueView) -> Found:
-        """The merchant's runners in one venue, as if they stood nowhere yet."""
         venue = view.venue.venue
         own = await service.owned.of(service.desk, venue, page.merchant, view.frame.epoch)
         if len(own) > OWNED_MAX:
             told = f"more than {OWNED_MAX} products in venue {venue!r}: ask with sort=enrolment, a page at a time"
             raise ProblemError("invalid", told)
-        return Found(venue, own, [(inf, venue, number) for number in own])
+        return Found(venue, own)
 
     found = await abreast(runners, views.values())
     if page.after == _FIRST and sum(len(each.runners) for each in found) <= page.limit:
-        return found
-    return await abreast(lambda each: _placed(service, each), found)
+        return found, None
+    placed = await abreast(lambda each: _places(service, each), found)
+    return _cut(found, (key for keys in placed for key in keys), page)
 
 
-async def _placed(service: Service, found: Found) -> Found:
-    """With their places: those that stand nowhere yet come last."""
-    numbers = list(found.runners)
-    places = await service.desk.standings.places(found.venue, numbers)
-    pairs = zip(places, numbers, strict=True)
-    return found._replace(keys=[(inf if place is None else float(place), found.venue, n) for place, n in pairs])
+async def _places(service: Service, found: Found) -> list[Key]:
+    """Keys by their places: those that stand nowhere yet come last."""
+    places = await service.desk.standings.places(found.venue, list(found.runners))
+    pairs = zip(places, found.runners, strict=True)
+    return [(inf if place is None else float(place), found.venue, number) for place, number in pairs]
 
 
 async def _rows(
-    service: Service, views: Mapping[str, VenueView], found: Sequence[Found], page: list[Key], sort: Sort
+    service: Service, views: Mapping[str, VenueView], found: Sequence[Found], sort: Sort
 ) -> tuple[list[Row], list[FrameRef]]:
     """The rows of a page, in its order, and what they are of."""
-    wanted: dict[str, list[int]] = {each.venue: [] for each in found}
-    for _, venue, number in page:
-        wanted[venue].append(number)
     tolds = []
-    for each in found:
-        own = {number: each.runners[number] for number in wanted[each.venue] if number in each.runners}
-        if own:
-            view = views[each.venue]
-            boards = await service.moves.of(service.frames.kept, view)
-            tolds.append(await told_of(service.desk, view, own, boards))
+    for venue, runners in found:
+        if runners:
+            boards = await service.moves.of(service.frames.kept, views[venue])
+            tolds.append(await told_of(service.desk, views[venue], runners, boards))
     rows = [row for told in tolds for row in told.rows.values()]  # by venue and runner, and stays so where they tie
     if sort == "standing":  # they may have moved since the page was made
         rows.sort(key=lambda row: row.standing or inf)

@@ -7,7 +7,7 @@ from typing import Any
 
 from racing.errors import RacingError
 from racing.store.client import store_errors_async
-from racing.store.line import Asking, Pipeline
+from racing.store.line import Asking, Command, Pipeline
 from racing.store.protocol import AsyncClient
 from racing.store.scripts import Script, source
 
@@ -30,10 +30,15 @@ _SCRIPTS: tuple[Script, ...] = (
 class Commands:
     """How a desk and its parts speak to the store: reads by the client, writes as this deployment promises them."""
 
-    def __init__(self, client: AsyncClient, line: Asking | None = None, *, safe: bool = False) -> None:
-        """line: what events are appended through; safe: a SafeLine, through which every other write goes as well."""
+    def __init__(
+        self, client: AsyncClient, line: Asking | None = None, *, looks: Asking | None = None, safe: bool = False
+    ) -> None:
+        """line: what events are appended through; safe: a SafeLine, through which every other write goes as well.
+
+        looks: another line, for reads that are made often.
+        """
         self._client = client
-        self._line = line or Pipeline(client)
+        self._line, self._looks = line or Pipeline(client), looks or Pipeline(client)
         self._safe = safe
         self._scripts = {name: client.register_script(source(name)) for name in _SCRIPTS}
 
@@ -55,7 +60,15 @@ class Commands:
 
     async def ask(self, *command: Any) -> Any:  # each command's own reply
         """The reply to one command on the line of the appends, with what that line promises. Raises StoreError."""
-        (reply,) = await self._line.ask([command])
-        if isinstance(reply, RacingError):
-            raise reply
-        return reply
+        return await _asked(self._line, command)
+
+    async def look(self, *command: Any) -> Any:  # each command's own reply
+        """The reply to one command that reads, or makes anew what other data says. Raises StoreError."""
+        return await _asked(self._looks, command)
+
+
+async def _asked(line: Asking, command: Command) -> Any:
+    (reply,) = await line.ask([command])
+    if isinstance(reply, RacingError):
+        raise reply
+    return reply

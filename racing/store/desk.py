@@ -55,13 +55,15 @@ class KeyedBatch:
 class Desk(Commands):
     """The asynchronous side of the store, one per API process: its parts, and appends of events."""
 
-    def __init__(self, client: AsyncClient, line: Asking | None = None, *, safe: bool = False) -> None:
+    def __init__(
+        self, client: AsyncClient, line: Asking | None = None, *, looks: Asking | None = None, safe: bool = False
+    ) -> None:
         """As Commands has it."""
-        super().__init__(client, line, safe=safe)
+        super().__init__(client, line, looks=looks, safe=safe)
         self.rules = Rules(self)
         self.venues = Venues(self, self.rules)
         self.runners = Runners(self)
-        self.standings = Standings(client)
+        self.standings = Standings(self)
         self.watched = Watching(self)
 
     async def secret(self) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
@@ -29,131 +29,119 @@ class LastCommit:
     now_ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What a look has found, by venue: (id, frame as JSON), oldest first, and last commits, of those that have any."""
+
+    frames: dict[str, list[Raw]] = field(default_factory=dict)
+    commits: dict[str, LastCommit] = field(default_factory=dict)
+
+
 class Feed(Protocol):
-    """Reads for all venues at once."""
+    """Looks at all venues at once."""
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
-        """(id, frame as JSON) by venue: all after the given id, oldest first, of those that have one; waits for one.
+    async def look(self, after: Mapping[str, str], *, block_ms: int) -> Fresh:
+        """All frames after the given id of each venue, one at least unless none comes in time; and the last commits.
 
-        Raises StoreError where nothing can be read.
+        A commit is that of the frame told with it, or a later one. Raises StoreError where nothing can be read.
         """
-        ...
-
-    async def commits(self, venues: Sequence[str]) -> dict[str, LastCommit]:
-        """The last commits of the venues that can be read. Raises StoreError where none can."""
         ...
 
     async def stop(self) -> None:
         """End what reads in the background."""
 
 
-def feed_over(client: AsyncClient, reader: AsyncClient) -> Feed:
-    """The feed for these clients. reader: one whose socket waits longer than a read may block."""
-    return ClusterFeed(reader) if isinstance(reader, RoutedClient) else PlainFeed(client, reader)
+def feed_over(reader: AsyncClient) -> Feed:
+    """The feed for this client, whose socket waits longer than a look may block."""
+    return ClusterFeed(reader) if isinstance(reader, RoutedClient) else PlainFeed(reader)
 
 
 class PlainFeed:
-    """All venues on one server: one read for all frames, one round trip for all commits."""
+    """All venues on one server: one round trip for all of them."""
 
-    def __init__(self, client: AsyncClient, reader: AsyncClient) -> None:
-        self._client = client
+    def __init__(self, reader: AsyncClient) -> None:
         self._reader = reader
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
-        """As Feed has it."""
-        names = {VenueKeys(venue).frames: venue for venue in after}
-        with store_errors():
-            replies = await self._reader.xread({key: after[venue] for key, venue in names.items()}, block=block_ms)
-        return {names[key.decode()]: _raws(raws) for key, raws in replies or []}
-
-    async def commits(self, venues: Sequence[str]) -> dict[str, LastCommit]:
+    async def look(self, after: Mapping[str, str], *, block_ms: int) -> Fresh:
         """As Feed has it."""
         with store_errors():
-            pipe = self._client.pipeline(transaction=False)
-            pipe.time()
-            for venue in venues:
-                pipe.get(VenueKeys(venue).commit)
-            clock, *raws = await pipe.execute()
-        return {venue: LastCommit(raw, _ms(clock)) for venue, raw in zip(venues, raws, strict=True)}
+            return await _look(self._reader, after, block_ms)
 
     async def stop(self) -> None:
         """As Feed has it: there is nothing."""
 
 
 class ClusterFeed:
-    """A blocking read for each venue, for keys of several slots cannot be read together.
+    """A blocking look for each venue, for keys of several slots cannot be read together.
 
-    So the trouble of one node leaves the venues of the others alone. Clock and commit come in the round trip of the
-    frames. Bound: one task and one connection for each venue.
+    So the trouble of one node leaves the venues of the others alone. Bound: one task and one connection for each venue.
     """
 
     def __init__(self, reader: RoutedClient) -> None:
         self._reader = reader
-        self._reads: dict[str, asyncio.Task[list[Raw] | None]] = {}
-        self._commits: dict[str, LastCommit] = {}
+        self._looks: dict[str, asyncio.Task[Fresh]] = {}
         self._away: dict[str, str] = {}
 
-    async def frames(self, after: Mapping[str, str], *, block_ms: int) -> dict[str, list[Raw]]:
+    async def look(self, after: Mapping[str, str], *, block_ms: int) -> Fresh:
         """As Feed has it."""
-        for venue in self._reads.keys() - after.keys():
-            self._reads.pop(venue).cancel()
+        for venue in self._looks.keys() - after.keys():
+            self._looks.pop(venue).cancel()
             self._away.pop(venue, None)
         for venue, last_id in after.items():
-            if venue not in self._reads:
-                self._reads[venue] = asyncio.create_task(self._read(venue, last_id, block_ms), name=f"read-{venue}")
-        done, _ = await asyncio.wait(self._reads.values(), timeout=block_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
-        found: dict[str, list[Raw]] = {}
-        for venue in [venue for venue, task in self._reads.items() if task in done]:
-            fresh = self._result(venue, self._reads.pop(venue))
-            if fresh is not None:
-                found[venue] = fresh
+            if venue not in self._looks:
+                self._looks[venue] = asyncio.create_task(self._look(venue, last_id, block_ms), name=f"read-{venue}")
+        done, _ = await asyncio.wait(self._looks.values(), timeout=block_ms / 1000, return_when=asyncio.FIRST_COMPLETED)
+        found = Fresh()
+        for venue in [venue for venue, task in self._looks.items() if task in done]:
+            fresh = self._result(venue, self._looks.pop(venue))
+            found.frames.update(fresh.frames)
+            found.commits.update(fresh.commits)
         if self._away.keys() >= after.keys():
             raise StoreUnavailableError(next(iter(self._away.values())))
         return found
 
-    def _result(self, venue: str, task: asyncio.Task[list[Raw] | None]) -> list[Raw] | None:
+    def _result(self, venue: str, task: asyncio.Task[Fresh]) -> Fresh:
         try:
             fresh = task.result()
         except StoreError as exc:
             if venue not in self._away:
                 log.warning("venue away, its frame is served as it was", venue=venue, reason=str(exc))
             self._away[venue] = str(exc)
-            return None
+            return Fresh()
         self._away.pop(venue, None)
         return fresh
 
-    async def _read(self, venue: str, last_id: str, block_ms: int) -> list[Raw] | None:
-        keys = VenueKeys(venue)
+    async def _look(self, venue: str, last_id: str, block_ms: int) -> Fresh:
         try:
             with store_errors():
-                pipe = self._reader.at(keys.frames).pipeline(transaction=False)
-                pipe.execute_command("XREAD", "BLOCK", block_ms, "STREAMS", keys.frames, last_id)
-                pipe.time()
-                pipe.get(keys.commit)
-                streams, clock, raw = await pipe.execute()
+                return await _look(self._reader.at(VenueKeys(venue).frames), {venue: last_id}, block_ms)
         except StoreError:
             await asyncio.sleep(_RETRY_S)
             raise
-        self._commits[venue] = LastCommit(raw, _ms(clock))
-        return _raws(streams[0][1]) if streams else None
-
-    async def commits(self, venues: Sequence[str]) -> dict[str, LastCommit]:
-        """As Feed has it: what came with the frames since the last time."""
-        fresh, self._commits = self._commits, {}
-        return {venue: fresh[venue] for venue in venues if venue in fresh}
 
     async def stop(self) -> None:
         """As Feed has it."""
-        reads, self._reads = list(self._reads.values()), {}
-        for task in reads:
+        looks, self._looks = list(self._looks.values()), {}
+        for task in looks:
             task.cancel()
-        await asyncio.gather(*reads, return_exceptions=True)
+        await asyncio.gather(*looks, return_exceptions=True)
+
+
+async def _look(client: AsyncClient, after: Mapping[str, str], block_ms: int) -> Fresh:
+    """One round trip: it waits for a frame, and what is asked behind it is answered after that."""
+    names = {VenueKeys(venue).frames: venue for venue in after}
+    pipe = client.pipeline(transaction=False)
+    pipe.execute_command("XREAD", "BLOCK", block_ms, "STREAMS", *names, *after.values())
+    pipe.time()
+    for venue in after:
+        pipe.get(VenueKeys(venue).commit)
+    streams, (seconds, micros), *commits = await pipe.execute()
+    now_ms = int(seconds) * 1000 + int(micros) / 1000
+    return Fresh(
+        {names[key.decode()]: _raws(raws) for key, raws in streams or []},
+        {venue: LastCommit(raw, now_ms) for venue, raw in zip(after, commits, strict=True)},
+    )
 
 
 def _raws(found: list[Any]) -> list[Raw]:
     return [(name.decode(), bytes(fields.get(b"frame", b""))) for name, fields in found]
-
-
-def _ms(clock: tuple[int, int]) -> float:
-    seconds, micros = clock
-    return int(seconds) * 1000 + int(micros) / 1000

@@ -136,7 +136,7 @@ class _Promised:
 
 
 def line_over(client: AsyncClient, promise: Promise | None = None) -> ClosableAsking:
-    """The line of appends over a client: on a cluster one for each venue."""
+    """A line over a client: on a cluster one for each venue."""
     if isinstance(client, RoutedClient):
         return RoutedLine(client, promise)
     line = Line(client)

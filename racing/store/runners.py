@@ -45,8 +45,7 @@ class Runners:
         """Enrol products, or change their data; one log entry for all that changed. Safe to repeat."""
         keys = VenueKeys(venue)
         args = [_encode(author), *(part for runner in runners for part in (runner.product, encode_runner(runner)))]
-        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants, keys.tail)
-        reply = await self._commands.run("enrol_runners", named, args)
+        reply = await self._commands.run("enrol_runners", _tables(keys), args)
         return [
             Enrolled(runner.product, int(reply[2 * i + 1]), _STATES[int(reply[2 * i + 2])])
             for i, runner in enumerate(runners)
@@ -80,7 +79,7 @@ class Runners:
         """
         keys = VenueKeys(venue)
         parts = [part for read, wanted in changes for part in (wanted.product, read, encode_runner(wanted))]
-        named = (keys.products, keys.runners, keys.log, keys.decisions, keys.merchants, keys.tail)
+        named = (keys.products, keys.runners, keys.log, keys.decisions, keys.merchants, keys.tail, keys.watched)
         args = (_encode(decision.who), decisions.encode(decision), *parts)
         reply = await self._commands.run("change_runners", named, args)
         if reply[0] == 0:
@@ -95,11 +94,8 @@ class Runners:
         or the runner has moved on. After StoreUnavailableError it may have been done.
         """
         keys = VenueKeys(venue)
-        named = (keys.products, keys.runners, keys.log, keys.roll, keys.decisions, keys.merchants, keys.tail)
-        told = (_encode(decision.who), decisions.encode(decision))
-        reply = await self._commands.run(
-            "swap_runner", named, (*told, product, read, wanted.product, encode_runner(wanted))
-        )
+        args = (_encode(decision.who), decisions.encode(decision), product, read, wanted.product, encode_runner(wanted))
+        reply = await self._commands.run("swap_runner", _tables(keys), args)
         if reply[0] == 2:  # noqa: PLR2004  # as the script says
             raise ConflictError(
                 f"product {wanted.product!r} is enrolled in venue {venue!r} already: it races for itself"
@@ -159,10 +155,15 @@ class Runners:
 
     async def decisions(self, venue: str) -> int:
         """How many decisions were made on a venue: it grows with every change of runners' data. Cost: O(1)."""
-        async with store_errors_async():
-            return int(await self._commands.client.execute_command("XLEN", VenueKeys(venue).decisions))
+        return int(await self._commands.look("XLEN", VenueKeys(venue).decisions))
 
     async def count(self, venue: str) -> int:
         """How many products are enrolled."""
         async with store_errors_async():
             return int(await self._commands.client.hlen(VenueKeys(venue).products))
+
+
+def _tables(keys: VenueKeys) -> tuple[str, ...]:
+    """What changes with who has which runner number."""
+    log = keys.log, keys.roll, keys.decisions
+    return keys.products, keys.runners, *log, keys.merchants, keys.tail, keys.watched

@@ -15,30 +15,22 @@ import numpy as np
 
 from racing.errors import CorruptRecordError
 from racing.model import FloatArray, IntArray
-from racing.store.client import as_text, store_errors_async
+from racing.store.client import as_text
+from racing.store.commands import Commands
 from racing.store.commit import NO_COMMIT, CommitRecord, decode_commit
 from racing.store.held import HeldRecord, decode_held
 from racing.store.keys import MEMBER, VenueKeys, member, merchant_range
-from racing.store.protocol import AsyncClient
-from racing.store.scripts import Script, source
+from racing.store.scripts import Script, bare, source
 
 OWNED_MAX = 10_000
 """Products of one merchant in one venue that are looked at: at worst 0.4 s of the server, in pieces of 9 ms."""
-_READ_AT_ONCE, _PLACES_AT_ONCE, _INDEX_AT_ONCE = 200, 250, 1_000
+_READ_AT_ONCE, _IN_ARGUMENT, _PLACES_AT_ONCE, _INDEX_AT_ONCE = 200, 100, 250, 1_000
 """A script holds the server: at a million runners and nine sets 70 us for each that is read, on a machine that was
 thirteen times overbooked, 6 us on a quiet one of two cores; so a piece is some ms at the very worst, and no race
 stutters for a merchant."""
 SUMS: Final = ("total", "window", "delta")
 """The sorted sets of each measure."""
 _decode_columns = msgspec.json.Decoder(list[list[float]]).decode
-_READS: tuple[Script, ...] = (
-    "index_merchants",
-    "list_owned",
-    "read_neighbours",
-    "read_places",
-    "read_rungs",
-    "read_standings",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +38,8 @@ class Field:
     """Some runners as the sets have them, row by row, at one moment.
 
     field: runners in the standings. standing: int64 (n,), from 1; 0 for one that is in no set yet. better: int64 (n,),
-    how many have a higher score. score: float64 (n,). sums: set of sums -> float64 (n,), 0 where it has no member.
+    how many have a higher score. score: float64 (n,). sums: float64 (s, n), of each set of sums that names has, 0 where
+    it has no member.
     """
 
     commit: CommitRecord
@@ -55,12 +48,13 @@ class Field:
     standing: IntArray
     better: IntArray
     score: FloatArray
-    sums: dict[str, FloatArray]
+    names: Sequence[str]
+    sums: FloatArray
 
     @classmethod
     def joined(cls, fields: Sequence[Field]) -> Field:
         """Runners that were read one after the other with the same held sums, one at least, as of the last moment."""
-        last, names = fields[-1], fields[-1].sums.keys()
+        last = fields[-1]
         return cls(
             last.commit,
             last.held,
@@ -68,24 +62,23 @@ class Field:
             np.concatenate([each.standing for each in fields]),
             np.concatenate([each.better for each in fields]),
             np.concatenate([each.score for each in fields]),
-            {name: np.concatenate([each.of(name) for each in fields]) for name in names},
+            last.names,
+            np.concatenate([each.sums for each in fields], axis=1),
         )
 
     def of(self, name: str) -> FloatArray:
         """A set of sums; zeros for one that was not read, for the rule has just changed."""
-        return self.sums.get(name, np.zeros(len(self.score)))
+        return self.sums[self.names.index(name)] if name in self.names else np.zeros(len(self.score))
 
 
 class Standings:
-    """Reads of the standings, one object per API process."""
+    """Reads of the standings. A part of the desk."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
-        self._scripts = {name: client.register_script(source(name)) for name in _READS}
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
 
     async def _run(self, name: Script, keys: Sequence[str], args: Sequence[Any]) -> Any:  # each script's own reply
-        async with store_errors_async():
-            return await self._scripts[name](keys=list(keys), args=list(args))
+        return await self._commands.look("EVAL", bare(source(name)), len(keys), *keys, *args)
 
     async def owned(self, venue: str, merchant: str, *, after: int = -1, at_most: int = OWNED_MAX) -> list[int]:
         """Numbers of a merchant's runners beyond one, in order of enrolment.
@@ -115,8 +108,8 @@ class Standings:
         found: list[int | None] = []
         for first in range(0, len(numbers), _PLACES_AT_ONCE):
             some = _members(numbers[first : first + _PLACES_AT_ONCE])
-            (ranks,) = _columns([await self._run("read_places", (VenueKeys(venue).standings,), (some,))])
-            found += [int(rank) + 1 or None for rank in ranks]
+            ranks = await self._run("read_places", (VenueKeys(venue).standings,), (some,))
+            found += [rank + 1 or None for rank in ranks]
         return found
 
     async def around(self, venue: str, number: int, count: int) -> list[tuple[int, int, float]]:
@@ -135,8 +128,7 @@ class Standings:
 
     async def size(self, venue: str) -> int:
         """How many runners stand."""
-        async with store_errors_async():
-            return int(await self._client.execute_command("ZCARD", VenueKeys(venue).standings))
+        return int(await self._commands.look("ZCARD", VenueKeys(venue).standings))
 
     async def read(self, venue: str, numbers: Sequence[int], measures: Sequence[str]) -> list[tuple[list[int], Field]]:
         """Runners as the sets have them, so many at a time. measures: names such as ``click:count``.
@@ -149,8 +141,8 @@ class Standings:
         pieces = []
         for first in range(0, len(numbers), _READ_AT_ONCE):
             some = list(numbers[first : first + _READ_AT_ONCE])
-            reply = await self._run("read_standings", named, (_members(some),))
-            pieces.append((some, _field(reply, sums)))
+            args = [_members(some[at : at + _IN_ARGUMENT]) for at in range(0, len(some), _IN_ARGUMENT)]
+            pieces.append((some, _field(await self._run("read_standings", named, args), sums)))
         return pieces
 
 
@@ -160,16 +152,17 @@ def _members(numbers: Sequence[int]) -> str:
 
 
 def _field(reply: Sequence[Any], sums: Sequence[str]) -> Field:
-    commit, held, size, *texts = reply
-    ranks, scores, better, *columns = _columns(texts)
+    commit, held, size, ranks, better, *texts = reply
+    score, *columns = _columns(texts)
     return Field(
         commit=decode_commit(commit) if commit else NO_COMMIT,
         held=_held(held) if held else None,
         field=size,
-        standing=np.array(ranks, np.float64).astype(np.int64) + 1,
-        score=0.0 - np.array(scores, np.float64),
-        better=np.array(better, np.float64).astype(np.int64),
-        sums={name: np.array(column, np.float64) for name, column in zip(sums, columns, strict=True)},
+        standing=np.array(ranks, np.int64) + 1,
+        score=0.0 - np.array(score, np.float64),
+        better=np.array(better, np.int64),
+        names=sums,
+        sums=np.array(columns, np.float64).reshape(len(sums), len(score)),  # of no sets too
     )
 
 

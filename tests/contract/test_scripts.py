@@ -30,11 +30,11 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
     ),
     "recall_answer": ([KEYS.answers, KEYS.answers_before], [["k"], ["none"]]),
     "enrol_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail, KEYS.watched],
         [['""', "a", "{}", "b", "{}"], ['""', "a", "{}"], ['""', "a", '{"product":"a","merchant":"m"}', "c", "{}"]],
     ),
     "change_runners": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.decisions, KEYS.merchants, KEYS.tail],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.decisions, KEYS.merchants, KEYS.tail, KEYS.watched],
         [
             ['""', "{}", "a", '{"product":"a","merchant":"m"}', "{}"],
             ['""', "{}", "a", "{}", "{}"],
@@ -77,7 +77,7 @@ USES: dict[Script, tuple[list[str], list[list[str]]]] = {
         [["", "0"], ["1", "0", "7"], ["0"]],
     ),
     "swap_runner": (
-        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail],
+        [KEYS.products, KEYS.runners, KEYS.log, KEYS.roll, KEYS.decisions, KEYS.merchants, KEYS.tail, KEYS.watched],
         [['""', "{}", "a", "{}", "b", "{}"]],
     ),
     "relog_orders": ([KEYS.orders, KEYS.log, KEYS.tail], [["", "{}"], ["5-0", "{}"]]),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from racing.entries import Runner
+from racing.errors import StoreError
 from racing.rule import DEFAULT_RULE
 from racing.store.commit import read_commit
 from racing.store.desk import Desk
@@ -125,6 +128,8 @@ async def test_many_runners_are_read_in_pieces(desk: Desk, store: Store) -> None
     await raced(desk, store, 999)
     pieces = await desk.standings.read(VENUE, range(1_000), MEASURES)
     assert [len(numbers) for numbers, _ in pieces] == [200] * 5
+    assert [sum(read.of("total:click:count")) for _, read in pieces] == [0, 0, 0, 0, 1]
+    assert pieces[4][1].of("total:click:count")[199] == 1
     assert [place for _, read in pieces for place in read.standing.tolist()] == [*range(2, 1_001), 1]
     assert await desk.standings.read(VENUE, [], MEASURES) == []
 
@@ -146,3 +151,11 @@ async def test_places_are_told_by_who_stands_there(desk: Desk, store: Store) -> 
     assert await desk.standings.at(VENUE, [1, 2, 4, 5]) == [3, 0, 2, None]
     assert await desk.standings.size(VENUE) == 4
     assert await desk.standings.size("hall-none") == 0
+
+
+async def test_what_is_no_sorted_set_is_refused(desk: Desk, client: SyncClient) -> None:
+    client.set(KEYS.standings, "7")
+    with pytest.raises(StoreError, match="WRONGTYPE"):
+        await desk.standings.size(VENUE)
+    with pytest.raises(StoreError):
+        await desk.standings.read(VENUE, [0], MEASURES)

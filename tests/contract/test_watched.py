@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from racing.decisions import Decision
+from racing.entries import Runner
 from racing.errors import ConflictError
 from racing.store.desk import Desk
 from racing.store.keys import VenueKeys
@@ -41,3 +43,20 @@ async def test_runner_is_watched_until_its_time_is_over_or_it_is_released(desk: 
     for _ in range(2):
         await desk.watched.release(VENUE, "m-1", 7)
     assert watched_at(client, KEYS, 0) == [3]
+
+
+async def test_product_that_is_another_merchants_or_swapped_is_watched_no_more(desk: Desk, client: SyncClient) -> None:
+    names = [f"p-{n}" for n in range(5)]
+    await desk.runners.enrol(VENUE, [Runner(name, "m-1", "") for name in names])
+    for number in range(5):
+        await desk.watched.watch(VENUE, "m-1", number, until_ms=100, now_ms=50)
+    await desk.runners.enrol(VENUE, [Runner("p-0", "m-2", ""), Runner("p-1", "m-1", "other title")])
+    for name, wanted in (("p-2", Runner("p-2", "m-2", "")), ("p-3", Runner("p-3", "m-1", "other title"))):
+        found = await desk.runners.find(VENUE, name)
+        assert found is not None
+        assert await desk.runners.change(VENUE, wanted, read=found[1], author="a")
+    found = await desk.runners.find(VENUE, "p-4")
+    assert found is not None
+    comes = Runner("p-9", "m-1", "")
+    assert await desk.runners.swap(VENUE, "p-4", comes, read=found[1], decision=Decision("a", "swap"))
+    assert watched_at(client, KEYS, 50) == [1, 3]

@@ -207,6 +207,27 @@ def test_a_limit_out_of_range_is_invalid(service: Running, venue: str, path: str
         assert found["detail"].startswith(f"query.limit: must be {words}, not "), found
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "there"),
+    [
+        ("GET", "/v1/venues/{}/slots?limit=3&segmnt=new", "there are limit, "),
+        ("GET", "/v1/venues/{}?limit=3", "there are none here"),
+        ("GET", "/v1/merchants/m-1/runners?limt=3", "there are venue, "),
+        ("POST", "/v1/venues/{}/events?dry_run=true", "there are none here"),
+        ("DELETE", "/v1/venues/{}?force=1&force=2", "there is confirm"),
+    ],
+)
+def test_a_parameter_that_is_not_there_is_refused(
+    service: Running, venue: str, method: str, path: str, there: str
+) -> None:
+    answer = service.http.request(method, path.format(venue), json={"events": [EVENT]} if method == "POST" else None)
+    found = problem(answer, 422, "invalid")
+    name, _, value = path.rpartition("?")[2].split("&")[-1].partition("=")
+    assert found["detail"].startswith(f"query.{name}: no such parameter; {there}"), found
+    assert found["errors"][-1]["value"] == f'"{value}"'
+    assert service.http.get(f"/v1/venues/{venue}").status_code == 200
+
+
 @pytest.mark.parametrize(("path", "most"), LIMITS)
 def test_the_largest_limit_is_taken(service: Running, venue: str, path: str, most: int) -> None:
     assert service.http.get(f"{path.format(venue)}?limit={most}").status_code == 200

@@ -1,8 +1,9 @@
 #!lua
 -- Replace the data of some runners and log the change, unless one has moved on since it was read.
+-- The history of one that goes to another merchant is no longer kept on request: only its former one could end that.
 -- A runner's JSON begins with its product and its merchant, both ids, which hold no quotes.
 -- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 decisions (stream)  5 merchants (sorted set)
---   6 tail (string)
+--   6 tail (string)  7 watched (sorted set)
 -- ARGV: 1 author (JSON)  2 decision (JSON)  then of each runner: product, runner JSON as it was read, to be
 -- Reply: {1, entry id} when changed; {0, product} of the first that is another one by now, or there is none
 -- Cost: O(runners). Bound: one entry, one decision; the caller passes at most 1,000.
@@ -23,6 +24,7 @@ for i, number in ipairs(numbers) do
   if before ~= after then
     redis.call('ZREM', KEYS[5], before)
     redis.call('ZADD', KEYS[5], 0, after)
+    redis.call('ZREM', KEYS[7], before)
   end
   redis.call('HSET', KEYS[2], number, ARGV[3 * i + 2])
 end

@@ -3,7 +3,7 @@
 -- The roll holds 16 hex characters for each number: the digest of all products up to it.
 -- A runner's JSON begins with its product and its merchant, both ids, which hold no quotes.
 -- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)  5 decisions (stream)
---   6 merchants (sorted set)  7 tail (string)
+--   6 merchants (sorted set)  7 tail (string)  8 watched (sorted set)
 -- ARGV: 1 author (JSON), then product, runner JSON, product, runner JSON, ... (each product once)
 -- Reply: {entry id or '', number, state, number, state, ...}; state: 0 unchanged, 1 new, 2 changed
 -- Cost: O(products), and once O(all) where a roll is missing. Bound: the caller passes at most 1,000.
@@ -37,6 +37,7 @@ for i = 2, #ARGV, 2 do
     state = before == ARGV[i + 1] and 0 or 2
     if state == 2 and owned(before, known) ~= owned(ARGV[i + 1], known) then
       redis.call('ZREM', KEYS[6], owned(before, known))
+      redis.call('ZREM', KEYS[8], owned(before, known)) -- only its former merchant could end that
     end
   end
   if state > 0 then

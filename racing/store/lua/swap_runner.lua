@@ -2,9 +2,10 @@
 -- Put another product under a runner's number and log it, unless either has moved on since it was read.
 -- The roll's digests from that number on become others: tables of numbers that API processes hold are void with it, and
 -- no batch that was made from one is appended.
+-- The history of the one that goes is no longer kept on request: whoever asked for it has that runner no more.
 -- A runner's JSON begins with its product and its merchant, both ids, which hold no quotes.
 -- KEYS: 1 products (hash)  2 runners (hash)  3 log (stream)  4 roll (string)  5 decisions (stream)
---   6 merchants (sorted set)  7 tail (string)
+--   6 merchants (sorted set)  7 tail (string)  8 watched (sorted set)
 -- ARGV: 1 author (JSON)  2 decision (JSON)  3 product that goes  4 its runner JSON as it was read
 --       5 product that comes  6 its runner JSON
 -- Reply: {1, entry id} when swapped; {0} when the one that goes is another by now; {2} when the other is enrolled
@@ -31,6 +32,7 @@ redis.call('HDEL', KEYS[1], ARGV[3])
 redis.call('HSET', KEYS[1], ARGV[5], number)
 redis.call('HSET', KEYS[2], number, ARGV[6])
 redis.call('ZREM', KEYS[6], owned(ARGV[4], number))
+redis.call('ZREM', KEYS[8], owned(ARGV[4], number))
 redis.call('ZADD', KEYS[6], 0, owned(ARGV[6], number))
 local after = redis.call('GET', KEYS[7]) or ''
 local entry = '{"type":"enrol","format":2,"author":' .. ARGV[1] .. ',"runners":[[' .. number .. ',' .. ARGV[6] .. ']]}'

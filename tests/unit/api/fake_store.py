@@ -60,6 +60,7 @@ class FakeStore:
         self.ahead = 0
         self.venues = self.rules = self.runners = self
         self.stream: list[Frame] = []
+        self._commits_asked = 0
 
     def _answer(self, what: str, about: Any) -> None:
         self.asked.append((what, about))
@@ -103,16 +104,6 @@ class FakeStore:
         self._answer("runners", list(numbers))
         return {number: self.known[number] for number in numbers if number in self.known}
 
-    async def xread(self, streams: dict[str, str], *, block: int) -> list[Any]:
-        if self.away:
-            raise AWAY
-        try:
-            venue, frame = await asyncio.wait_for(self.published.get(), 0.01)
-        except TimeoutError:
-            return []
-        raw = {b"frame": msgspec.json.encode(frame)}
-        return [(VenueKeys(venue).frames.encode(), [(frame.name.encode(), raw)])]
-
     async def xrange(self, name: str, *, min: str, count: int) -> list[Any]:  # noqa: A002  # redis-py's own name
         """Of the stream at rest: what is published is queued beside it."""
         self._answer("xrange", min)
@@ -130,18 +121,33 @@ class FakeStore:
         return [(frame.name.encode(), {b"frame": msgspec.json.encode(frame)}) for frame in found[::-1][:count]]
 
     def pipeline(self, *, transaction: bool) -> FakeStore:
+        self._commits_asked = 0
         return self
+
+    def execute_command(self, *args: Any) -> None:
+        """XREAD, queued; execute answers."""
 
     def time(self) -> None:
         """Queued; execute answers."""
 
     def get(self, name: str) -> None:
         """Queued; execute answers."""
+        self._commits_asked += 1
 
     async def execute(self) -> list[Any]:
         if self.away:
             raise AWAY
-        return [(100, 500_000), *([self.commit and msgspec.json.encode(self.commit)] * len(self.listed))]
+        streams = await self._newest()
+        commit = self.commit and msgspec.json.encode(self.commit)
+        return [streams, (100, 500_000), *([commit] * self._commits_asked)]
+
+    async def _newest(self) -> list[Any] | None:
+        try:
+            venue, frame = await asyncio.wait_for(self.published.get(), 0.01)
+        except TimeoutError:
+            return None
+        raw = {b"frame": msgspec.json.encode(frame)}
+        return [(VenueKeys(venue).frames.encode(), [(frame.name.encode(), raw)])]
 
 
 async def shown(view: VenueView, number: int) -> None:

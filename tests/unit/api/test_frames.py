@@ -282,7 +282,8 @@ async def test_a_commit_of_a_newer_saima_is_told_as_what_it_is_and_leaves_other_
     newer = msgspec.structs.replace(good, format=FORMAT + 1)
 
     async def execute() -> list[Any]:
-        return [(100, 500_000), msgspec.json.encode(newer), msgspec.json.encode(good)]
+        await asyncio.sleep(0)
+        return [None, (100, 500_000), msgspec.json.encode(newer), msgspec.json.encode(good)]
 
     monkeypatch.setattr(store, "execute", execute)
     with capture_logs() as lines:
