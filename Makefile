@@ -9,6 +9,7 @@ BIN    := $(VENV)/bin
 CI_PYTEST_FLAGS := $(if $(SAIMA_CI),--fail-on-skip --hypothesis-profile=ci -n 3)
 PYTEST_FLAGS    ?=
 unexport SAIMA_CI  # SAIMA_* belongs to the service's settings; it has none of this name
+unexport PYTHONDONTWRITEBYTECODE  # else each of the hundreds of processes that tests start compiles all sources anew
 
 SOURCES := racing api tests loadtests
 PIP     := $(BIN)/python -m pip --disable-pip-version-check install --quiet

@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import psutil
 
+from tests import asking
 from tests.waiting import free_port, until
 
 ROOT = Path(__file__).parents[1]
@@ -74,9 +75,7 @@ class Stack:
 
     def ready(self) -> bool:
         """Whether the API answers that Redis does."""
-        with contextlib.suppress(httpx2.HTTPError):
-            return bool(httpx2.get(f"{self.base}/readyz", timeout=1).status_code == 200)
-        return False
+        return asking.is_ready(self.base)
 
     def said(self) -> str:
         """The end of what its processes have logged."""
@@ -149,11 +148,11 @@ class Stack:
 
     def post(self, path: str, body: Any, **headers: str) -> httpx2.Response:
         """One POST of JSON."""
-        return httpx2.post(f"{self.base}{path}", json=body, headers=headers, timeout=30)
+        return asking.post(f"{self.base}{path}", json=body, headers=headers, timeout=30)
 
     def get(self, path: str) -> Any:
         """The JSON of a GET."""
-        return httpx2.get(f"{self.base}{path}", timeout=30).json()
+        return asking.get(f"{self.base}{path}", timeout=30).json()
 
 
 def lives(pid: int) -> bool:

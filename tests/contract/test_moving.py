@@ -26,7 +26,7 @@ from racing.store.segment_files import archived_until, segments_of, venue_folder
 from racing.store.venue_file import FORMAT, HEADER, MAGIC
 from racing.verify import verify
 from tests.contract.servers import RealStore, Servers
-from tests.contract.test_checkpoints import race_on
+from tests.contract.test_checkpoints import ENTRIES, race_on
 from tests.contract.track import Track, sets_of
 from tests.laws.logs import EVERY_SIGNAL, rule_of, state
 
@@ -263,7 +263,7 @@ def test_moved_venue_races_on_as_the_one_that_stayed(
     whole = verify(there.client, there.venue, segments=away(tmp_path), whole=True)
     assert whole.differences == []
     assert whole.notes[0] == "refolded from 0-0"
-    assert whole.entries > 15 * 2 * 10
+    assert whole.entries > 15 * 2 * ENTRIES
     assert verify(there.client, there.venue).differences == []
 
 

@@ -26,7 +26,7 @@ from racing.store.segment_files import (
 )
 from racing.verify import verify
 from tests.contract.servers import RealStore
-from tests.contract.test_checkpoints import fulls, race_on
+from tests.contract.test_checkpoints import ENTRIES, fulls, race_on
 from tests.contract.track import Track
 from tests.laws.logs import EVERY_SIGNAL, rule_of, state
 from tests.waiting import until
@@ -106,7 +106,7 @@ def test_verify_of_the_whole_past_is_clean(track: Track, raced: VenueScorer, tmp
     report = verify(track.client, track.venue, segments=tmp_path, whole=True)
     assert report.differences == []
     assert report.notes[0] == "refolded from 0-0"
-    assert report.entries > 5 * 26 * 10
+    assert report.entries > 5 * 26 * ENTRIES
 
 
 def test_log_is_not_trimmed_while_nothing_is_filed_away(track: Track, tmp_path: Path) -> None:

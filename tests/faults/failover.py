@@ -17,13 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import httpx2
-
 from racing.errors import StoreError
 from racing.store.client import connect, store_errors
 from racing.store.commit import NO_COMMIT, CommitRecord, read_commit
 from racing.store.keys import VenueKeys
 from racing.verify import verify
+from tests import asking
 from tests.cluster import TestCluster, running_cluster
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.senders import KINDS, Event, Journal, Sender
@@ -260,7 +259,7 @@ def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
             stack.wait_ready()
             for mode in bases:
                 open_venue(stack, VENUE[mode])
-            until(lambda: _ready(bases["safe"]), within_s=_SOON_S, what="the API in safe mode is ready")
+            until(lambda: asking.is_ready(bases["safe"]), within_s=_SOON_S, what="the API in safe mode is ready")
             yield bases
         except BaseException:
             sys.stderr.write(stack.said())
@@ -273,12 +272,6 @@ def _running(cluster: TestCluster, result: Result) -> Iterator[dict[str, str]]:
                 safe.kill()
                 stack.stop()
                 result.troubles += [line for line in stack.log.read_text().splitlines() if "unexpected error" in line]
-
-
-def _ready(base: str) -> bool:
-    with contextlib.suppress(httpx2.HTTPError):
-        return bool(httpx2.get(f"{base}/readyz", timeout=1).status_code == 200)
-    return False
 
 
 def _round(cluster: TestCluster, base: str, venue: str, journal: Journal, result: Result, rng: random.Random) -> None:

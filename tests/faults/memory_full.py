@@ -23,6 +23,7 @@ import redis
 
 from racing.store.client import connect
 from racing.store.load import MEMORY_SHARE_MAX, read_memory
+from tests import asking
 from tests.faults.bounds import at_least, at_most
 from tests.faults.counting import Counted, count_again
 from tests.faults.exercise import Tell, run_from_command_line, silent
@@ -72,7 +73,7 @@ class _Flood(Sender):
         events = tuple(Event("pay", self._rng.choice(PRODUCTS), self._rng.randrange(100_000)) for _ in range(1000))
         rows = [{**each.json(), "user": f"u-{number}"} for number, each in enumerate(events)]
         body = json.dumps({"events": rows}).encode()
-        with httpx2.Client(timeout=5) as client:
+        with httpx2.Client(timeout=5, verify=asking.NO_TLS) as client:
             while not self._halt.is_set():
                 if self._deliver(client, body):
                     self._journal.acknowledge(events)

@@ -41,6 +41,7 @@ from racing.errors import StoreError
 from racing.store.client import connect
 from racing.store.commit import NO_COMMIT, CommitRecord, read_commit
 from racing.store.keys import VenueKeys
+from tests import asking
 from tests.faults.bounds import Bounded, at_least, at_most
 from tests.faults.exercise import Tell, run_from_command_line, silent
 from tests.faults.flood import Answers, Plan, flood
@@ -266,7 +267,7 @@ class _Phases:
     def _readers_serve(self) -> bool:
         with suppress(httpx2.HTTPError):
             path = f"/v1/venues/{VENUE}/slots"
-            return bool(httpx2.get(f"http://127.0.0.1:{self._parts.readers_port}{path}", timeout=2).status_code == 200)
+            return bool(asking.get(f"http://127.0.0.1:{self._parts.readers_port}{path}", timeout=2).status_code == 200)
         return False
 
     def _reads(self, address: tuple[str, int], seconds: float) -> Future[Answers]:

@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx2
-
 from racing.store.embedded import EmbeddedServer
+from tests import asking
 from tests.faults.senders import Journal, Sender
 from tests.stack import ROOT, lives
 from tests.waiting import free_port, until
@@ -112,9 +111,7 @@ class Parts:
 
     def ready(self) -> bool:
         """Whether the API says so."""
-        with contextlib.suppress(httpx2.HTTPError):
-            return bool(httpx2.get(f"{self.base}/readyz", timeout=1).status_code == 200)
-        return False
+        return asking.is_ready(self.base)
 
     def said(self) -> str:
         """What the processes have logged."""
@@ -140,10 +137,10 @@ class Parts:
 
 def open_venue(base: str, rule: dict[str, Any] = RULE) -> None:
     """Make the venue, with all products enrolled."""
-    made = httpx2.post(f"{base}/v1/venues", json={"venue": VENUE, "rule": rule}, timeout=5)
+    made = asking.post(f"{base}/v1/venues", json={"venue": VENUE, "rule": rule}, timeout=5)
     assert made.status_code == 201, made.text
     runners = [{"product": product, "merchant": "m", "title": "t"} for product in PRODUCTS]
-    enrolled = httpx2.post(f"{base}/v1/venues/{VENUE}/runners/bulk", json={"runners": runners}, timeout=5)
+    enrolled = asking.post(f"{base}/v1/venues/{VENUE}/runners/bulk", json={"runners": runners}, timeout=5)
     assert enrolled.status_code == 201, enrolled.text
 
 

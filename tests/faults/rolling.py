@@ -25,6 +25,7 @@ import httpx2
 
 from racing.store.crew import read_reports
 from racing.store.embedded import EmbeddedServer
+from tests import asking
 from tests.faults.counting import Counted, count_again
 from tests.faults.crews import patient
 from tests.faults.exercise import Tell, run_from_command_line, silent
@@ -117,7 +118,7 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         """Read until stopped."""
-        with httpx2.Client(timeout=5) as client:
+        with httpx2.Client(timeout=5, verify=asking.NO_TLS) as client:
             while not self._halt.wait(_READ_EVERY_S):
                 self.reads += 1
                 with self._front.lent() as base:
@@ -178,7 +179,7 @@ class Fleet:
     def joined(self, member: Member) -> None:
         """Return when a process takes part: an API is ready, a scorer has told the others of itself."""
         if member.kind == "api":
-            until(lambda: _ready(member.base), within_s=_SOON_S, what=f"{member.base} is ready")
+            until(lambda: asking.is_ready(member.base), within_s=_SOON_S, what=f"{member.base} is ready")
             self._front.add(member.base)
         else:
             until(lambda: self._told(member), within_s=_SOON_S, what="a new scorer has told of itself")
@@ -218,12 +219,6 @@ class Fleet:
         return (self._folder / "fleet.log").read_text(errors="replace")[-4000:]
 
 
-def _ready(base: str) -> bool:
-    with contextlib.suppress(httpx2.HTTPError):
-        return bool(httpx2.get(f"{base}/readyz", timeout=1).status_code == 200)
-    return False
-
-
 def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
     """Replace everything so many times while senders send and readers read; then count again."""
     begun_s = time.monotonic()
@@ -253,16 +248,16 @@ def run(rounds: int, *, seed: int = 1, tell: Tell = silent) -> Result:
 
 def _open_venue(front: Front) -> None:
     base = front.base()
-    assert httpx2.post(f"{base}/v1/venues", json={"venue": VENUE, "rule": RULE}, timeout=5).status_code == 201
+    assert asking.post(f"{base}/v1/venues", json={"venue": VENUE, "rule": RULE}, timeout=5).status_code == 201
     runners = [{"product": product, "merchant": "m", "title": "t"} for product in PRODUCTS]
-    made = httpx2.post(f"{base}/v1/venues/{VENUE}/runners/bulk", json={"runners": runners}, timeout=5)
+    made = asking.post(f"{base}/v1/venues/{VENUE}/runners/bulk", json={"runners": runners}, timeout=5)
     assert made.status_code == 201
     for _ in range(2 * APIS):
         until(lambda: _shows(front.base()), within_s=_SOON_S, what="every API process shows the venue")
 
 
 def _shows(base: str) -> bool:
-    return bool(httpx2.get(f"{base}/v1/venues/{VENUE}/slots", timeout=5).status_code == 200)
+    return bool(asking.get(f"{base}/v1/venues/{VENUE}/slots", timeout=5).status_code == 200)
 
 
 def _roll(fleet: Fleet, front: Front, result: Result, rng: random.Random, tell: Tell) -> Journal:

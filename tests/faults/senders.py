@@ -19,6 +19,8 @@ from typing import Any
 
 import httpx2
 
+from tests import asking
+
 KINDS = ("click", "click", "click", "cart", "order", "pay")
 _TIMEOUT_S = 3.0
 _IMPATIENT, _IMPATIENT_S = 0.1, 0.005
@@ -139,7 +141,7 @@ class Sender(threading.Thread):
 
     def run(self) -> None:
         """Send until stopped."""
-        with httpx2.Client(timeout=_TIMEOUT_S) as client:
+        with httpx2.Client(timeout=_TIMEOUT_S, verify=asking.NO_TLS) as client:
             while not self._halt.wait(self._breath_s):
                 events = self._batch()
                 body = json.dumps({"events": [event.json() for event in events]}).encode()

@@ -22,6 +22,7 @@ from racing.store.client import connect
 from racing.store.commit import read_commit
 from racing.store.embedded import EmbeddedServer
 from racing.store.keys import VENUES, VenueKeys, member
+from tests.asking import NO_TLS
 from tests.integration.contract import JSON
 from tests.waiting import until
 
@@ -54,7 +55,7 @@ class Running:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._api = server_of(settings, self.server.url, timeout_graceful_shutdown=1)
         self._serving = threading.Thread(target=self._api.run, args=([self._socket],), name="api")
-        self.http = httpx2.Client(base_url=self.url, timeout=30)
+        self.http = httpx2.Client(base_url=self.url, timeout=30, verify=NO_TLS)
 
     def start(self) -> None:
         """Return when everything runs."""

@@ -20,6 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests import asking
 from tests.integration.browsing import (
     chromium,
     is_as_wide_as_the_window,
@@ -44,7 +45,7 @@ def free_port() -> int:
 def answer_of(url: str) -> Any:
     """The JSON of an answer 200; None for any other answer, or none at all."""
     try:
-        answer = httpx2.get(url, timeout=2)
+        answer = asking.get(url, timeout=2)
         return answer.json() if answer.status_code == 200 else None
     except (httpx2.HTTPError, ValueError):
         return None

@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from racing.store.client import connect
 from racing.store.commit import read_commit
 from racing.store.embedded import EmbeddedServer
 from racing.store.keys import VenueKeys
+from tests import asking
 from tests.stack import Stack, lives
 from tests.waiting import free_port, until
 
@@ -249,7 +249,7 @@ def test_venue_exported_while_it_races_races_on_under_another_id(running: Stack,
     assert running.run("verify", "hall-moved", "--whole", *options).returncode == 0
     deleted = running.run("venue", "delete", "hall-moved", "--yes", *options)
     assert (deleted.returncode, deleted.stdout.partition(":")[0]) == (0, "hall-moved is gone")
-    assert httpx2.get(f"{running.base}/v1/venues/hall-moved").status_code == 404
+    assert asking.get(f"{running.base}/v1/venues/hall-moved").status_code == 404
     left = connect(running.redis_url).scan_iter(match=f"{VenueKeys('hall-moved').prefix}*", count=1000)
     assert set(left) <= {VenueKeys("hall-moved").lease.encode()}
     again = running.run("import", str(tmp_path / "file"), *options)
