@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _READ_MAX = 64
 """Frames of one read: 50 slots are about 20 kB."""
+_ID_MAX = 2**64 - 1
+"""The largest part of an id that a stream takes; a larger one is refused as an error."""
 
 Raw = tuple[str, bytes]
 """(id in the stream, frame as JSON)"""
@@ -55,6 +57,8 @@ class KeptFrames:
         """The frame at a place; None where it is no longer kept, or not yet published."""
         epoch, number = place
         keys = VenueKeys(venue)
+        if max(place) > _ID_MAX:
+            return None
         async with store_errors_async():
             found = await self._client.xrange(keys.frames, min=f"{epoch}-{number}", count=1)
         raw = _raw(found[0][1]) if found else b""

@@ -64,7 +64,8 @@ async def test_frame_that_is_not_kept_is_not_taken_for_its_neighbour(
     frames = race_for(track, owner, 5)
     epoch, number = frames[-1].place
     kept = KeptFrames(reader, tmp_path)
-    for place in ((epoch, number + 1), (epoch - 1, number), (epoch + 1, number), (epoch, 0)):
+    beside = (epoch, number + 1), (epoch - 1, number), (epoch + 1, number), (epoch, 0)
+    for place in (*beside, (2**64 - 1, number), (2**64, number), (epoch, 10**20 - 1)):
         assert await kept.named(track.venue, place) is None
     Reel(track.client, track.keys, tmp_path).keep(owner.epoch, track.now_ms)
     forgotten(track)
