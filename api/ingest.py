@@ -116,7 +116,7 @@ def _decoded(body: bytes, events_max: int, kinds: Names, segments: Names) -> Dec
             others = (others | unknown) if passed < _GUESSES else _OTHERS
             continue
         rows = Rows.of(events)
-        if _labels_fit(rows):
+        if _labels_fit(rows, segments):
             return Decoded(rows, range(len(events)))
         break
     return _one_by_one(body, events_max)
@@ -128,8 +128,9 @@ def _unknown_field(exc: msgspec.ValidationError) -> frozenset[str]:
     return _OTHERS.intersection(found.groups() if found else ())
 
 
-def _labels_fit(rows: Rows) -> bool:
-    labels = set(rows.source or ()) | set(rows.segment or ())
+def _labels_fit(rows: Rows, segments: Names) -> bool:
+    """Whether all are ids. segments: the only ones that were decoded; none where any text was."""
+    labels = set(rows.source or ()) if segments else {*(rows.source or ()), *(rows.segment or ())}
     return all(label is None or is_id(label) for label in labels)
 
 

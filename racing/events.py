@@ -149,6 +149,19 @@ def table_of(values: Sequence[str | None] | None) -> tuple[IntArray | None, tupl
     """Indexes into a table of the distinct strings, 0 for None; (None, ()) where all are None, or none are given."""
     if values is None or not any(values):
         return None, ()
-    names = [name for name in dict.fromkeys(values) if name is not None]
-    codes: dict[str | None, int] = {name: code for code, name in enumerate([None, *names])}
-    return np.fromiter(map(codes.__getitem__, values), np.int64, len(values)), tuple(names)
+    codes = _Codes({None: 0})
+    index = list(map(codes.__getitem__, values))
+    names = tuple(name for name in codes if name is not None)
+    return np.frombuffer(bytes(index), np.uint8) if len(codes) <= _BYTES else np.array(index), names
+
+
+_BYTES = 256
+"""Values of a byte: with no more, a table's indexes are made in half the time."""
+
+
+class _Codes(dict[str | None, int]):
+    """A code for each text, in the order in which they are asked for."""
+
+    def __missing__(self, text: str | None) -> int:
+        code = self[text] = len(self)
+        return code
