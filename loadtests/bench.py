@@ -127,15 +127,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run_all(options: argparse.Namespace) -> int:
     progress = Console(stderr=True)
-    results = []
-    for name in options.scenarios or SCENARIOS:
-        progress.print(name)
-        results.append(run(name, options, lambda line: progress.print(line, style="dim", highlight=False)))
-        if options.json:
-            print(json.dumps(results[-1]), flush=True)
-    if not options.json:
-        Console(width=None if sys.stdout.isatty() else 150).print(table.of(results))
-        progress.print(f"kept in {keep(results, quick=options.quick)}", style="dim")
+    results: list[Figures] = []
+    try:
+        for name in options.scenarios or SCENARIOS:
+            progress.print(name)
+            results.append(run(name, options, lambda line: progress.print(line, style="dim", highlight=False)))
+            if options.json:
+                print(json.dumps(results[-1]), flush=True)
+    finally:  # who interrupts an hour of measuring has what was measured
+        if results and not options.json:
+            Console(width=None if sys.stdout.isatty() else 150).print(table.of(results))
+            progress.print(f"kept in {keep(results, quick=options.quick)}", style="dim")
     return int(any("error" in result or "error" in result["ours"] for result in results))
 
 

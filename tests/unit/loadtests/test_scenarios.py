@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -174,3 +175,17 @@ class TestBench:
         bad = {"scenario": "memory", "error": "why", "ours": {}, "rivals": {}, "ratio": {}}
         assert json.loads(json.dumps(good))["ratio"] == {"nginx": 2.0}
         assert table.of([good, bad]).row_count == 2
+
+    def test_what_was_measured_before_an_interruption_is_kept(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def run(name: str, *_: object) -> dict[str, Any]:
+            if name == "live":
+                raise KeyboardInterrupt
+            return outcome(name, {"requests_per_s": 2.0}, {}, "requests_per_s")
+
+        monkeypatch.setattr(bench, "run", run)
+        monkeypatch.setattr(bench, "RESULTS", tmp_path / "results")
+        assert bench.main(["reads", "live"]) == 130
+        (kept,) = (tmp_path / "results").iterdir()
+        assert [each["scenario"] for each in json.loads(kept.read_text())["scenarios"]] == ["reads"]
