@@ -50,7 +50,7 @@ types: $(VENV)/.dev  ## Check the types, strictly
 imports: $(VENV)/.dev  ## Check that each layer imports only what it may
 	$(BIN)/lint-imports --no-logo
 
-bench: $(VENV)/.dev  ## Measure everything with its rivals, for most of an hour (one, quickly: loadtests/README.md)
+bench: $(VENV)/.dev  ## Measure everything with its rivals, for an hour and more (one, quickly: loadtests/README.md)
 	$(BIN)/python -m loadtests.bench
 
 rules: $(VENV)/.dev  ## Compare candidate rules on simulated demand that is known
