@@ -123,14 +123,11 @@ class GuardedRoute(StrictRoute):
 
 def _no_others(request: Request, known: Sequence[str]) -> None:
     """Raises ProblemError where the query has other parameters: a misspelt one would pass for none."""
-    right = f"no such parameter; there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none here'}"
-    wrong = [
-        (f"query.{name}", right, shown(value))
-        for name, value in request.query_params.multi_items()
-        if name not in known
-    ]
+    wrong = [(name, value) for name, value in request.query_params.multi_items() if name not in known]
     if wrong:
-        raise ProblemError("invalid", f"{wrong[0][0]}: {right}", errors=wrong)
+        right = f"no such parameter; there {'is' if len(known) == 1 else 'are'} {', '.join(known) or 'none here'}"
+        errors = [(f"query.{name}", right, shown(value)) for name, value in wrong]
+        raise ProblemError("invalid", f"{errors[0][0]}: {right}", errors=errors)
 
 
 async def admit(request: Request, need: Need | None, keys: list[str]) -> Grant:

@@ -149,17 +149,7 @@ def half(plan: Plan) -> Figures:
         track.sender.run(WARM_UP_S, rate_per_s=rate / BATCH)
         stack.caught_up(within_s=20)
         ours = track.delays(rate, plan.short_span.stretch_s)
-    counter = unit(plan)
-    ours |= {"frame_ms": 0, "default_frame_ms": by_default, "capacity": found}
-    ours["machine_times_slower"] = times_slower(counter)
-    return outcome(
-        "delay_half",
-        ours,
-        {"redis_count_only": counter},
-        "p99_ms",
-        bucket_s=plan.short_span.bucket_s,
-        append_only_file=plan.aof,
-    )
+    return _outcome(plan, "delay_half", {**ours, "frame_ms": 0, "default_frame_ms": by_default, "capacity": found})
 
 
 def ninety(plan: Plan) -> Figures:
@@ -168,13 +158,11 @@ def ninety(plan: Plan) -> Figures:
         track = _track(plan, stack)
         found = capacity(plan, track)
         ours = track.delays(0.9 * found["events_per_s"], plan.short_span.stretch_s)
+    return _outcome(plan, "delay_ninety", {**ours, "capacity": found})
+
+
+def _outcome(plan: Plan, scenario: str, ours: Figures) -> Figures:
     counter = unit(plan)
-    ours |= {"capacity": found, "machine_times_slower": times_slower(counter)}
-    return outcome(
-        "delay_ninety",
-        ours,
-        {"redis_count_only": counter},
-        "p99_ms",
-        bucket_s=plan.short_span.bucket_s,
-        append_only_file=plan.aof,
-    )
+    ours["machine_times_slower"] = times_slower(counter)
+    rivals, span = {"redis_count_only": counter}, plan.short_span
+    return outcome(scenario, ours, rivals, "p99_ms", bucket_s=span.bucket_s, append_only_file=plan.aof)

@@ -19,7 +19,7 @@ _REWRITE_MIN = "512mb"
 """A rewrite of the append-only file forks and holds both cores a while (readers saw 50 to 90 ms): not for little."""
 _AT_HAND = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=200"}
 """The wheel's server allocates by glibc, which has but 7 pieces of memory of a size at hand: commands with a hundred
-arguments took 7 % longer. Its memory grows by 2 MB. Elsewhere it means nothing."""
+arguments took 7 % longer. Its memory grows by 1 to 4 MB. Elsewhere it means nothing."""
 _START_S = 10.0
 _SOCKET_MAX = 100
 """Longest path of a unix socket that every kernel takes (108 on Linux) with some room."""
