@@ -78,6 +78,10 @@ class Stretch:
         """Bucket boundaries within it."""
         return int(self.after.wall_s // self.bucket_s) - int(self.before.wall_s // self.bucket_s)
 
+    def cpu_s(self, part: str) -> float:
+        """CPU seconds of one part."""
+        return float(getattr(self.after.cpu, part) - getattr(self.before.cpu, part))
+
     @property
     def others_cpu_share(self) -> float:
         """Share of the machine that worked for none of ours: above a few percent, repeat the run."""
@@ -85,29 +89,31 @@ class Stretch:
         others = self.after.busy_s - self.before.busy_s - ours
         return max(0.0, others / self.seconds / (psutil.cpu_count() or 1))
 
-    def figures(self) -> dict[str, Any]:
-        """CPU per event in all and by part, rates and commit sizes. Raises BenchError where nothing was committed."""
-        events = self.events
-        if events <= 0:
-            raise BenchError("no event was committed in the measured stretch")
-        cpu = self.after.cpu - self.before.cpu
-        micros = {name: round(1e6 * value / events, 3) for name, value in _parts(cpu).items()}
-        return {
-            "cpu_us_per_event": round(1e6 * cpu.total / events, 3),
-            "parts_us_per_event": micros,
-            "events_per_s": round(events / self.seconds),
-            "events": events,
-            "events_per_bucket": round(events / self.seconds * self.bucket_s),
-            "commits": self.commits,
-            "events_per_commit": round(events / max(1, self.commits), 1),
-            "boundaries": self.boundaries,
-            "seconds": round(self.seconds, 2),
-            "others_cpu_share": round(self.others_cpu_share, 3),
-        }
 
+def figures_of(*stretches: Stretch) -> dict[str, Any]:
+    """CPU per event in all and by part, rates and commit sizes, over all of them together.
 
-def _parts(cpu: Cpu) -> dict[str, float]:
-    return {"api": cpu.api, "scorer": cpu.scorer, "server": cpu.server}
+    Raises BenchError where nothing was committed.
+    """
+    events, commits = sum(each.events for each in stretches), sum(each.commits for each in stretches)
+    if events <= 0:
+        raise BenchError("no event was committed in the measured stretch")
+    seconds = sum(each.seconds for each in stretches)
+    boundaries = sum(each.boundaries for each in stretches)
+    parts = {part: sum(each.cpu_s(part) for each in stretches) for part in ("api", "scorer", "server")}
+    others = sum(each.others_cpu_share * each.seconds for each in stretches) / seconds
+    return {
+        "cpu_us_per_event": round(1e6 * sum(parts.values()) / events, 3),
+        "parts_us_per_event": {part: round(1e6 * used_s / events, 3) for part, used_s in parts.items()},
+        "events_per_s": round(events / seconds),
+        "events": events,
+        "events_per_bucket": round(events / seconds * stretches[0].bucket_s),
+        "commits": commits,
+        "events_per_commit": round(events / max(1, commits), 1),
+        "boundaries": boundaries,
+        "seconds": round(seconds, 2),
+        "others_cpu_share": round(others, 3),
+    }
 
 
 def measure(
@@ -117,19 +123,42 @@ def measure(
 
     Raises BenchError, with what the service said, where it took nothing.
     """
+    warmed_s = warm_up(stack, worker, rate_per_s=rate_per_s)
+    stretch, sent = busy(stack, worker, seconds=seconds, bucket_s=bucket_s, warmed_s=warmed_s, rate_per_s=rate_per_s)
+    sender = {name: sent[name] for name in ("requests", "requests_per_s", "p50_ms", "p99_ms", "statuses")}
+    return {**figures_of(stretch), "drain_s": sent["drain_s"], "sender": sender}
+
+
+def warm_up(stack: Stack, worker: Worker, *, rate_per_s: float | None = None) -> float:
+    """Let a sender run for a while; the CPU seconds that it has used so far. Raises BenchError as refused."""
     warm = worker.run(WARM_UP_S, rate_per_s=rate_per_s)
     refused(warm)
     stack.caught_up(within_s=_DRAIN_S)
+    return float(warm["cpu_s"])
+
+
+def busy(
+    stack: Stack,
+    worker: Worker,
+    *,
+    seconds: float,
+    bucket_s: int,
+    warmed_s: float = 0.0,
+    rate_per_s: float | None = None,
+) -> tuple[Stretch, dict[str, Any]]:
+    """A stretch in which a sender keeps the service busy, and what the sender says of it. Raises BenchError as refused.
+
+    warmed_s: CPU seconds that the sender had used before. drain_s is put to what it says: how long after its last
+    answer everything was committed and shown.
+    """
     before = snapshot(stack)
     sent = worker.run(seconds, rate_per_s=rate_per_s)
     refused(sent)
     sent_s = time.time()
     stack.caught_up(within_s=_DRAIN_S + seconds)
     after = snapshot(stack)
-    stretch = Stretch(before, after, bucket_s, load_cpu_s=sent["cpu_s"] - warm["cpu_s"])
-    sender = {name: sent[name] for name in ("requests", "requests_per_s", "p50_ms", "p99_ms", "statuses")}
-    drain_s = round(after.wall_s - sent_s, 2)  # how long after the last answer everything was committed and shown
-    return {**stretch.figures(), "drain_s": drain_s, "sender": sender}
+    stretch = Stretch(before, after, bucket_s, load_cpu_s=sent["cpu_s"] - warmed_s)
+    return stretch, {**sent, "drain_s": round(after.wall_s - sent_s, 2)}
 
 
 def refused(sent: dict[str, Any]) -> None:

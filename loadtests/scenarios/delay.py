@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtests.measure import WARM_UP_S, Stretch, measure, snapshot
+from loadtests.measure import WARM_UP_S, Stretch, figures_of, measure, snapshot
 from loadtests.processes import BenchError, Worker
 from loadtests.scenarios.plan import Figures, Plan, outcome
 from loadtests.scenarios.unit import times_slower, unit
@@ -96,7 +96,7 @@ def _told(stretch: Stretch, sent: dict[str, Any], events_per_s: float, seconds: 
         "answer_p99_ms": sent.get("p99_ms"),
         "sender_slip_p99_ms": sent.get("slip_p99_ms"),
         "statuses": sent["statuses"],
-        "cpu_us_per_event": stretch.figures()["cpu_us_per_event"],
+        "cpu_us_per_event": figures_of(stretch)["cpu_us_per_event"],
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from loadtests import bench, table, wrk
-from loadtests.measure import Snapshot, Stretch, refused
+from loadtests.measure import Snapshot, Stretch, figures_of, refused
 from loadtests.processes import BenchError
 from loadtests.rivals.contest import BOUNDARIES, Costs, surges
 from loadtests.rivals.duckdb_buckets import Ranking, ndjson
@@ -61,14 +61,23 @@ class TestStretch:
 
     def test_cpu_is_divided_by_what_was_committed(self) -> None:
         after = snapshot(cpu=Cpu(3.0, 2.0, 1.5), counted=501_000, number=105, wall_s=131.0)
-        figures = Stretch(self.before, after, 10).figures()
+        figures = figures_of(Stretch(self.before, after, 10))
         assert figures["cpu_us_per_event"] == pytest.approx(7.0)
         assert figures["parts_us_per_event"] == {"api": 4.0, "scorer": 2.0, "server": 1.0}
         assert (figures["boundaries"], figures["events_per_commit"]) == (4, 5_000.0)
 
+    def test_several_stretches_count_as_one(self) -> None:
+        """And what happened between them does not."""
+        after = snapshot(cpu=Cpu(2.0, 1.0, 1.5), counted=101_000, number=15, wall_s=101.0)
+        later = snapshot(cpu=Cpu(9.0, 9.0, 9.0), counted=901_000, number=99, wall_s=500.0)
+        end = snapshot(cpu=Cpu(10.0, 9.5, 9.5), counted=1_201_000, number=109, wall_s=502.0)
+        figures = figures_of(Stretch(self.before, after, 10), Stretch(later, end, 10))
+        assert figures["parts_us_per_event"] == {"api": 5.0, "scorer": 1.25, "server": 2.5}
+        assert (figures["boundaries"], figures["commits"], figures["seconds"]) == (1, 20, 4.0)
+
     def test_a_stretch_without_events_is_an_error(self) -> None:
         with pytest.raises(BenchError, match="no event"):
-            Stretch(self.before, self.before, 10).figures()
+            figures_of(Stretch(self.before, self.before, 10))
 
     def test_a_new_owner_meanwhile_is_an_error(self) -> None:
         after = snapshot(cpu=Cpu(3.0, 2.0, 1.5), counted=501_000, number=3, wall_s=131.0, epoch=2)
