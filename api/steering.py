@@ -124,7 +124,11 @@ class Steer:
         return Visible(entry=entry, epoch=frame.epoch if frame else None, frame=frame.frame if frame else None)
 
 
-Steering = Annotated[Steer, Depends(Steer)]
+async def _steer(view: Viewed, service: Serving, caller: Caller, response: Response) -> Steer:
+    return Steer(view, service, caller, response)
+
+
+Steering = Annotated[Steer, Depends(_steer)]
 
 
 def kept(book: Book, name: str) -> KeptOrder:

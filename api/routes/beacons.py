@@ -61,7 +61,7 @@ async def _read(request: Request) -> _Came:
         raise ProblemError("malformed", why_not_json(body, exc)) from exc
 
 
-def _came(request: Request) -> _Came:
+async def _came(request: Request) -> _Came:
     found: _Came = request.scope["saima.beacons"]
     return found
 

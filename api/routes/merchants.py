@@ -35,7 +35,7 @@ _PathMerchant = Annotated[
 ]
 
 
-def merchant_of(merchant: _PathMerchant) -> str:
+async def merchant_of(merchant: _PathMerchant) -> str:
     """The merchant in the path. Raises ProblemError (404) for what can be none."""
     if not re.fullmatch(ID_PATTERN.removesuffix("$"), merchant):
         raise no_merchant(merchant)
