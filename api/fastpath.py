@@ -3,7 +3,8 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does. So does parsing: each connection remembers what the heads asked that it has parsed (api.heads).
+the whole answer does. So does parsing: what a head asked that was parsed is remembered (api.heads). A new connection
+costs as much as five answers, so what only uvicorn needs of it is asked for when uvicorn answers.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any, ClassVar
 import structlog
 from fastapi import FastAPI
 from starlette.responses import Response
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 
 from api.asked import BODY_OF_READ, PREFIX, Asked, Read, asked_of
 from api.cycles import ANSWERED, Exchange
@@ -55,6 +58,7 @@ class FastProtocol(HttpToolsProtocol):
     keyed: ClassVar[bool]
     cors: ClassVar[bool]
     odd_in_reads: ClassVar[frozenset[bytes]] = BODY_OF_READ
+    heads: ClassVar[Heads[Asked]]
     _default_headers: tuple[Any, bytes] = (None, b"")
     _between = True  # no message has begun that has not ended
     _in_head = False  # a message has begun whose head is not complete
@@ -63,18 +67,19 @@ class FastProtocol(HttpToolsProtocol):
     _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """A connection begins, with no head seen."""
-        self._heads: Heads[Asked] = Heads()
+        """A connection begins; whose it is nobody has asked yet."""
+        self.connections.add(self)
+        self.transport = transport
+        self.flow = FlowControl(transport)
         service: Service = self.fast_app.state.service
         service.turns.came()
-        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that is whole and whose head was seen before; parse anything else."""
         if self._between:
             head = head_of(data)
             if head is not None and len(data) == head.size + head.length and head.length <= self.body_max_bytes:
-                asked = self._heads.get(head)
+                asked = self.heads.get(head)
                 if asked is not None and self._is_next() and self._answer(asked, data, head.size):
                     return
             self._chunk = data
@@ -135,8 +140,10 @@ class FastProtocol(HttpToolsProtocol):
             )
             if asked is not None and self._answer(asked):
                 if asked.again:
-                    self._heads.remember(chunk, len(headers), asked)
+                    self.heads.remember(chunk, len(headers), asked)
                 return
+        if self.scheme is None:
+            self._ask_whose()
         expect = self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
@@ -144,6 +151,11 @@ class FastProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if _LIVE in url:
             self.scope["saima.hand_over"] = partial(self._hand_over, self.cycle)  # type: ignore[typeddict-unknown-key]  # ours
+
+    def _ask_whose(self) -> None:
+        """Let uvicorn know the two ends of this connection."""
+        self.server, self.client = get_local_addr(self.transport), get_remote_addr(self.transport)
+        self.scheme = "https" if is_ssl(self.transport) else "http"
 
     def _hand_over(self, cycle: Any, take: TakeOver) -> None:
         """Let another protocol have the connection, after the head of an answer; unless it has gone meanwhile.
@@ -379,5 +391,6 @@ def fast_protocol(app: FastAPI, body_max_bytes: int) -> type[HttpToolsProtocol]:
         "keyed": keyed,
         "cors": cors,
         "odd_in_reads": odd,
+        "heads": Heads(),
     }
     return type("ServedProtocol", (FastProtocol,), given)

@@ -1,4 +1,4 @@
-"""The heads that a connection has parsed, remembered by their bytes: the same bytes ask the same.
+"""The heads that a process has parsed, remembered by their bytes: the same bytes ask the same, whoever sends them.
 
 A client sends the same head again and again, but for the length of the body. So the digits of Content-Length are left
 out of what is remembered, and read anew.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, TypeVar
 
-HEADS_MAX, REMEMBERED_MAX_BYTES = 8, 1_024
-"""Heads that a connection remembers, and the longest of them: 8 KiB at most, some 2 KiB with usual clients."""
+HEADS_MAX, REMEMBERED_MAX_BYTES = 1_024, 1_024
+"""Heads that a process remembers, and the longest of them: 1 MiB at most, some 300 KiB with usual clients."""
 _END = b"\r\n\r\n"
 _LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 """As clients write it; one who writes it otherwise is parsed each time."""
@@ -45,7 +45,7 @@ def head_of(data: bytes) -> Head | None:
 
 
 class Heads(Generic[T]):
-    """What the heads asked that one connection has parsed. Bounds: HEADS_MAX of REMEMBERED_MAX_BYTES."""
+    """What the heads asked that were parsed. Bounds: HEADS_MAX of REMEMBERED_MAX_BYTES; then it begins anew."""
 
     def __init__(self) -> None:
         self._asked: dict[bytes, T] = {}

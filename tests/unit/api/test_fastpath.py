@@ -168,11 +168,15 @@ class Answer:
     routed: bool = False
 
 
+PEER, OURS = ("192.0.2.7", 4711), ("192.0.2.1", 80)
+"""The two ends of each connection."""
+
+
 class FakeTransport(asyncio.Transport):
     """What the protocol writes, as bytes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({"peername": PEER, "sockname": OURS})
         self.written = b""
         self.closed = False
 
@@ -793,7 +797,8 @@ async def test_a_connection_is_closed_when_it_has_been_idle_and_not_before(monke
     assert transport.closed
 
 
-async def test_the_heads_that_a_connection_remembers_are_bounded() -> None:
+async def test_the_heads_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.heads.HEADS_MAX", 8)
     served = Served(fast=True)
     protocol, transport = served.connected()
     for number in range(1, 100):
@@ -801,8 +806,8 @@ async def test_the_heads_that_a_connection_remembers_are_bounded() -> None:
         protocol.data_received(b"".join(reading("long", query=f"limit={number}", x="x" * 5000).request()))
     assert isinstance(protocol, FastProtocol)
     assert len(transport.answers()) == 198
-    assert 1 <= len(protocol._heads) <= 8
-    assert max(map(len, protocol._heads._asked)) <= 1024
+    assert 1 <= len(protocol.heads) <= 8
+    assert max(map(len, protocol.heads._asked)) <= 1024
 
 
 async def test_a_server_that_ends_answers_what_it_has_taken_and_hangs_up() -> None:
@@ -826,3 +831,28 @@ async def test_a_connection_that_is_not_to_stay_is_closed_after_the_answer() -> 
         await answered(protocol, transport)
         assert [answer.status // 100 for answer in transport.answers()] == [2]
         assert transport.closed
+
+
+async def ends_told(*cases: Case, fast: bool) -> list[Any]:
+    """What the application is told of the ends of a connection with the last of some requests."""
+    served, scopes = Served(fast=fast), list[Scope]()
+
+    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await served.app(scope, receive, send)
+
+    protocol, transport = served.connected()
+    protocol.app = noted
+    for number, case in enumerate(cases, 1):
+        protocol.data_received(b"".join(case.request()))
+        await answered(protocol, transport, number)
+    protocol.connection_lost(None)
+    return [scopes[-1][name] for name in ("client", "server", "scheme")]
+
+
+async def test_the_application_is_told_both_ends_of_a_connection() -> None:
+    """Though they are asked for no sooner than it answers, on the first request or on a later one."""
+    plain = Case("nothing there", "GET", "/v1/nothing", fast=False)
+    known = [PEER, OURS, "http"]
+    assert await ends_told(plain, fast=True) == await ends_told(plain, fast=False) == known
+    assert await ends_told(reading("a read"), plain, fast=True) == known

@@ -122,7 +122,7 @@ async def test_a_head_seen_before_is_held_to_its_key_anew(case: Case) -> None:
         protocol.data_received(request)
         await answered(protocol, transport, number)
     assert isinstance(protocol, FastProtocol)
-    assert len(protocol._heads) == 1
+    assert len(protocol.heads) == 1
     made._records = {}
     await made.refresh()
     protocol.data_received(request)
@@ -198,9 +198,26 @@ async def test_a_remembered_head_grants_no_more_than_its_key_does_now() -> None:
             protocol.data_received(b"".join(case.request()))
             await answered(protocol, transport, number)
         assert [answer.status for answer in transport.answers()] == [good, good, good, 401]
-        assert protocol._heads  # type: ignore[attr-defined]  # the fast protocol's
+        assert protocol.heads  # type: ignore[attr-defined]  # the fast protocol's
         protocol.connection_lost(None)
     assert len(served.desk.log) == 5
+
+
+async def test_a_head_is_known_on_another_connection_and_grants_no_more_there() -> None:
+    """It is not parsed again; its key is looked up as on the first."""
+    made = grants()
+    served = Served(fast=True, grants=made)
+    case = with_key(SEND, "admin")
+    assert [(await served.ask(case)).status for _ in range(2)] == [202, 202]  # first its key is made out
+    protocol, transport = served.connected()
+    parsed: list[bytes] = []
+    protocol.on_message_begin = lambda: parsed.append(b"")  # type: ignore[method-assign]  # to see that it is not
+    protocol.data_received(b"".join(case.request()))
+    await answered(protocol, transport)
+    assert ([answer.status for answer in transport.answers()], parsed) == ([202], [])
+    made._records = {}
+    await made.refresh()
+    assert (await served.ask(case)).status == 401
 
 
 async def test_one_connection_may_carry_several_callers() -> None:
@@ -334,7 +351,7 @@ async def test_a_head_is_known_again_with_a_body_of_another_length() -> None:
         body = RAW.replace(b" ", b" " * spaces, 1) if spaces else RAW
         protocol.data_received(b"".join(sending("one of many", body).request()))
         await answered(protocol, transport, number)
-        asked.append(len(protocol._heads))  # type: ignore[attr-defined]  # the fast protocol's
+        asked.append(len(protocol.heads))  # type: ignore[attr-defined]  # the fast protocol's
         if transport.closed:
             break
     assert [answer.status for answer in transport.answers()][:4] == [202, 202, 202, 413]

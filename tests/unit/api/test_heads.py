@@ -93,15 +93,15 @@ def test_the_same_shape_is_parsed_alike_but_for_the_length(
     ]
 
 
-def test_a_connection_remembers_few_and_short_heads() -> None:
+def test_few_and_short_heads_are_remembered() -> None:
     heads: Heads[int] = Heads()
-    for number in range(100):
+    for number in range(HEADS_MAX + 100):
         heads.remember(request(b"5", b"x-n: %d" % number), 2, number)
         heads.remember(request(b"5", b"x-n: " + b"n" * REMEMBERED_MAX_BYTES), 2, number)
     assert 1 <= len(heads) <= HEADS_MAX
-    newest = head_of(request(b"77", b"x-n: 99"))
+    newest = head_of(request(b"77", b"x-n: %d" % (HEADS_MAX + 99)))
     assert newest is not None
-    assert heads.get(newest) == 99
+    assert heads.get(newest) == HEADS_MAX + 99
 
 
 def test_bytes_with_more_lines_than_headers_are_not_remembered() -> None:
