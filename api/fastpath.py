@@ -66,13 +66,17 @@ class FastProtocol(HttpToolsProtocol):
     _read_s = 0.0  # when the last read was answered
     _chunk = b""  # what came between messages, while it is parsed: it begins with a head, if it is a message at all
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Made when a connection is taken. That it begins uvloop says a look at the sockets later: a turn too late."""
+        super().__init__(*args, **options)
+        service: Service = self.fast_app.state.service
+        service.turns.came()
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """A connection begins; whose it is nobody has asked yet."""
         self.connections.add(self)
         self.transport = transport
         self.flow = FlowControl(transport)
-        service: Service = self.fast_app.state.service
-        service.turns.came()
 
     def data_received(self, data: bytes) -> None:
         """Answer a request that is whole and whose head was seen before; parse anything else."""

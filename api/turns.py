@@ -1,8 +1,11 @@
 """Batches take turns with reads: between two looks at the sockets only so much work is done for senders.
 
 A batch of a thousand events takes a millisecond, and a loop that has fifty of them before it would let a reader wait
-for all. So what is more than a turn's work waits in a queue, in order; and where the queue has not moved for long, more
-comes than this process works off: then a batch is refused as it comes, before any work is done for it.
+for all. So what is more than a turn's work waits in a queue, in order; and where the queue is so long that another one
+would wait for long, more comes than this process works off: then that one is refused as it comes, before any work is
+done for it. How long it would wait is told by the bytes before it, and by how long bytes have waited lately, whatever
+else took time meanwhile. (How long the first in the queue has waited tells it too late: twice a second all were let in
+until that was long, and then none until all of them were done, half a second later.)
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ TURN_S = 0.001
 """Work of one turn: the batch during which it is over is still taken. A quarter of it made each batch of 500 events
 a turn of its own, and cost 5 to 9 % of an event (ingest_json_500)."""
 WAIT_MAX_S = 0.1
-"""No batch is let into a queue whose first one has waited so long."""
+"""No batch is let in that would wait longer for its turn."""
+_DECAY = 1 - 1 / 16
+"""What each batch leaves of the weight of those before it, in telling how fast they are worked off."""
 BYTES_MAX = 64 * 1024 * 1024
 """Bodies that wait together."""
 LOOKS_MAX = 32
@@ -33,8 +38,10 @@ class Turns:
     """The queue of one process. Cost of a batch on an idle process: two looks at a clock, one call put off."""
 
     def __init__(self) -> None:
-        self._queue: deque[tuple[float, int, Work]] = deque()
+        self._queue: deque[tuple[float, int, int, Work]] = deque()
         self._size = 0
+        self._waited_s = 0.0
+        self._waited_size = 1.0
         self._spent_s = 0.0
         self._awake = False
         self._looks = 0
@@ -46,9 +53,18 @@ class Turns:
 
     def why_not(self, size: int) -> OverloadedError | None:
         """Why no work is taken with which so many bytes wait, if it is not: too much waits already."""
-        if not self._queue or (perf_counter() - self._queue[0][0] <= WAIT_MAX_S and self._size + size <= BYTES_MAX):
+        if not self._queue or (self.wait_s() <= WAIT_MAX_S and self._size + size <= BYTES_MAX):
             return None
         return _FULL
+
+    def wait_s(self) -> float:
+        """How long work would wait that came now, by how long bytes have waited for those before them."""
+        return self._size * self._waited_s / self._waited_size
+
+    def _note(self, waited_s: float, size: int) -> None:
+        """Take note that so many bytes took so long, from when the last of them came."""
+        self._waited_s = _DECAY * self._waited_s + waited_s
+        self._waited_size = _DECAY * self._waited_size + size
 
     def take(self, work: Work, size: int) -> None:
         """Do the work now if this turn has room for it, else in its turn. size: bytes that wait with it.
@@ -56,12 +72,14 @@ class Turns:
         The work must not raise. Whether there is room is to be asked before.
         """
         if self._queue or self._spent_s >= TURN_S:
-            self._queue.append((perf_counter(), size, work))
             self._size += size
+            self._queue.append((perf_counter(), size, self._size, work))
             return
         begun_s = perf_counter()
         work()
-        self._spent_s += perf_counter() - begun_s
+        took_s = perf_counter() - begun_s
+        self._spent_s += took_s
+        self._note(took_s, size)
         if not self._awake:
             self._awake = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -77,10 +95,12 @@ class Turns:
         begun_s = perf_counter()
         self._spent_s = 0.0
         while self._queue and self._spent_s < TURN_S:
-            _, size, work = self._queue.popleft()
+            came_s, size, waited_size, work = self._queue.popleft()
             self._size -= size
             work()
-            self._spent_s = perf_counter() - begun_s
+            done_s = perf_counter()
+            self._spent_s = done_s - begun_s
+            self._note(done_s - came_s, waited_size)
         self._awake = bool(self._queue)
         if self._awake:
             asyncio.get_running_loop().call_soon(self._turn)

@@ -1,10 +1,12 @@
-"""Work in turns: in order, so much between two looks at the sockets, and refused when the queue does not move."""
+"""Work in turns: in order, so much between two looks at the sockets, and refused where it would wait for long."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import pytest
 
 from api.turns import BYTES_MAX, LOOKS_MAX, TURN_S, WAIT_MAX_S, Turns
@@ -48,16 +50,96 @@ class Desk:
             await asyncio.sleep(0)
 
 
-async def test_work_is_refused_while_the_first_in_the_queue_has_waited_long(clock: Clock) -> None:
+async def test_work_is_refused_that_would_wait_for_long(clock: Clock) -> None:
+    """As long as what waits before it takes, by what such has taken so far."""
     turns, desk = Turns(), Desk(clock)
-    turns.take(desk.work(0, TURN_S), 1)
-    turns.take(desk.work(1, TURN_S), 1)
-    assert turns.why_not(1) is None
-    clock.now_s += WAIT_MAX_S * 1.01
-    assert "send again later" in str(turns.why_not(1))
-    await desk.look()
-    assert desk.done == [0, 1]
-    assert turns.why_not(1) is None
+    number = 0
+    while turns.why_not(100) is None:
+        turns.take(desk.work(number, TURN_S), 100)
+        number += 1
+    assert "send again later" in str(turns.why_not(100))
+    assert (number - 1) * TURN_S == pytest.approx(WAIT_MAX_S, abs=1.01 * TURN_S)
+    await desk.look(2)
+    assert turns.why_not(100) is None
+    await desk.look(number)
+    assert desk.done == list(range(number))
+
+
+async def test_what_comes_alone_is_never_refused(clock: Clock) -> None:
+    turns, desk = Turns(), Desk(clock)
+    for number in range(3):
+        assert turns.why_not(1) is None
+        turns.take(desk.work(number, 10 * WAIT_MAX_S), 1)
+        await desk.look(2)
+    assert desk.done == [0, 1, 2]
+
+
+class Senders:
+    """Batches that come on schedule, whatever becomes of them."""
+
+    def __init__(self, clock: Clock, takes_s: Callable[[float], float]) -> None:
+        """takes_s: what a batch takes that is worked off at a moment."""
+        self.turns, self._clock, self._takes_s = Turns(), clock, takes_s
+        self.waited_s: list[tuple[float, float]] = []
+        self.refused_s: list[float] = []
+        self._sent = 0
+        self._due_s = 0.0
+
+    def _worked_off(self, came_s: float) -> None:
+        self._clock.now_s += self._takes_s(self._clock.now_s)
+        self.waited_s.append((came_s, self._clock.now_s - came_s))
+
+    async def send(self, seconds: float, apart_s: float, size: int = 40_000) -> None:
+        """One at each moment that is so long after the last; a look at the sockets finds all that came meanwhile."""
+        end_s = self._clock.now_s + seconds
+        self._due_s = max(self._due_s, self._clock.now_s)
+        while self._clock.now_s < end_s:
+            while self._due_s <= self._clock.now_s:
+                came_s, self._due_s = self._due_s, self._due_s + apart_s
+                if self.turns.why_not(size) is None:
+                    self.turns.take(partial(self._worked_off, came_s), size)
+                else:
+                    self.refused_s.append(came_s)
+            before_s = self._clock.now_s
+            await asyncio.sleep(0)
+            if self._clock.now_s == before_s:  # nothing was left to do
+                self._clock.now_s = self._due_s
+
+    def longest_s(self, since_s: float) -> float:
+        """The longest wait of those that came since."""
+        return max(waited_s for came_s, waited_s in self.waited_s if came_s >= since_s)
+
+
+@pytest.mark.parametrize("times", [1.5, 3, 10])
+async def test_what_is_let_in_waits_no_longer_however_many_come(clock: Clock, times: float) -> None:
+    """And as many are worked off as can be, evenly: in each tenth of a second some are refused and some are not."""
+    takes_s = 0.002
+    senders = Senders(clock, lambda _: takes_s)
+    await senders.send(5.0, takes_s / times)
+    assert senders.longest_s(0.0) <= WAIT_MAX_S + 3 * takes_s
+    assert len(senders.waited_s) * takes_s >= 0.98 * clock.now_s
+    for begin_s in np.arange(0.5, 4.8, 0.1):
+        assert any(begin_s <= came_s < begin_s + 0.1 for came_s, _ in senders.waited_s)
+        assert any(begin_s <= came_s < begin_s + 0.1 for came_s in senders.refused_s)
+
+
+async def test_nothing_is_refused_that_can_be_worked_off(clock: Clock) -> None:
+    rng = np.random.default_rng(1)
+    senders = Senders(clock, lambda _: float(rng.exponential(0.002)))
+    await senders.send(20.0, 0.002 / 0.8)
+    assert senders.refused_s == []
+
+
+@pytest.mark.parametrize("times", [0.1, 5])
+async def test_how_fast_they_are_worked_off_may_change(clock: Clock, times: float) -> None:
+    """Within half a second the waits are as they should be, and as many are taken."""
+    senders = Senders(clock, lambda now_s: 0.002 if now_s < 2 else 0.002 * times)
+    await senders.send(2.0, 0.002 / 3)
+    changed_s = clock.now_s
+    await senders.send(3.0, 0.002 * times / 3)
+    assert senders.longest_s(changed_s + 0.5) <= WAIT_MAX_S * 1.1 + 3 * 0.002 * times
+    late = sum(came_s >= changed_s + 0.5 for came_s, _ in senders.waited_s)
+    assert late * 0.002 * times >= 0.9 * 2.5
 
 
 async def test_no_more_bytes_wait_than_are_bounded(clock: Clock) -> None:
