@@ -89,6 +89,7 @@ def _percentiles(late_ms: Sequence[float]) -> Figures:
 
 
 def _told(stretch: Stretch, sent: dict[str, Any], events_per_s: float, seconds: float) -> Figures:
+    used = figures_of(stretch)
     return {
         "events_per_s": round(events_per_s),
         "boundaries": int((stretch.before.wall_s + seconds) // stretch.bucket_s)
@@ -96,7 +97,7 @@ def _told(stretch: Stretch, sent: dict[str, Any], events_per_s: float, seconds: 
         "answer_p99_ms": sent.get("p99_ms"),
         "sender_slip_p99_ms": sent.get("slip_p99_ms"),
         "statuses": sent["statuses"],
-        "cpu_us_per_event": figures_of(stretch)["cpu_us_per_event"],
+        **{name: used[name] for name in ("cpu_us_per_event", "parts_us_per_event", "events_per_commit")},
     }
 
 
