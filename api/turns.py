@@ -64,7 +64,7 @@ class Turns:
     def _note(self, waited_s: float, size: int) -> None:
         """Take note that so many bytes took so long, from when the last of them came."""
         self._waited_s = _DECAY * self._waited_s + waited_s
-        self._waited_size = _DECAY * self._waited_size + size
+        self._waited_size = _DECAY * self._waited_size + max(size, 1)
 
     def take(self, work: Work, size: int) -> None:
         """Do the work now if this turn has room for it, else in its turn. size: bytes that wait with it.

@@ -130,6 +130,17 @@ async def test_nothing_is_refused_that_can_be_worked_off(clock: Clock) -> None:
     assert senders.refused_s == []
 
 
+async def test_any_number_of_empty_ones_is_taken(clock: Clock) -> None:
+    turns, desk = Turns(), Desk(clock)
+    for number in range(20_000):
+        turns.take(desk.work(number, 0.0), 0)
+    turns.take(desk.work(20_000, TURN_S), 0)
+    turns.take(desk.work(20_001, TURN_S), 100)
+    assert turns.why_not(100) is None
+    await desk.look(2)
+    assert desk.done == list(range(20_002))
+
+
 @pytest.mark.parametrize("times", [0.1, 5])
 async def test_how_fast_they_are_worked_off_may_change(clock: Clock, times: float) -> None:
     """Within half a second the waits are as they should be, and as many are taken."""
