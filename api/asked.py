@@ -21,10 +21,17 @@ _MEDIA_TYPES = {
     b"application/json; charset=utf-8": JSON,
     MEDIA_TYPE.encode(): MEDIA_TYPE,
 }
+KEY_MAX = 255
+"""Characters of an Idempotency-Key."""
 BODY_OF_READ = frozenset({b"content-length", b"transfer-encoding"})
 """Headers of a read that has a body: odd, whatever else is set."""
 
 Headers = list[tuple[bytes, bytes]]
+
+
+def is_key(text: str) -> bool:
+    """Whether this can be an Idempotency-Key."""
+    return 1 <= len(text) <= KEY_MAX and text.isascii() and text.isprintable()
 
 
 class Read(msgspec.Struct, frozen=True, gc=False):
@@ -115,6 +122,8 @@ def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> Batch | None
         return None
     key = given.get(b"idempotency-key")
     named = None if key is None else key.decode("latin-1")
+    if named is not None and not is_key(named):
+        return None
     return Batch(venue, media_type, named, given.get(b"authorization", b""))
 
 

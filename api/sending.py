@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from api.appender import Appender
+from api.asked import KEY_MAX, is_key
 from api.bodies import NDJSON
 from api.door import Door
 from api.errors import ProblemError
@@ -23,7 +24,6 @@ from racing.errors import ConflictError, OverloadedError, RacingError, StaleNumb
 from racing.metrics import METRICS
 from racing.store.desk import Appended, KeyedBatch
 
-KEY_MAX = 255
 _encode = msgspec.json.Encoder().encode
 
 Heard = Callable[[bytes | Exception], None]
@@ -51,7 +51,7 @@ class Sent(msgspec.Struct, frozen=True, gc=False):
 
     def __post_init__(self) -> None:
         key = self.key
-        if key is not None and not (1 <= len(key) <= KEY_MAX and key.isascii() and key.isprintable()):
+        if key is not None and not is_key(key):
             expected = f"must be 1 to {KEY_MAX} printable ASCII characters"
             raise ProblemError("malformed", f"Idempotency-Key: {expected}, not {key[:80]!r}")
 

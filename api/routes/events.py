@@ -6,11 +6,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
+from api.asked import KEY_MAX
 from api.bodies import JSON, NDJSON, media_type_of
 from api.guard import GuardedRoute, needs
 from api.packed import MEDIA_TYPE
 from api.schemas.events import EventsOut
-from api.sending import KEY_MAX, Sent, send
+from api.sending import Sent, send
 from api.service import Serving, Viewed
 
 router = APIRouter(prefix="/v1/venues", tags=["event sources"], route_class=GuardedRoute)

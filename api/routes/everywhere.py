@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
 
+from api.asked import KEY_MAX
 from api.bodies import JSON, NDJSON, media_type_of
 from api.everywhere import exclude_everywhere, restore_everywhere
 from api.guard import Caller, GuardedRoute, needs
@@ -13,7 +14,6 @@ from api.routes.events import BATCH, LINES
 from api.routes.orders import accepted
 from api.schemas.events import EventsEverywhere
 from api.schemas.everywhere import Everywhere, EverywhereIn, InVenue, RestoreEverywhereIn
-from api.sending import KEY_MAX
 from api.sending_everywhere import send_everywhere
 from api.service import Serving
 

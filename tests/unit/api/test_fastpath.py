@@ -439,6 +439,7 @@ READS = [
         )
     ),
 ]
+KEYS_TAKEN = ("k", "k 1", "~" * 255, "a, b")
 WRITES = [
     sending("plain", BATCH),
     *(
@@ -526,12 +527,12 @@ WRITES = [
     sending("ids", {"events": [{**CLICK, "id": "a"}, {**CLICK, "id": "a"}, {**CLICK, "id": "b"}]}),
     sending("ids again", {"events": [{**CLICK, "id": "a"}, {"type": "pay", "product": "p-1", "id": "a"}]}),
     *(
-        sending(f"key {key[:20]!r}", BATCH, idempotency_key=key)
-        for key in ("k", "k 1", "~" * 255, "k" * 256, "", "\t", "\xe9", "\x7f", " ", "a, b")
+        sending(f"key {key[:20]!r}", BATCH, idempotency_key=key, fast=key in KEYS_TAKEN)
+        for key in (*KEYS_TAKEN, "k" * 256, "", "\t", "\xe9", "\x7f", " ")
     ),
     sending("key again", BATCH, idempotency_key="k 1"),
     sending("key with another body", {"events": [CLICK, CLICK]}, idempotency_key="k 1"),
-    sending("wrong key and wrong body", b"{", idempotency_key=""),
+    sending("wrong key and wrong body", b"{", idempotency_key="", fast=False),
     Case(
         "two keys",
         "POST",
@@ -593,6 +594,16 @@ async def test_slots_are_answered_alike(age_ms: float | None) -> None:
 async def test_events_are_answered_and_logged_alike() -> None:
     """One after the other: what came before makes repeats of ids and keys."""
     await compare(WRITES, Served(fast=True), Served(fast=False))
+
+
+async def test_events_for_a_closed_venue_are_refused_alike() -> None:
+    """What is wrong in a request is told before what it comes too late for."""
+    served = Served(fast=True), Served(fast=False)
+    for each in served:
+        each.service.frames.views["hall-1"].shut = "its race has ended"
+    await compare(WRITES, *served)
+    asked = [await each.ask(sending("wrong key", BATCH, idempotency_key="")) for each in served]
+    assert [answer.status for answer in asked] == [400, 400]
 
 
 @pytest.mark.parametrize("error", [StoreUnavailableError("Redis is away"), RuntimeError("a fault of ours")])
