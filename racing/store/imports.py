@@ -162,6 +162,9 @@ def _rows(client: SyncClient, keys: VenueKeys, rows: HashRows) -> None:
     if rows.name == "roll":
         _send(client, [("SET", keys.roll, rows.rows[0][1])])
         return
+    if rows.name == "watched":
+        _send(client, [("ZADD", keys.watched, *(part for name, until in rows.rows for part in (until, name)))])
+        return
     key = {
         "rules": keys.rules,
         "products": keys.products,

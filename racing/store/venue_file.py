@@ -2,8 +2,8 @@
 
 First the header (JSON). Then, each as often as it takes: rows of a hash, frames, log entries and, since format 2,
 decisions (all msgpack of (id, fields) pairs, deflated), and segments, each a header followed by its own blocks. Answers
-to Idempotency-Keys are rows of a hash since format 3, before that blocks of their own. Not in it are the sorted sets,
-which the next owner writes from the race, and the lease.
+to Idempotency-Keys are rows of a hash since format 3, before that blocks of their own; whose history is kept on request
+is told since format 4. Not in it are the sorted sets, which the next owner writes from the race, and the lease.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from racing.errors import StoreError
 from racing.store.blocks import Block, DamagedFileError, read_blocks
 
-FORMAT = 3
+FORMAT = 4
 """Version of this form; a file of a newer one is refused."""
 MAGIC = b"SAIMAVEN"
 
@@ -47,7 +47,10 @@ class VenueHeader(msgspec.Struct, frozen=True):
 
 
 class HashRows(msgspec.Struct, frozen=True, array_like=True):
-    """Some fields of a hash: rules, products, runners, orders, plans, checkpoints, answers; or the string roll."""
+    """Some fields of a hash: rules, products, runners, orders, plans, checkpoints, answers; or the string roll.
+
+    Of watched, a sorted set, members with their scores.
+    """
 
     name: str
     rows: list[tuple[bytes, bytes]]

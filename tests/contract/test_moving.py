@@ -65,6 +65,7 @@ def raced(track: Track, tmp_path: Path) -> VenueScorer:
     track.raw.hset(track.keys.plans, "night", b"{}")
     track.raw.xadd(track.keys.decisions, {"decision": b"{}"}, id="1-0")
     track.raw.hset(track.keys.answers, "key", b"d 1-0 {}")
+    track.raw.zadd(track.keys.watched, {"m-1:0000000003": track.now_ms + 1, "m-2:0000000004": 1_800_000_000_123})
     owner = track.owner()
     owner.archived = START
     for _ in range(3):
@@ -121,6 +122,7 @@ def tables(track: Track) -> list[Any]:
         *(track.raw.hgetall(key) for key in hashes),
         *(track.raw.xrange(key) for key in streams),
         track.raw.get(keys.roll),
+        track.raw.zrange(keys.watched, 0, -1, withscores=True),
     ]
 
 

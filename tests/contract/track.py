@@ -124,12 +124,12 @@ class Track:
         return [int(member) for member in self.raw.zrange(self.keys.standings, 0, -1)]
 
     def sets(self) -> dict[str, dict[int, float]]:
-        """Every sorted set by name, without the venue's prefix; totals of zero left out."""
+        """Every sorted set of runners' numbers by name, without the venue's prefix; totals of zero left out."""
         prefix = self.keys.sums("", "").removesuffix(":")
         found = {}
         for key in sorted(self.raw.scan_iter(match=f"{prefix}*", count=1000)):
             name = key.decode().removeprefix(prefix)
-            if self.raw.type(key) == b"zset" and name != "merchants":
+            if self.raw.type(key) == b"zset" and name not in {"merchants", "watched"}:
                 found[name] = members(self.client, key.decode())
         return _without_zero_totals(found)
 
