@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from racing.cells import MEASURES_MAX, NO_CELLS, measures_of, runners_of
+from racing.cells import NO_CELLS, measures_of, runners_of
 from racing.columns import Array
 from racing.model import IntArray, Position
 from racing.race import Race
@@ -190,6 +190,4 @@ def measure_names(race: Race) -> list[str]:
 
 def everything(race: Race) -> Changes:
     """Every runner and every sum ever counted, as if all had just changed: rebuilds the sets."""
-    runner, measure = np.nonzero(race.windows.total)
-    keys = [runner * MEASURES_MAX + measure, *race.windows.live_keys()]
-    return Changes(np.arange(len(race.products)), np.unique(np.concatenate(keys)))
+    return Changes(np.arange(len(race.products)), race.windows.kept_keys())

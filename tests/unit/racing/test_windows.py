@@ -196,6 +196,19 @@ def test_what_was_saved_is_loaded_as_it_was(cells: list[tuple[int, int, int]], j
     assert _sums(windows) == _sums(whole)
 
 
+@law(100)
+@given(_CELLS, _JUMPS)
+def test_what_is_kept_is_named_once_each_in_order(cells: list[tuple[int, int, int]], jumps: list[int]) -> None:
+    """Cells of buckets that still count, also where they came to nothing, and totals of those that have gone."""
+    windows = _added(cells)
+    for jump in jumps:
+        windows.move(*windows.place(windows.next_step_ms() + jump))
+    counted = {key for key, total in zip(_KEYS, _sums(windows)[2], strict=True) if total}
+    kept = {key for bucket, key, _ in cells if bucket >= windows.oldest}
+
+    assert sorted(counted | kept) == windows.kept_keys().tolist()
+
+
 def test_nothing_new_is_saved_as_nothing() -> None:
     windows = _added([(50, 0, 1)])
     windows.save(full=True)
