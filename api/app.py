@@ -137,6 +137,7 @@ def server_of(settings: Settings, url: str, **options: Any) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
+        ws="none",  # there are none; a request for one is answered as any other
         **options,
     )
     return DrainingServer(config, app)

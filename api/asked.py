@@ -112,7 +112,7 @@ def _read_of(venue: str, query: bytes, headers: Headers, odd: frozenset[bytes]) 
 
 
 def _batch_of(venue: str, headers: Headers, body_max_bytes: int) -> Batch | None:
-    """A batch of a type that is taken here, whose length is told and within the bound; None for any other."""
+    """A batch of a type that is taken here, its length told and within the bound, its key one; None for any other."""
     given = dict(headers)
     media_type = _MEDIA_TYPES.get(given.get(b"content-type", b"").lower())
     length = given.get(b"content-length", b"")

@@ -3,8 +3,8 @@
 What is done is what the plain routes do (api.routes.slots, api.sending), and what is not plain here goes on to them
 untouched: an unknown venue, another method, odd parameters or headers, a body of another type or size, a request that
 comes before the one before it is answered. A task, a scope and a cycle of uvicorn's for each request cost more than
-the whole answer does. So does parsing: what a head asked that was parsed is remembered (api.heads). A new connection
-costs as much as five answers, so what only uvicorn needs of it is asked for when uvicorn answers.
+the whole answer does. So does parsing: what a head asked that was parsed is remembered (api.heads). And so do the
+addresses of a new connection: they are asked for when uvicorn answers, which alone needs them.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class FastProtocol(HttpToolsProtocol):
         service.turns.came()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """A connection begins; whose it is nobody has asked yet."""
+        """A connection begins: as uvicorn has it, but for the addresses, and a line of a log that is not kept here."""
         self.connections.add(self)
         self.transport = transport
         self.flow = FlowControl(transport)

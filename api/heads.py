@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple, TypeVar
 
-HEADS_MAX, REMEMBERED_MAX_BYTES = 1_024, 1_024
-"""Heads that a process remembers, and the longest of them: 1 MiB at most, some 300 KiB with usual clients."""
+HEADS_MAX, REMEMBERED_MAX_BYTES = 4_096, 1_024
+"""Heads of a generation, and the longest of them. What was parsed holds texts of them too: at worst, two generations of
+2 KiB each, 16 MiB, a few with usual clients. So callers' keys are in memory for longer than their connections."""
 _END = b"\r\n\r\n"
 _LENGTHS = (b"\r\nContent-Length: ", b"\r\ncontent-length: ")
 """As clients write it; one who writes it otherwise is parsed each time."""
@@ -45,17 +46,29 @@ def head_of(data: bytes) -> Head | None:
 
 
 class Heads(Generic[T]):
-    """What the heads asked that were parsed. Bounds: HEADS_MAX of REMEMBERED_MAX_BYTES; then it begins anew."""
+    """What the heads asked that were parsed. Bound: two generations of HEADS_MAX, those asked for least lately go.
+
+    So who sends heads that nobody sends again, a trace or another ETag in each, puts out nobody else's.
+    """
 
     def __init__(self) -> None:
         self._asked: dict[bytes, T] = {}
+        self._before: dict[bytes, T] = {}
 
     def __len__(self) -> int:
-        return len(self._asked)
+        return len(self._asked.keys() | self._before.keys())
 
     def get(self, head: Head) -> T | None:
         """What a head asks that differs from a remembered one in the length of its body at most."""
-        return self._asked.get(head.shape)
+        found = self._asked.get(head.shape)
+        if found is None and (found := self._before.get(head.shape)) is not None:
+            self._keep(head.shape, found)
+        return found
+
+    def _keep(self, shape: bytes, asked: T) -> None:
+        if len(self._asked) >= HEADS_MAX:
+            self._before, self._asked = self._asked, {}
+        self._asked[shape] = asked
 
     def remember(self, data: bytes, headers: int, asked: T) -> None:
         """Keep what was parsed of a GET or POST at the beginning of data, each header of its own name.
@@ -67,6 +80,4 @@ class Heads(Generic[T]):
             return
         if head.shape.count(b"\n") != headers + 2:
             return
-        if len(self._asked) >= HEADS_MAX:
-            self._asked.clear()
-        self._asked[head.shape] = asked
+        self._keep(head.shape, asked)

@@ -3,9 +3,11 @@
 A batch of a thousand events takes a millisecond, and a loop that has fifty of them before it would let a reader wait
 for all. So what is more than a turn's work waits in a queue, in order; and where the queue is so long that another one
 would wait for long, more comes than this process works off: then that one is refused as it comes, before any work is
-done for it. How long it would wait is told by the bytes before it, and by how long bytes have waited lately, whatever
-else took time meanwhile. (How long the first in the queue has waited tells it too late: twice a second all were let in
-until that was long, and then none until all of them were done, half a second later.)
+done for it. How long it would wait is told by the bytes before it, and by how long bytes took lately: from when they
+came, whatever else took time meanwhile; of batches that did not have to wait, the work alone.
+
+(How long the first in the queue has waited tells it too late: twice a second all were let in until that was long, and
+then none until all of them were done, half a second later.)
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ TURN_S = 0.001
 """Work of one turn: the batch during which it is over is still taken. A quarter of it made each batch of 500 events
 a turn of its own, and cost 5 to 9 % of an event (ingest_json_500)."""
 WAIT_MAX_S = 0.1
-"""No batch is let in that would wait longer for its turn."""
-_DECAY = 1 - 1 / 16
-"""What each batch leaves of the weight of those before it, in telling how fast they are worked off."""
+"""No batch is let into a queue in which it would, by all that is known, wait longer for its turn."""
+_DECAY, _DECAY_S = 1 - 1 / 16, 0.01
+"""What each batch, and each 10 ms, leaves of the weight of those before, in telling how fast they are worked off. By
+batches alone a process that was paused for 5 s refused most of what came in bursts for 20 s."""
+_EACH_BYTES = 1_000
+"""What a batch counts for besides its body: what holds it while it waits takes as much memory, and a batch of one event
+costs as much as so many bytes of a large one."""
 BYTES_MAX = 64 * 1024 * 1024
 """Bodies that wait together."""
 LOOKS_MAX = 32
@@ -42,6 +48,7 @@ class Turns:
         self._size = 0
         self._waited_s = 0.0
         self._waited_size = 1.0
+        self._noted_s = 0.0
         self._spent_s = 0.0
         self._awake = False
         self._looks = 0
@@ -61,25 +68,28 @@ class Turns:
         """How long work would wait that came now, by how long bytes have waited for those before them."""
         return self._size * self._waited_s / self._waited_size
 
-    def _note(self, waited_s: float, size: int) -> None:
-        """Take note that so many bytes took so long, from when the last of them came."""
-        self._waited_s = _DECAY * self._waited_s + waited_s
-        self._waited_size = _DECAY * self._waited_size + max(size, 1)
+    def _note(self, now_s: float, waited_s: float, size: int) -> None:
+        """Take note that so many bytes took so long, up to now, from when the last of them came."""
+        left = _DECAY ** max(1.0, (now_s - self._noted_s) / _DECAY_S)
+        self._waited_s = left * self._waited_s + waited_s
+        self._waited_size = left * self._waited_size + size
+        self._noted_s = now_s
 
     def take(self, work: Work, size: int) -> None:
         """Do the work now if this turn has room for it, else in its turn. size: bytes that wait with it.
 
         The work must not raise. Whether there is room is to be asked before.
         """
+        size += _EACH_BYTES
         if self._queue or self._spent_s >= TURN_S:
             self._size += size
             self._queue.append((perf_counter(), size, self._size, work))
             return
         begun_s = perf_counter()
         work()
-        took_s = perf_counter() - begun_s
-        self._spent_s += took_s
-        self._note(took_s, size)
+        done_s = perf_counter()
+        self._spent_s += done_s - begun_s
+        self._note(done_s, done_s - begun_s, size)
         if not self._awake:
             self._awake = True
             asyncio.get_running_loop().call_soon(self._turn)
@@ -100,7 +110,7 @@ class Turns:
             work()
             done_s = perf_counter()
             self._spent_s = done_s - begun_s
-            self._note(done_s - came_s, waited_size)
+            self._note(done_s, done_s - came_s, waited_size)
         self._awake = bool(self._queue)
         if self._awake:
             asyncio.get_running_loop().call_soon(self._turn)

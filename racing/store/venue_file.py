@@ -3,7 +3,7 @@
 First the header (JSON). Then, each as often as it takes: rows of a hash, frames, log entries and, since format 2,
 decisions (all msgpack of (id, fields) pairs, deflated), and segments, each a header followed by its own blocks. Answers
 to Idempotency-Keys are rows of a hash since format 3, before that blocks of their own; whose history is kept on request
-is told since format 4. Not in it are the sorted sets, which the next owner writes from the race, and the lease.
+is told since format 4. Not in it are the race's sorted sets, which the next owner writes anew, and the lease.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ _EVENTS = 500
 """Of a batch: with kind, product, user, entrance and slot each, as a shop's own server tells of clicks."""
 _USERS, _SLOTS = 100_000, 50
 _PEAK_CONNECTIONS, _CONNECTIONS, _READERS = 20, 1_024, 32
-"""20: enough that the service is never idle; from 32 on the last in the queue would wait for 100 ms, and some are refused.
+"""20: enough that the service is never idle; from 32 on the last in the queue would wait for 100 ms: some are refused.
 1,024: each batch that is taken waits its turn, so with 192 no more than 1.1 times the peak could be offered."""
 _READS_PER_S = 200
 _SENDERS = 2

@@ -817,7 +817,7 @@ async def test_the_heads_that_are_remembered_are_bounded(monkeypatch: pytest.Mon
         protocol.data_received(b"".join(reading("long", query=f"limit={number}", x="x" * 5000).request()))
     assert isinstance(protocol, FastProtocol)
     assert len(transport.answers()) == 198
-    assert 1 <= len(protocol.heads) <= 8
+    assert 1 <= len(protocol.heads) <= 16
     assert max(map(len, protocol.heads._asked)) <= 1024
 
 

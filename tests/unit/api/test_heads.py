@@ -98,10 +98,23 @@ def test_few_and_short_heads_are_remembered() -> None:
     for number in range(HEADS_MAX + 100):
         heads.remember(request(b"5", b"x-n: %d" % number), 2, number)
         heads.remember(request(b"5", b"x-n: " + b"n" * REMEMBERED_MAX_BYTES), 2, number)
-    assert 1 <= len(heads) <= HEADS_MAX
+    assert HEADS_MAX <= len(heads) <= 2 * HEADS_MAX
     newest = head_of(request(b"77", b"x-n: %d" % (HEADS_MAX + 99)))
     assert newest is not None
     assert heads.get(newest) == HEADS_MAX + 99
+
+
+def test_a_head_that_is_asked_for_again_and_again_is_never_put_out() -> None:
+    heads: Heads[int] = Heads()
+    often = request(b"5", b"x-n: often")
+    heads.remember(often, 2, -1)
+    known = head_of(often)
+    assert known is not None
+    for number in range(4 * HEADS_MAX):
+        heads.remember(request(b"5", b"x-n: %d" % number), 2, number)
+        if number % (HEADS_MAX - 1) == 0:
+            assert heads.get(known) == -1
+    assert len(heads) <= 2 * HEADS_MAX
 
 
 def test_bytes_with_more_lines_than_headers_are_not_remembered() -> None:

@@ -22,6 +22,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now_s
 
+    def pass_s(self, seconds: float) -> None:
+        self.now_s += seconds
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -82,7 +85,6 @@ class Senders:
         self.turns, self._clock, self._takes_s = Turns(), clock, takes_s
         self.waited_s: list[tuple[float, float]] = []
         self.refused_s: list[float] = []
-        self._sent = 0
         self._due_s = 0.0
 
     def _worked_off(self, came_s: float) -> None:
@@ -130,6 +132,24 @@ async def test_nothing_is_refused_that_can_be_worked_off(clock: Clock) -> None:
     assert senders.refused_s == []
 
 
+@pytest.mark.parametrize(("paused_s", "at"), [(5.0, 0), (5.0, 5), (1.0, 5)])
+async def test_a_pause_is_soon_forgotten(clock: Clock, paused_s: float, at: int) -> None:
+    """Ten batches at once each second, 2 % of what can be worked off; the process was paused during one of them."""
+    turns, refused = Turns(), []
+    for second in range(5):
+        clock.now_s += 1.0
+        refused.append(0)
+        for number in range(10):
+            work = partial(clock.pass_s, paused_s if (second, number) == (0, at) else 0.002)
+            if turns.why_not(40_000) is None:
+                turns.take(work, 40_000)
+            else:
+                refused[-1] += 1
+        for _ in range(12):
+            await asyncio.sleep(0)
+    assert refused[2:] == [0, 0, 0]
+
+
 async def test_any_number_of_empty_ones_is_taken(clock: Clock) -> None:
     turns, desk = Turns(), Desk(clock)
     for number in range(20_000):
@@ -156,7 +176,7 @@ async def test_how_fast_they_are_worked_off_may_change(clock: Clock, times: floa
 async def test_no_more_bytes_wait_than_are_bounded(clock: Clock) -> None:
     turns, desk = Turns(), Desk(clock)
     turns.take(desk.work(0, TURN_S), BYTES_MAX)
-    turns.take(desk.work(1, TURN_S), BYTES_MAX - 1)
+    turns.take(desk.work(1, TURN_S), BYTES_MAX - 1_001)  # each counts for some bytes more
     assert turns.why_not(1) is None
     turns.take(desk.work(2, TURN_S), 1)
     assert isinstance(turns.why_not(1), OverloadedError)
