@@ -98,6 +98,9 @@ class FastProtocol(HttpToolsProtocol):
         """Answer what is no HTTP, in the one shape of errors, and end the connection."""
         self._end_with(answer("malformed", msg))
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Nothing: whoever asks for a websocket would fill the log with advice to install some."""
+
     def _refuse_head(self) -> None:
         self._came = HEAD_MAX_BYTES + 1  # whatever else comes is looked at, and passed over
         detail = f"more than {HEADERS_MAX} headers, or {HEAD_MAX_BYTES} bytes of them: send fewer"

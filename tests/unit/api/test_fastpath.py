@@ -263,7 +263,7 @@ class Served:
         self.app = _app(keys, cors)
         self._protocol = fast_protocol(self.app, BODY_MAX) if fast else HttpToolsProtocol
         self._config = uvicorn.Config(
-            self._served, interface="asgi3", log_config=None, access_log=False, proxy_headers=False
+            self._served, interface="asgi3", log_config=None, access_log=False, proxy_headers=False, ws="none"
         )
         self._routed = False
         self.desk = MemoryDesk(error)
@@ -867,3 +867,9 @@ async def test_the_application_is_told_both_ends_of_a_connection() -> None:
     known = [PEER, OURS, "http"]
     assert await ends_told(plain, fast=True) == await ends_told(plain, fast=False) == known
     assert await ends_told(reading("a read"), plain, fast=True) == known
+
+
+async def test_who_asks_for_a_websocket_is_answered_as_any_other(caplog: pytest.LogCaptureFixture) -> None:
+    asked = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-key": "x"}
+    found = await Served(fast=True).ask(reading("a websocket", fast=False, **asked))
+    assert (found.status, caplog.text) == (200, "")
