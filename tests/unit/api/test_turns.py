@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import pytest
 
-from api.turns import BYTES_MAX, LOOKS_MAX, TURN_S, WAIT_MAX_S, Turns
+from api.turns import BYTES_MAX, FULL_TURN_S, LOOKS_MAX, TURN_S, WAIT_MAX_S, Turns
 from racing.errors import OverloadedError
 
 
@@ -196,6 +197,21 @@ async def test_work_of_one_turn_is_bounded_and_the_rest_follows_in_order(clock: 
         done.append(len(desk.done))
     assert done == [3, 6, 9, 10]
     assert desk.done == list(range(10))
+
+
+async def test_turns_are_longer_while_the_queue_is_nearly_full(clock: Clock) -> None:
+    turns, desk = Turns(), Desk(clock)
+    number = 0
+    while turns.why_not(100) is None:
+        turns.take(desk.work(number, TURN_S), 100)
+        number += 1
+    done = [len(desk.done)]
+    while len(desk.done) < number:
+        await desk.look()
+        done.append(len(desk.done))
+    steps = np.diff(done).tolist()
+    assert set(steps[1:10]) == {math.ceil(FULL_TURN_S / TURN_S)}
+    assert set(steps[-20:]) == {1}
 
 
 async def test_work_waits_while_new_connections_come_but_not_for_long(clock: Clock) -> None:
