@@ -23,16 +23,17 @@ TURN_S = 0.001
 """Work of one turn: the batch during which it is over is still taken. A quarter of it made each batch of 500 events
 a turn of its own, and cost 5 to 9 % of an event (ingest_json_500)."""
 FULL_TURN_S = 0.0025
-"""The same while the queue is nearly full: each look finds batches to refuse then, which costs twice as much after each
-batch that is taken as for several at once (7 % of what is worked off under three times the load)."""
+"""The same while the queue is nearly full: each look finds batches to refuse then, and a refusal after each batch that
+is taken costs half as much again as several at once. In alternating floods of three times the load 7 to 9 % more was
+worked off by two batches a turn than by one."""
 WAIT_MAX_S = 0.1
 """No batch is let into a queue in which it would, by all that is known, wait longer for its turn."""
 _DECAY, _DECAY_S = 1 - 1 / 16, 0.01
 """What each batch, and each 10 ms, leaves of the weight of those before, in telling how fast they are worked off. By
 batches alone a process that was paused for 5 s refused most of what came in bursts for 20 s."""
 _EACH_BYTES = 1_000
-"""What a batch counts for besides its body: what holds it while it waits takes as much memory, and a batch of one event
-costs as much as so many bytes of a large one."""
+"""What a batch counts for besides its body: one of a single event costs as much as 1.5 to 6 kB of a large one. The low
+side of that, so that no large one is refused for it."""
 BYTES_MAX = 64 * 1024 * 1024
 """Bodies that wait together."""
 LOOKS_MAX = 32

@@ -55,6 +55,7 @@ class Stretch:
     after: Snapshot
     bucket_s: int
     load_cpu_s: float = 0.0
+    """CPU seconds of those who made the load, and of what else of ours ran beside."""
 
     @property
     def seconds(self) -> float:

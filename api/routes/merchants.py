@@ -173,6 +173,7 @@ async def _owned(service: Service, views: Mapping[str, VenueView], page: Page) -
     """By standing. Where all go on one page nobody has to know the places beforehand: the rows will say."""
 
     async def runners(view: VenueView) -> Found:
+        """The merchant's runners in one venue. Raises ProblemError where they are too many to be put in order."""
         venue = view.venue.venue
         own = await service.owned.of(service.desk, venue, page.merchant, view.frame.epoch)
         if len(own) > OWNED_MAX:

@@ -15,7 +15,7 @@ from loadtests.bodies import Mix
 from loadtests.measure import Stretch, busy, figures_of, warm_up
 from loadtests.prefill import Span
 from loadtests.processes import Worker
-from loadtests.scenarios.plan import Figures, Plan, outcome
+from loadtests.scenarios.plan import DENSITY_PER_S, SHORT_DENSITY_PER_S, Figures, Plan, outcome
 from loadtests.stack import HOST, VENUE, Stack
 from loadtests.worker import Job
 
@@ -23,7 +23,6 @@ TIMES_MAX = 1.5
 """The promise: an event of a venue with one dimension costs at most so many times that of one without."""
 QUICK_SPAN = Span(180, 3)
 """As many buckets to a window as with 300 s and 5 s; turns of 3 s."""
-_QUICK_DENSITY_PER_S, _DENSITY_PER_S = 25_000, 50_000
 QUICK_ROUNDS, ROUNDS = 4, 6
 _BEGINS = 0.75
 """Where in a bucket a turn begins, so that one boundary lies well within it."""
@@ -49,7 +48,7 @@ class Racer:
         while stretch.boundaries != 1:
             stretch = self._busy(bucket_s, beside)
         self.turns.append(stretch)
-        _ = Stretch(self.turns[0].before, stretch.after, bucket_s).commits
+        _ = Stretch(self.turns[0].before, stretch.after, bucket_s).commits  # raises: each turn sees only its own
 
     def _busy(self, bucket_s: int, beside: Stack) -> Stretch:
         time.sleep((_BEGINS - time.time() / bucket_s) % 1.0 * bucket_s)
@@ -96,6 +95,6 @@ def _racer(plan: Plan, opened: ExitStack, span: Span, mix: Mix) -> Racer:
     stack = opened.enter_context(Stack(plan.processes, aof=plan.aof))
     path = f"/v1/venues/{VENUE}/events"
     sender = Worker(plan.processes, Job("send", HOST, stack.port, path, runners=plan.runners, mix=mix))
-    density_per_s = _QUICK_DENSITY_PER_S if plan.quick else _DENSITY_PER_S
+    density_per_s = SHORT_DENSITY_PER_S if plan.quick else DENSITY_PER_S
     replace(plan, mix=mix).venue(stack, span=span, density_per_s=density_per_s)
     return Racer(stack, sender.ready())

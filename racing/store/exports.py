@@ -108,9 +108,8 @@ def _snapshot(client: SyncClient, keys: VenueKeys, about: str) -> _Snapshot:
         }
         roll = client.get(keys.roll)
         tables["roll"] = [] if roll is None else [(b"roll", roll)]
-        tables["watched"] = [
-            (name, b"%d" % until) for name, until in client.zrange(keys.watched, 0, -1, withscores=True)
-        ]
+        watched = client.zrange(keys.watched, 0, -1, withscores=True)
+        tables["watched"] = [(name, b"%d" % until_ms) for name, until_ms in watched]
         pipe.multi()
         pipe.get(keys.commit)
         pipe.hkeys(keys.checkpoints)

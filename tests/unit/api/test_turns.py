@@ -48,6 +48,14 @@ class Desk:
 
         return do
 
+    def fill(self, turns: Turns) -> int:
+        """Let batches of a turn each come until one is refused; how many were taken."""
+        number = 0
+        while turns.why_not(100) is None:
+            turns.take(self.work(number, TURN_S), 100)
+            number += 1
+        return number
+
     async def look(self, times: int = 1) -> None:
         """Let the loop look at its sockets."""
         for _ in range(times):
@@ -57,10 +65,7 @@ class Desk:
 async def test_work_is_refused_that_would_wait_for_long(clock: Clock) -> None:
     """As long as what waits before it takes, by what such has taken so far."""
     turns, desk = Turns(), Desk(clock)
-    number = 0
-    while turns.why_not(100) is None:
-        turns.take(desk.work(number, TURN_S), 100)
-        number += 1
+    number = desk.fill(turns)
     assert "send again later" in str(turns.why_not(100))
     assert (number - 1) * TURN_S == pytest.approx(WAIT_MAX_S, abs=1.01 * TURN_S)
     await desk.look(2)
@@ -201,10 +206,7 @@ async def test_work_of_one_turn_is_bounded_and_the_rest_follows_in_order(clock: 
 
 async def test_turns_are_longer_while_the_queue_is_nearly_full(clock: Clock) -> None:
     turns, desk = Turns(), Desk(clock)
-    number = 0
-    while turns.why_not(100) is None:
-        turns.take(desk.work(number, TURN_S), 100)
-        number += 1
+    number = desk.fill(turns)
     done = [len(desk.done)]
     while len(desk.done) < number:
         await desk.look()
